@@ -1,0 +1,67 @@
+//! Work split into parts whose size depends on the work alone, so that sums come out the same on any number of threads.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+/// How many float32 values a part holds at least: 256 KiB, a share of a core's L2.
+const PART: usize = 1 << 16;
+
+/// How many rows of `len` values make one part.
+pub(crate) fn rows_per_part(len: usize) -> usize {
+    PART.div_ceil(len.max(1))
+}
+
+/// Calls `f` on every part of `rows` rows, in parallel, and returns the results in order.
+pub(crate) fn map_parts<R: Send>(rows: usize, rows_per_part: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    let parts = rows.div_ceil(rows_per_part);
+    let range = |i: usize| i * rows_per_part..((i + 1) * rows_per_part).min(rows);
+    (0..parts).into_par_iter().map(|i| f(range(i))).collect()
+}
+
+/// Calls `f(first row, part of ys)` on every part of `ys`, which has rows of `len` values, in parallel.
+pub(crate) fn for_parts(ys: &mut [f32], len: usize, rows_per_part: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    let size = (rows_per_part * len).max(1);
+    ys.par_chunks_mut(size).enumerate().for_each(|(i, part)| f(i * rows_per_part, part));
+}
+
+/// Adds up vectors of partial sums, in order and in float64.
+pub(crate) fn add_up(parts: &[Vec<f32>], len: usize) -> Vec<f64> {
+    let mut total = vec![0f64; len];
+    for part in parts {
+        for (t, p) in total.iter_mut().zip(part) {
+            *t += f64::from(*p);
+        }
+    }
+    total
+}
+
+/// [`add_up`], rounded once at the end.
+pub(crate) fn add_up_into(parts: &[Vec<f32>], out: &mut [f32]) {
+    let total = add_up(parts, out.len());
+    out.iter_mut().zip(total).for_each(|(o, t)| *o = t as f32);
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// `n` values in [-1, 1), a function of `seed`.
+    pub(crate) fn values(n: usize, seed: u64) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678;
+        (0..n)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                (state >> 40) as f32 / (1u64 << 23) as f32 - 1.
+            })
+            .collect()
+    }
+
+    #[test]
+    fn parts_cover_every_row_once() {
+        for (rows, per_part) in [(0, 4), (1, 4), (4, 4), (9, 4)] {
+            let seen: Vec<usize> = map_parts(rows, per_part, |range| range.collect::<Vec<_>>()).concat();
+            assert_eq!(seen, (0..rows).collect::<Vec<_>>());
+        }
+    }
+}

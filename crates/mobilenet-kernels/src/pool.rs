@@ -1,0 +1,124 @@
+//! Global average pooling, and scaling channels by gates: the two ends of squeeze-and-excite.
+//!
+//! Images are `[n, pixels, c]`, means and gates `[n, c]`.
+
+use crate::parallel::for_parts;
+use crate::simd::{Arithmetic, Level, for_each_level};
+
+/// `means[i, c] = Σ_p xs[i, p, c] / pixels`
+pub fn mean(xs: &[f32], pixels: usize, c: usize, means: &mut [f32]) {
+    assert_eq!(xs.len(), means.len() * pixels);
+    let level = Level::best();
+    for_parts(means, c, 1, |i, means| {
+        means.fill(0.);
+        sum_rows(level, &xs[i * pixels * c..(i + 1) * pixels * c], means);
+        means.iter_mut().for_each(|m| *m /= pixels as f32);
+    });
+}
+
+/// `gxs[i, p, c] = gmeans[i, c] / pixels`
+pub fn mean_backward(gmeans: &[f32], pixels: usize, c: usize, gxs: &mut [f32]) {
+    assert_eq!(gxs.len(), gmeans.len() * pixels);
+    for_parts(gxs, pixels * c, 1, |i, gxs| {
+        let row: Vec<f32> = gmeans[i * c..(i + 1) * c].iter().map(|g| g / pixels as f32).collect();
+        gxs.chunks_exact_mut(c).for_each(|gx| gx.copy_from_slice(&row));
+    });
+}
+
+/// `ys[i, p, c] = xs[i, p, c] · gates[i, c]`
+pub fn scale(xs: &[f32], gates: &[f32], pixels: usize, c: usize, ys: &mut [f32]) {
+    assert_eq!(xs.len(), gates.len() * pixels);
+    assert_eq!(xs.len(), ys.len());
+    let level = Level::best();
+    for_parts(ys, pixels * c, 1, |i, ys| {
+        scale_rows(level, &xs[i * pixels * c..(i + 1) * pixels * c], &gates[i * c..(i + 1) * c], ys);
+    });
+}
+
+/// `ggates[i, c] = Σ_p xs[i, p, c] · gys[i, p, c]`; the gradient of `xs` is [`scale`] of `gys`.
+pub fn scale_backward_gates(xs: &[f32], gys: &[f32], pixels: usize, c: usize, ggates: &mut [f32]) {
+    assert_eq!(xs.len(), gys.len());
+    assert_eq!(xs.len(), ggates.len() * pixels);
+    let level = Level::best();
+    for_parts(ggates, c, 1, |i, ggates| {
+        let image = i * pixels * c..(i + 1) * pixels * c;
+        ggates.fill(0.);
+        dot_rows(level, &xs[image.clone()], &gys[image], ggates);
+    });
+}
+
+for_each_level! {
+    /// `sums[c] += Σ_row xs[row, c]`
+    fn sum_rows(xs: &[f32], sums: &mut [f32]) = sum_rows_body
+}
+
+#[inline(always)]
+fn sum_rows_body<A: Arithmetic>(xs: &[f32], sums: &mut [f32]) {
+    for row in xs.chunks_exact(sums.len()) {
+        for (s, x) in sums.iter_mut().zip(row) {
+            *s += x;
+        }
+    }
+}
+
+for_each_level! {
+    /// `sums[c] += Σ_row xs[row, c] · ys[row, c]`
+    fn dot_rows(xs: &[f32], ys: &[f32], sums: &mut [f32]) = dot_rows_body
+}
+
+#[inline(always)]
+fn dot_rows_body<A: Arithmetic>(xs: &[f32], ys: &[f32], sums: &mut [f32]) {
+    let c = sums.len();
+    for (x_row, y_row) in xs.chunks_exact(c).zip(ys.chunks_exact(c)) {
+        for ((s, x), y) in sums.iter_mut().zip(x_row).zip(y_row) {
+            *s = A::mul_add(*x, *y, *s);
+        }
+    }
+}
+
+for_each_level! {
+    /// `ys[row, c] = xs[row, c] · gates[c]`
+    fn scale_rows(xs: &[f32], gates: &[f32], ys: &mut [f32]) = scale_rows_body
+}
+
+#[inline(always)]
+fn scale_rows_body<A: Arithmetic>(xs: &[f32], gates: &[f32], ys: &mut [f32]) {
+    let c = gates.len();
+    for (x_row, y_row) in xs.chunks_exact(c).zip(ys.chunks_exact_mut(c)) {
+        for ((y, x), g) in y_row.iter_mut().zip(x_row).zip(gates) {
+            *y = x * g;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::tests::values;
+
+    #[test]
+    fn agrees_with_the_definition() {
+        for (n, pixels, c) in [(1, 1, 1), (3, 16, 24), (2, 49, 7)] {
+            let (xs, gys, gates) = (values(n * pixels * c, 1), values(n * pixels * c, 2), values(n * c, 3));
+            let [mut means, mut ggates] = [0, 1].map(|_| vec![0.; n * c]);
+            let [mut ys, mut gxs] = [0, 1].map(|_| vec![0.; xs.len()]);
+            mean(&xs, pixels, c, &mut means);
+            mean_backward(&gates, pixels, c, &mut gxs);
+            scale(&xs, &gates, pixels, c, &mut ys);
+            scale_backward_gates(&xs, &gys, pixels, c, &mut ggates);
+            for i in 0..n {
+                for ch in 0..c {
+                    let at = |p: usize| (i * pixels + p) * c + ch;
+                    let sum: f64 = (0..pixels).map(|p| f64::from(xs[at(p)])).sum();
+                    let dot: f64 = (0..pixels).map(|p| f64::from(xs[at(p)]) * f64::from(gys[at(p)])).sum();
+                    assert!((f64::from(means[i * c + ch]) - sum / pixels as f64).abs() < 1e-5);
+                    assert!((f64::from(ggates[i * c + ch]) - dot).abs() < 1e-5);
+                    for p in 0..pixels {
+                        assert_eq!(ys[at(p)], xs[at(p)] * gates[i * c + ch]);
+                        assert_eq!(gxs[at(p)], gates[i * c + ch] / pixels as f32);
+                    }
+                }
+            }
+        }
+    }
+}

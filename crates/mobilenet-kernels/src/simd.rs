@@ -1,0 +1,120 @@
+//! Instruction sets: which there are, which the processor has, and how one body of code is compiled for each.
+
+use std::sync::OnceLock;
+
+/// An instruction set that this processor has: there is no way to make one that it has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level(Set);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Set {
+    /// What the target guarantees: SSE2 on x86-64, NEON on aarch64.
+    Baseline,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// The best one, detected once.
+    pub fn best() -> Self {
+        static BEST: OnceLock<Level> = OnceLock::new();
+        *BEST.get_or_init(|| *Self::available().last().unwrap_or(&Level(Set::Baseline)))
+    }
+
+    /// All that this processor has, the best last.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "on targets with one level nothing is added")]
+        let mut levels = vec![Level(Set::Baseline)];
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            levels.push(Level(Set::Avx2));
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512vl");
+            if avx512 {
+                levels.push(Level(Set::Avx512));
+            }
+        }
+        levels
+    }
+
+    pub(crate) fn set(self) -> Set {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Level {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Set::Baseline if cfg!(target_arch = "aarch64") => "NEON",
+            Set::Baseline => "baseline",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2 => "AVX2+FMA",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512 => "AVX-512",
+        })
+    }
+}
+
+/// `a * b + c`: fused where the instruction set has it (without it, `f32::mul_add` is a slow call).
+pub(crate) trait Arithmetic {
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// Two roundings.
+pub(crate) struct Separate;
+/// One rounding.
+#[allow(dead_code, reason = "used only where the target has a level with fused multiply-add")]
+pub(crate) struct Fused;
+
+impl Arithmetic for Separate {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
+impl Arithmetic for Fused {
+    #[inline(always)]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// Defines a function that runs `$body`, an `#[inline(always)]` function generic over [`Arithmetic`] (and possibly more),
+/// compiled for the instruction set `level`.
+macro_rules! for_each_level {
+    ($(#[$meta:meta])* fn $name:ident $(<$(const $n:ident: $nt:ty),*; $($g:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+        fn $name $(<$(const $n: $nt,)* $($g: $bound,)*>)? (level: $crate::simd::Level, $($arg: $ty),*) {
+            use $crate::simd::{Fused, Separate, Set};
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn avx2 $(<$(const $n: $nt,)* $($g: $bound,)*>)? ($($arg: $ty),*) {
+                $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn avx512 $(<$(const $n: $nt,)* $($g: $bound,)*>)? ($($arg: $ty),*) {
+                $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*)
+            }
+            match level.set() {
+                // SAFETY: a `Level` is made only after the processor was asked for its features.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2 => unsafe { avx2 $(::<$($n,)* $($g,)*>)? ($($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512 => unsafe { avx512 $(::<$($n,)* $($g,)*>)? ($($arg),*) },
+                Set::Baseline if cfg!(target_arch = "aarch64") => $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*),
+                Set::Baseline => $body::<Separate $($(, $n)* $(, $g)*)?>($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use for_each_level;
