@@ -1,0 +1,89 @@
+#![doc = include_str!("../README.md")]
+
+use candle_core::{Result, Tensor};
+use candle_nn::{ModuleT, VarBuilder};
+use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig};
+
+/// The sizes of an [`InvertedResidual`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct InvertedResidualConfig {
+    /// Channels of the input.
+    pub c_in: usize,
+    /// Channels of the output.
+    pub c_out: usize,
+    /// Step of the depthwise convolution.
+    pub stride: usize,
+    /// How many times wider than the input the block is inside; 1 leaves the expansion out.
+    pub expand_ratio: usize,
+    /// Batch norm's numbers.
+    pub norm: BatchNormConfig,
+}
+
+impl InvertedResidualConfig {
+    /// Channels inside the block.
+    pub fn expanded(&self) -> usize {
+        self.c_in * self.expand_ratio
+    }
+
+    /// Whether the input is added to the output: the shapes agree.
+    pub fn has_residual(&self) -> bool {
+        self.stride == 1 && self.c_in == self.c_out
+    }
+}
+
+/// MobileNetV2's block: 1×1 expansion, 3×3 depthwise, linear 1×1 projection, and the input added where shapes agree.
+///
+/// Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", figure 4; weight names as in torchvision's
+/// `InvertedResidual`.
+#[derive(Clone, Debug)]
+pub struct InvertedResidual {
+    expand: Option<ConvBnAct>,
+    depthwise: ConvBnAct,
+    project: ConvBnAct,
+    has_residual: bool,
+}
+
+impl InvertedResidual {
+    /// The block with its variables below `vb`: `conv.0.0` (convolution) and `conv.0.1` (batch norm), …, and the
+    /// projection's two without a level of their own.
+    ///
+    /// # Errors
+    /// A stride of 0, or variables of another shape in `vb`.
+    pub fn new(config: &InvertedResidualConfig, vb: VarBuilder) -> Result<Self> {
+        let InvertedResidualConfig { c_in, c_out, stride, norm, .. } = *config;
+        let expanded = config.expanded();
+        let relu6 = Activation::Relu6;
+        let vb = vb.pp("conv");
+        let unit = |i: usize| (vb.pp(i).pp(0), vb.pp(i).pp(1));
+
+        let expand = if config.expand_ratio == 1 {
+            None
+        } else {
+            let (conv, bn) = unit(0);
+            Some(ConvBnAct::new(c_in, expanded, ConvBnActConfig::pointwise(norm, relu6), conv, bn)?)
+        };
+        let next = usize::from(expand.is_some());
+        let (conv, bn) = unit(next);
+        let depthwise = ConvBnActConfig::depthwise(3, stride, 1, norm, relu6);
+        let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
+        Ok(Self {
+            expand,
+            depthwise: ConvBnAct::new(expanded, expanded, depthwise, conv, bn)?,
+            project: ConvBnAct::new(expanded, c_out, project, vb.pp(next + 1), vb.pp(next + 2))?,
+            has_residual: config.has_residual(),
+        })
+    }
+}
+
+impl ModuleT for InvertedResidual {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        let expanded = match &self.expand {
+            Some(expand) => expand.forward_t(xs, train)?,
+            None => xs.clone(),
+        };
+        let ys = self.depthwise.forward_t(&expanded, train)?;
+        let ys = self.project.forward_t(&ys, train)?;
+        if self.has_residual { xs + ys } else { Ok(ys) }
+    }
+}

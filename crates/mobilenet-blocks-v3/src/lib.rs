@@ -1,0 +1,101 @@
+#![doc = include_str!("../README.md")]
+
+use candle_core::{Module, Result, Tensor};
+use candle_nn::{ModuleT, VarBuilder};
+use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, SqueezeExcite};
+
+/// The sizes of a [`Bottleneck`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BottleneckConfig {
+    /// Height and width of the depthwise window: 3 or 5.
+    pub kernel: usize,
+    /// Channels of the input.
+    pub c_in: usize,
+    /// Channels inside the block; equal to `c_in`, it leaves the expansion out.
+    pub expanded: usize,
+    /// Channels of the output.
+    pub c_out: usize,
+    /// Hidden width of the squeeze-and-excite; `None` leaves it out.
+    pub squeeze: Option<usize>,
+    /// ReLU or h-swish, after the expansion and after the depthwise convolution.
+    pub activation: Activation,
+    /// Step of the depthwise convolution.
+    pub stride: usize,
+    /// Distance of the depthwise window's taps.
+    pub dilation: usize,
+    /// Batch norm's numbers.
+    pub norm: BatchNormConfig,
+}
+
+impl BottleneckConfig {
+    /// Whether the input is added to the output: the shapes agree.
+    pub fn has_residual(&self) -> bool {
+        self.stride == 1 && self.c_in == self.c_out
+    }
+}
+
+/// MobileNetV3's block: MobileNetV2's with a wider window, squeeze-and-excite after the depthwise activation, and h-swish.
+///
+/// Howard et al., "Searching for MobileNetV3", figure 4; weight names as in torchvision's `InvertedResidual` of
+/// `mobilenetv3.py`.
+#[derive(Clone, Debug)]
+pub struct Bottleneck {
+    expand: Option<ConvBnAct>,
+    depthwise: ConvBnAct,
+    squeeze_excite: Option<SqueezeExcite>,
+    project: ConvBnAct,
+    has_residual: bool,
+}
+
+impl Bottleneck {
+    /// The block with its variables below `vb`: `block.J.0` (convolution) and `block.J.1` (batch norm), or `block.J.fc1`
+    /// and `block.J.fc2`, `J` counting the parts that are there.
+    ///
+    /// # Errors
+    /// An even kernel, a stride or dilation of 0, or variables of another shape in `vb`.
+    pub fn new(config: &BottleneckConfig, vb: VarBuilder) -> Result<Self> {
+        let BottleneckConfig { kernel, c_in, expanded, c_out, activation, stride, dilation, norm, .. } = *config;
+        let mut parts = 0;
+        let mut part = || {
+            parts += 1;
+            vb.pp("block").pp(parts - 1)
+        };
+        let unit = |c_in, c_out, config, vb: VarBuilder| ConvBnAct::new(c_in, c_out, config, vb.pp(0), vb.pp(1));
+
+        let expand = if expanded == c_in {
+            None
+        } else {
+            Some(unit(c_in, expanded, ConvBnActConfig::pointwise(norm, activation), part())?)
+        };
+        let depthwise = ConvBnActConfig::depthwise(kernel, stride, dilation, norm, activation);
+        let depthwise = unit(expanded, expanded, depthwise, part())?;
+        let squeeze_excite = match config.squeeze {
+            Some(squeeze) => Some(SqueezeExcite::new(expanded, squeeze, part())?),
+            None => None,
+        };
+        let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
+        Ok(Self {
+            expand,
+            depthwise,
+            squeeze_excite,
+            project: unit(expanded, c_out, project, part())?,
+            has_residual: config.has_residual(),
+        })
+    }
+}
+
+impl ModuleT for Bottleneck {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        let expanded = match &self.expand {
+            Some(expand) => expand.forward_t(xs, train)?,
+            None => xs.clone(),
+        };
+        let mut ys = self.depthwise.forward_t(&expanded, train)?;
+        if let Some(squeeze_excite) = &self.squeeze_excite {
+            ys = squeeze_excite.forward(&ys)?;
+        }
+        let ys = self.project.forward_t(&ys, train)?;
+        if self.has_residual { xs + ys } else { Ok(ys) }
+    }
+}

@@ -1,0 +1,129 @@
+//! The activations of MobileNetV2 and MobileNetV3.
+//!
+//! ```text
+//! relu(x)      = max(x, 0)
+//! relu6(x)     = min(max(x, 0), 6)
+//! h-sigmoid(x) = relu6(x + 3) / 6
+//! h-swish(x)   = x · h-sigmoid(x)
+//! ```
+//!
+//! Gradients are PyTorch's: 0 at the ends of a clamp, where Candle's `clamp` gives 0.5.
+
+use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
+use mobilenet_kernels as kernels;
+
+use crate::channels_last::{as_slice, gradient, has_kernels, map_nhwc};
+
+/// An activation function, applied element by element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// `x`
+    Identity,
+    /// `max(x, 0)`
+    Relu,
+    /// `min(max(x, 0), 6)`, of MobileNetV2
+    Relu6,
+    /// `x · relu6(x + 3) / 6`, of MobileNetV3
+    HSwish,
+    /// `relu6(x + 3) / 6`, the gate of MobileNetV3's squeeze-and-excite
+    HSigmoid,
+}
+
+impl Module for Activation {
+    /// Any shape, kept.
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(xs.clone()),
+            _ if has_kernels(xs) => map_nhwc(xs, |xs| xs.apply_op1(Op(self.kernel()))),
+            _ => self.compose(xs),
+        }
+    }
+}
+
+impl Activation {
+    /// The kernels' name for it.
+    pub(crate) fn kernel(self) -> kernels::Activation {
+        match self {
+            Self::Identity => kernels::Activation::Identity,
+            Self::Relu => kernels::Activation::Relu,
+            Self::Relu6 => kernels::Activation::Relu6,
+            Self::HSwish => kernels::Activation::HSwish,
+            Self::HSigmoid => kernels::Activation::HSigmoid,
+        }
+    }
+
+    /// The definition in Candle's own ops.
+    pub(crate) fn compose(self, xs: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Identity => Ok(xs.clone()),
+            Self::Relu => clamp_below(xs, f64::INFINITY),
+            Self::Relu6 => clamp_below(xs, 6.),
+            Self::HSigmoid => clamp_below(&(xs + 3.)?, 6.)? / 6.,
+            Self::HSwish => xs * Self::HSigmoid.compose(xs)?,
+        }
+    }
+}
+
+/// `min(max(x, 0), top)` whose gradient is 0 at both ends: a masked copy of `x` plus a constant.
+fn clamp_below(xs: &Tensor, top: f64) -> Result<Tensor> {
+    let xs_detached = xs.detach();
+    let inside = xs_detached.gt(0.)?.to_dtype(xs.dtype())?;
+    if top.is_infinite() {
+        return xs * inside;
+    }
+    let above = xs_detached.ge(top)?.to_dtype(xs.dtype())?;
+    let inside = (inside - &above)?;
+    (xs * inside)? + (above * top)?
+}
+
+struct Op(kernels::Activation);
+
+impl CustomOp1 for Op {
+    fn name(&self) -> &'static str {
+        "activation"
+    }
+
+    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let xs = as_slice(xs, layout)?;
+        let mut ys = vec![0.; xs.len()];
+        kernels::activation::forward(self.0, xs, &mut ys);
+        Ok((CpuStorage::F32(ys), layout.shape().clone()))
+    }
+
+    fn bwd(&self, xs: &Tensor, _: &Tensor, gys: &Tensor) -> Result<Option<Tensor>> {
+        gradient(xs, [xs, gys], |[xs, gys], gxs| kernels::activation::backward(self.0, xs, gys, gxs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Compared, image};
+
+    #[test]
+    fn kernels_agree_with_the_composition() -> Result<()> {
+        for act in [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::HSwish, Activation::HSigmoid]
+        {
+            // Wide enough to reach every piece of every function.
+            let xs = image((2, 5, 3, 4), 6., 1)?;
+            Compared::new(&[&xs], |args| act.forward(&args[0]), |args| act.compose(&args[0]))?.assert_close(1e-6, act);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn gradients_at_the_kinks_are_torchs_in_the_composition_too() -> Result<()> {
+        for (act, xs, slopes) in [
+            (Activation::Relu, [0f32, 1.], [0f32, 1.]),
+            (Activation::Relu6, [0., 6.], [0., 0.]),
+            (Activation::HSigmoid, [-3., 3.], [0., 0.]),
+            (Activation::HSwish, [-3., 3.], [0., 1.]),
+        ] {
+            let xs = candle_core::Var::new(&xs, &candle_core::Device::Cpu)?;
+            let gradients = act.compose(&xs)?.sum_all()?.backward()?;
+            let got = gradients.get(&xs).map(|g| g.to_vec1::<f32>()).transpose()?;
+            assert_eq!(got, Some(slopes.to_vec()), "{act:?}");
+        }
+        Ok(())
+    }
+}

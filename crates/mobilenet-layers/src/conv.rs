@@ -1,0 +1,202 @@
+//! Dense convolutions: the 1×1 as a matrix product, and the stem's k×k.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_nn::{Init, Module, VarBuilder};
+use mobilenet_kernels::conv::{self as kernels, Geometry};
+use mobilenet_kernels::pointwise;
+
+use crate::Window;
+use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::init::kaiming_normal_fan_out;
+
+/// The geometry of a dense convolution. The padding is `kernel / 2`, so that stride 1 keeps the size of the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2dConfig {
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Whether a bias is added.
+    pub bias: bool,
+}
+
+impl Conv2dConfig {
+    /// A 1×1 convolution without bias.
+    pub const POINTWISE: Self = Self { kernel: 1, stride: 1, bias: false };
+}
+
+/// A dense two-dimensional convolution: weight `[c_out, c_in, k, k]`, initialized as torchvision does.
+#[derive(Clone, Debug)]
+pub struct Conv2d {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    config: Conv2dConfig,
+}
+
+impl Conv2d {
+    /// The layer with the variables `weight` and, if asked for, `bias` below `vb`.
+    ///
+    /// # Errors
+    /// No channels, an even or zero kernel, or a zero stride.
+    pub fn new(c_in: usize, c_out: usize, config: Conv2dConfig, vb: VarBuilder) -> Result<Self> {
+        let Conv2dConfig { kernel, stride, bias } = config;
+        if kernel % 2 == 0 || stride == 0 || c_in == 0 || c_out == 0 {
+            bail!(
+                "convolution: expected channels, an odd kernel and a stride, found {c_in} to {c_out} channels, {config:?}"
+            )
+        }
+        let init = kaiming_normal_fan_out(c_out, kernel, 1);
+        let weight = vb.get_with_hints((c_out, c_in, kernel, kernel), "weight", init)?;
+        let bias = if bias { Some(vb.get_with_hints(c_out, "bias", Init::Const(0.))?) } else { None };
+        Ok(Self { weight, bias, config })
+    }
+
+    /// The definition in Candle's own ops, without the bias: a product of matrices over the window's taps. The backward
+    /// of Candle's own convolution is slow, and fails where height and width leave different remainders by the stride.
+    fn compose(&self, xs: &Tensor) -> Result<Tensor> {
+        let Conv2dConfig { kernel, stride, .. } = self.config;
+        let window = Window::same(kernel, stride, 1);
+        let (n, _, h, w) = xs.dims4()?;
+        let (h_out, w_out) = (window.output_len(h), window.output_len(w));
+        let taps = Tensor::cat(&window.taps(xs)?, 1)?.reshape((n, (), h_out * w_out))?;
+        let weight = self.weight.permute((0, 2, 3, 1))?.contiguous()?.flatten_from(1)?;
+        weight.broadcast_matmul(&taps)?.reshape((n, (), h_out, w_out))
+    }
+
+    fn without_bias(&self, xs: &Tensor) -> Result<Tensor> {
+        let (_, c, h, w) = xs.dims4()?;
+        let (c_out, c_in, kernel, _) = self.weight.dims4()?;
+        if c != c_in || h * w == 0 {
+            bail!("convolution: expected images of {c_in} channels, found {:?}", xs.shape())
+        }
+        if !has_kernels(xs) {
+            return self.compose(xs);
+        }
+        let stride = self.config.stride;
+        let xs = to_nhwc(xs)?;
+        to_nchw(&if kernel == 1 && stride == 1 {
+            xs.apply_op2(&self.weight.reshape((c_out, c_in))?, Pointwise)?
+        } else {
+            let geometry = Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
+            xs.apply_op2(&self.weight, Dense(geometry))?
+        })
+    }
+}
+
+impl Module for Conv2d {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let ys = self.without_bias(xs)?;
+        match &self.bias {
+            Some(bias) => ys.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+            None => Ok(ys),
+        }
+    }
+}
+
+/// `[n, h, w, c_in] × [c_out, c_in] -> [n, h, w, c_out]`
+struct Pointwise;
+
+impl CustomOp2 for Pointwise {
+    fn name(&self) -> &'static str {
+        "pointwise-convolution"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, h, w, _) = xs_layout.shape().dims4()?;
+        let (c_out, c_in) = weight_layout.shape().dims2()?;
+        let mut ys = vec![0.; n * h * w * c_out];
+        pointwise::forward(as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, c_in, c_out, &mut ys);
+        Ok((CpuStorage::F32(ys), (n, h, w, c_out).into()))
+    }
+
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (c_out, c_in) = weight.dims2()?;
+        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
+            pointwise::backward_input(gys, weight, c_in, c_out, gxs);
+        })?;
+        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
+            pointwise::backward_weight(xs, gys, c_in, c_out, gweight);
+        })?;
+        Ok((gxs, gweight))
+    }
+}
+
+/// `[n, h, w, c_in] × [c_out, c_in, k, k] -> [n, h', w', c_out]`
+struct Dense(Geometry);
+
+impl CustomOp2 for Dense {
+    fn name(&self) -> &'static str {
+        "dense-convolution"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let n = xs_layout.shape().dim(0)?;
+        let shape = (n, self.0.h_out(), self.0.w_out(), self.0.c_out).into();
+        let mut ys = vec![0.; Shape::elem_count(&shape)];
+        kernels::forward(&self.0, as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, &mut ys);
+        Ok((CpuStorage::F32(ys), shape))
+    }
+
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
+            kernels::backward_input(&self.0, gys, weight, gxs);
+        })?;
+        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
+            kernels::backward_weight(&self.0, xs, gys, gweight);
+        })?;
+        Ok((gxs, gweight))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Compared, image};
+
+    #[test]
+    fn kernels_agree_with_the_composition() -> Result<()> {
+        for (kernel, stride, c_in, c_out) in [(1, 1, 3, 24), (1, 1, 40, 7), (3, 1, 3, 16), (3, 2, 3, 16)] {
+            let xs = image((3, c_in, 7, 6), 1., 1)?;
+            let weight = image((c_out, c_in, kernel, kernel), 1., 2)?;
+            let bias = image((c_out, 1, 1, 1), 1., 3)?.flatten_all()?;
+            let conv = |args: &[Tensor]| Conv2d {
+                weight: args[1].clone(),
+                bias: Some(args[2].clone()),
+                config: Conv2dConfig { kernel, stride, bias: true },
+            };
+            let compared = Compared::new(
+                &[&xs, &weight, &bias],
+                |args| conv(args).forward(&args[0]),
+                |args| conv(args).compose(&args[0])?.broadcast_add(&args[2].reshape((1, (), 1, 1))?),
+            )?;
+            compared.assert_close(1e-5, (kernel, stride, c_in, c_out));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_composition_agrees_with_candles_convolution() -> Result<()> {
+        for (kernel, stride) in [(1, 1), (3, 1), (3, 2), (5, 2)] {
+            let (xs, weight) = (image((2, 3, 8, 7), 1., 1)?, image((4, 3, kernel, kernel), 1., 2)?);
+            let expected = xs.conv2d(&weight, kernel / 2, stride, 1, 1)?;
+            let config = Conv2dConfig { kernel, stride, bias: false };
+            let got = Conv2d { weight, bias: None, config }.compose(&xs)?;
+            let error = (got - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(error < 1e-5, "{config:?}: {error}");
+        }
+        Ok(())
+    }
+}

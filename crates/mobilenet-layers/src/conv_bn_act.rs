@@ -1,0 +1,99 @@
+//! Convolution, batch norm and activation: the unit both networks are stacked from.
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::{Module, ModuleT, VarBuilder};
+
+use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DepthwiseConv2d, Window};
+
+/// What a [`ConvBnAct`] is made of. The padding is `dilation * (kernel - 1) / 2`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvBnActConfig {
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Distance of the window's taps; other than 1 only for a depthwise convolution.
+    pub dilation: usize,
+    /// One window per channel instead of a dense convolution.
+    pub depthwise: bool,
+    /// Batch norm's numbers.
+    pub norm: BatchNormConfig,
+    /// Applied last.
+    pub activation: Activation,
+}
+
+impl ConvBnActConfig {
+    /// A 1×1 convolution.
+    pub fn pointwise(norm: BatchNormConfig, activation: Activation) -> Self {
+        Self::dense(1, 1, norm, activation)
+    }
+
+    /// A k×k convolution over all channels.
+    pub fn dense(kernel: usize, stride: usize, norm: BatchNormConfig, activation: Activation) -> Self {
+        Self { kernel, stride, dilation: 1, depthwise: false, norm, activation }
+    }
+
+    /// A k×k convolution of each channel.
+    pub fn depthwise(
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+        norm: BatchNormConfig,
+        activation: Activation,
+    ) -> Self {
+        Self { kernel, stride, dilation, depthwise: true, norm, activation }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Conv {
+    Dense(Conv2d),
+    Depthwise(DepthwiseConv2d),
+}
+
+/// `activation(batch_norm(conv(x)))`, the convolution without bias.
+#[derive(Clone, Debug)]
+pub struct ConvBnAct {
+    conv: Conv,
+    norm: BatchNorm,
+    activation: Activation,
+}
+
+impl ConvBnAct {
+    /// The layer with its variables below `conv_vb` and `norm_vb`: torchvision names the two in more than one way.
+    ///
+    /// # Errors
+    /// A depthwise convolution with `c_in != c_out`, a dense one with a dilation, or a geometry the convolution refuses.
+    pub fn new(
+        c_in: usize,
+        c_out: usize,
+        config: ConvBnActConfig,
+        conv_vb: VarBuilder,
+        norm_vb: VarBuilder,
+    ) -> Result<Self> {
+        let ConvBnActConfig { kernel, stride, dilation, depthwise, norm, activation } = config;
+        let conv = if depthwise {
+            if c_in != c_out {
+                bail!("depthwise convolution: expected as many output as input channels, found {c_in} and {c_out}")
+            }
+            Conv::Depthwise(DepthwiseConv2d::new(c_in, Window::same(kernel, stride, dilation), conv_vb)?)
+        } else {
+            if dilation != 1 {
+                bail!("dense convolution: expected a dilation of 1, found {dilation}")
+            }
+            Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
+        };
+        Ok(Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation })
+    }
+}
+
+impl ModuleT for ConvBnAct {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        let ys = match &self.conv {
+            Conv::Dense(conv) => conv.forward(xs)?,
+            Conv::Depthwise(conv) => conv.forward(xs)?,
+        };
+        self.norm.forward_act(&ys, self.activation, train)
+    }
+}

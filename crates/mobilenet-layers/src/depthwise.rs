@@ -1,0 +1,153 @@
+//! The depthwise convolution: each channel with a k×k window of its own.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_nn::{Module, VarBuilder};
+use mobilenet_kernels::depthwise::{self as kernels, Geometry};
+
+use crate::Window;
+use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::init::kaiming_normal_fan_out;
+
+/// A depthwise convolution without bias: weight `[channels, 1, k, k]`, initialized as torchvision does.
+#[derive(Clone, Debug)]
+pub struct DepthwiseConv2d {
+    weight: Tensor,
+    config: Window,
+}
+
+impl DepthwiseConv2d {
+    /// The layer with the variable `weight` below `vb`.
+    ///
+    /// # Errors
+    /// No channels, or a kernel, stride or dilation of 0.
+    pub fn new(channels: usize, config: Window, vb: VarBuilder) -> Result<Self> {
+        let Window { kernel, stride, dilation, .. } = config;
+        if channels == 0 || kernel == 0 || stride == 0 || dilation == 0 {
+            bail!("depthwise convolution: expected all to be at least 1, found {channels} channels, {config:?}")
+        }
+        let init = kaiming_normal_fan_out(channels, kernel, channels);
+        Ok(Self { weight: vb.get_with_hints((channels, 1, kernel, kernel), "weight", init)?, config })
+    }
+
+    /// The definition in Candle's own ops: a sum over the window's taps of shifted images, each scaled channel by
+    /// channel. k² passes, where Candle's grouped convolution is one convolution per channel.
+    fn compose(&self, xs: &Tensor) -> Result<Tensor> {
+        let kernel = self.config.kernel;
+        let weight = self.weight.flatten_from(1)?;
+        let mut sum: Option<Tensor> = None;
+        for (k, tap) in self.config.taps(xs)?.iter().enumerate() {
+            let scale = weight.narrow(1, k, 1)?.reshape((1, (), 1, 1))?;
+            let term = tap.broadcast_mul(&scale)?;
+            sum = Some(match sum {
+                Some(sum) => (sum + term)?,
+                None => term,
+            });
+        }
+        match sum {
+            Some(sum) => Ok(sum),
+            None => bail!("depthwise convolution: an empty window of {kernel}"),
+        }
+    }
+}
+
+impl Module for DepthwiseConv2d {
+    /// `[n, c, h, w] -> [n, c, h', w']` with `h' = (h + 2 padding - dilation (k - 1) - 1) / stride + 1`
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        let (_, c, h, w) = xs.dims4()?;
+        if c != self.weight.dim(0)? || self.config.output_len(h) == 0 || self.config.output_len(w) == 0 {
+            bail!("depthwise convolution: {:?} does not fit an image of shape {:?}", self.config, xs.shape())
+        }
+        if !has_kernels(xs) {
+            return self.compose(xs);
+        }
+        let Window { kernel, stride, dilation, padding } = self.config;
+        let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
+        let geometry = Geometry { h, w, c, kernel, stride, dilation, padding };
+        to_nchw(&to_nhwc(xs)?.apply_op2(&windows, Op(geometry))?)
+    }
+}
+
+/// `[n, h, w, c] × [k · k, c] -> [n, h', w', c]`
+struct Op(Geometry);
+
+impl CustomOp2 for Op {
+    fn name(&self) -> &'static str {
+        "depthwise-convolution"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+        weight: &CpuStorage,
+        weight_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let shape: Shape = (xs_layout.shape().dim(0)?, self.0.h_out(), self.0.w_out(), self.0.c).into();
+        let mut ys = vec![0.; shape.elem_count()];
+        kernels::forward(&self.0, as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, &mut ys);
+        Ok((CpuStorage::F32(ys), shape))
+    }
+
+    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
+            kernels::backward_input(&self.0, gys, weight, gxs);
+        })?;
+        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
+            kernels::backward_weight(&self.0, xs, gys, gweight);
+        })?;
+        Ok((gxs, gweight))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Compared, image};
+
+    #[test]
+    fn kernels_agree_with_the_composition() -> Result<()> {
+        for kernel in [3, 5] {
+            for stride in [1, 2] {
+                for (dilation, padding) in [(1, kernel / 2), (2, kernel - 1), (1, 0), (1, kernel)] {
+                    for (h, w) in [(9, 10), (11, 9)] {
+                        let c = 20;
+                        let config = Window { kernel, stride, dilation, padding };
+                        let xs = image((2, c, h, w), 1., 1)?;
+                        let weight = image((c, 1, kernel, kernel), 1., 2)?;
+                        let conv = |args: &[Tensor]| DepthwiseConv2d { weight: args[1].clone(), config };
+                        let compared = Compared::new(
+                            &[&xs, &weight],
+                            |args| conv(args).forward(&args[0]),
+                            |args| conv(args).compose(&args[0]),
+                        )?;
+                        compared.assert_close(1e-5, config);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_composition_agrees_with_candles_grouped_convolution() -> Result<()> {
+        for (kernel, stride, dilation) in [(3, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 2)] {
+            let config = Window::same(kernel, stride, dilation);
+            let (xs, weight) = (image((2, 6, 8, 7), 1., 1)?, image((6, 1, kernel, kernel), 1., 2)?);
+            let got = DepthwiseConv2d { weight: weight.clone(), config }.compose(&xs)?;
+            let expected = xs.conv2d(&weight, config.padding, stride, dilation, 6)?;
+            let error = (got - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(error < 1e-5, "{config:?}: {error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_window_that_does_not_fit_is_an_error() -> Result<()> {
+        let config = Window { kernel: 5, stride: 1, dilation: 1, padding: 0 };
+        let conv = DepthwiseConv2d { weight: image((2, 1, 5, 5), 1., 1)?, config };
+        for shape in [(1, 2, 4, 8), (1, 2, 8, 4), (1, 3, 8, 8), (1, 2, 0, 0)] {
+            assert!(conv.forward(&Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu)?).is_err());
+        }
+        Ok(())
+    }
+}

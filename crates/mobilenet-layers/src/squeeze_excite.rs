@@ -1,0 +1,130 @@
+//! Squeeze-and-excite: scales each channel by a gate computed from all channels' means.
+//!
+//! ```text
+//! y = x · h-sigmoid(fc2(relu(fc1(mean over h, w of x))))
+//! ```
+//!
+//! Hu et al., "Squeeze-and-Excitation Networks", with MobileNetV3's ReLU and h-sigmoid; `fc1` and `fc2` are 1×1
+//! convolutions with bias, as in torchvision's `SqueezeExcitation`.
+
+use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor};
+use candle_nn::VarBuilder;
+use mobilenet_kernels::pool as kernels;
+
+use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::{Activation, Conv2d, Conv2dConfig, global_avg_pool};
+
+/// The squeeze-and-excite layer of MobileNetV3.
+#[derive(Clone, Debug)]
+pub struct SqueezeExcite {
+    fc1: Conv2d,
+    fc2: Conv2d,
+}
+
+impl SqueezeExcite {
+    /// The layer over `channels` channels with a hidden width of `squeeze`; variables `fc1` and `fc2` below `vb`.
+    pub fn new(channels: usize, squeeze: usize, vb: VarBuilder) -> Result<Self> {
+        let config = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
+        Ok(Self {
+            fc1: Conv2d::new(channels, squeeze, config, vb.pp("fc1"))?,
+            fc2: Conv2d::new(squeeze, channels, config, vb.pp("fc2"))?,
+        })
+    }
+
+    /// The gates: `[n, c, h, w] -> [n, c]`, each in `[0, 1]`.
+    fn gates(&self, xs: &Tensor) -> Result<Tensor> {
+        let (n, c, _, _) = xs.dims4()?;
+        let mean = global_avg_pool(xs)?.reshape((n, c, 1, 1))?;
+        let hidden = Activation::Relu.forward(&self.fc1.forward(&mean)?)?;
+        Activation::HSigmoid.forward(&self.fc2.forward(&hidden)?)?.reshape((n, c))
+    }
+}
+
+impl Module for SqueezeExcite {
+    /// `[n, c, h, w] -> [n, c, h, w]`
+    fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        scale_channels(xs, &self.gates(xs)?)
+    }
+}
+
+/// `[n, c, h, w] · [n, c] -> [n, c, h, w]`
+fn scale_channels(xs: &Tensor, gates: &Tensor) -> Result<Tensor> {
+    if has_kernels(xs) {
+        return to_nchw(&to_nhwc(xs)?.apply_op2(&gates.contiguous()?, Scale)?);
+    }
+    let (n, c) = gates.dims2()?;
+    xs.broadcast_mul(&gates.reshape((n, c, 1, 1))?)
+}
+
+/// `[n, h, w, c] · [n, c] -> [n, h, w, c]`
+struct Scale;
+
+impl CustomOp2 for Scale {
+    fn name(&self) -> &'static str {
+        "scale-channels"
+    }
+
+    fn cpu_fwd(
+        &self,
+        xs: &CpuStorage,
+        xs_layout: &Layout,
+        gates: &CpuStorage,
+        gates_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (_, h, w, c) = xs_layout.shape().dims4()?;
+        let xs = as_slice(xs, xs_layout)?;
+        let mut ys = vec![0.; xs.len()];
+        kernels::scale(xs, as_slice(gates, gates_layout)?, h * w, c, &mut ys);
+        Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
+    }
+
+    fn bwd(&self, xs: &Tensor, gates: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (_, h, w, c) = xs.dims4()?;
+        let gxs = gradient(xs, [gys, gates], |[gys, gates], gxs| kernels::scale(gys, gates, h * w, c, gxs))?;
+        let ggates = gradient(gates, [xs, gys], |[xs, gys], ggates| {
+            kernels::scale_backward_gates(xs, gys, h * w, c, ggates);
+        })?;
+        Ok((gxs, ggates))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Compared, image};
+
+    #[test]
+    fn agrees_with_the_definition_in_candles_ops() -> Result<()> {
+        for (n, c, squeeze, h, w) in [(2, 16, 8, 4, 3), (1, 9, 5, 1, 1)] {
+            let shapes = [(squeeze, c, 1, 1), (squeeze, 1, 1, 1), (c, squeeze, 1, 1), (c, 1, 1, 1)];
+            let mut args = vec![image((n, c, h, w), 2., 1)?];
+            for (i, shape) in shapes.into_iter().enumerate() {
+                args.push(image(shape, 1., 2 + i as u64)?);
+            }
+            let layer = |args: &[Tensor]| -> Result<SqueezeExcite> {
+                let vb = |weight: &Tensor, bias: &Tensor| -> Result<_> {
+                    let tensors = [("weight", weight.clone()), ("bias", bias.flatten_all()?)];
+                    let tensors = tensors.map(|(name, t)| (name.to_string(), t)).into_iter().collect();
+                    Ok(VarBuilder::from_tensors(tensors, weight.dtype(), weight.device()))
+                };
+                let config = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
+                Ok(SqueezeExcite {
+                    fc1: Conv2d::new(c, squeeze, config, vb(&args[1], &args[2])?)?,
+                    fc2: Conv2d::new(squeeze, c, config, vb(&args[3], &args[4])?)?,
+                })
+            };
+            let compose = |args: &[Tensor]| -> Result<Tensor> {
+                let mean = args[0].mean((2, 3))?;
+                let fc = |xs: &Tensor, w: &Tensor, b: &Tensor| {
+                    xs.matmul(&w.flatten_from(1)?.t()?)?.broadcast_add(&b.flatten_all()?)
+                };
+                let hidden = Activation::Relu.compose(&fc(&mean, &args[1], &args[2])?)?;
+                let gates = Activation::HSigmoid.compose(&fc(&hidden, &args[3], &args[4])?)?;
+                args[0].broadcast_mul(&gates.reshape((n, c, 1, 1))?)
+            };
+            let args: Vec<&Tensor> = args.iter().collect();
+            Compared::new(&args, |args| layer(args)?.forward(&args[0]), compose)?.assert_close(1e-5, (n, c, squeeze));
+        }
+        Ok(())
+    }
+}
