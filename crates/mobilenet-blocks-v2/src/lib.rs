@@ -73,6 +73,11 @@ impl InvertedResidual {
             has_residual: config.has_residual(),
         })
     }
+
+    /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.
+    pub fn without_residual(self) -> Self {
+        Self { has_residual: false, ..self }
+    }
 }
 
 impl ModuleT for InvertedResidual {

@@ -50,7 +50,7 @@ impl ModuleT for StripeNet {
 /// `n` images of 12×12 pixels, horizontal (class 0) and vertical (class 1) stripes of period 2 to 4 in turn, with noise.
 fn stripes(n: usize, step: usize) -> Result<(Tensor, Tensor)> {
     let pixel = |image: usize, y: usize, x: usize| {
-        let along = if image % 2 == 0 { y } else { x } + image / 2 + step;
+        let along = [y, x][image % 2] + image / 2 + step;
         let stripe = (along % (2 + image % 3)) as f32;
         let noise = ((image * 7919 + y * 104_729 + x * 1_299_709 + step * 15_485_863) % 97) as f32 / 97.;
         stripe + 0.3 * noise

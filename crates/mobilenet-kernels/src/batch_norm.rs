@@ -54,11 +54,11 @@ pub fn statistics(xs: &[f32], c: usize) -> Statistics {
 }
 
 fn statistics_at(level: Level, xs: &[f32], c: usize) -> Statistics {
-    assert!(c > 0 && !xs.is_empty() && xs.len() % c == 0, "{} values over {c} channels", xs.len());
+    assert!(c > 0 && !xs.is_empty() && xs.len().is_multiple_of(c), "{} values over {c} channels", xs.len());
     let rows = xs.len() / c;
     // The variance is taken about the first row: sums of squares about 0 would cancel where |mean| is much larger.
     let origin = &xs[..c];
-    let parts = map_parts(rows, rows_per_part(c), |r| {
+    let parts = map_parts(rows, rows_per_part(c).min(128), |r| {
         let mut sums = vec![0.; 2 * c];
         let (sum, square) = sums.split_at_mut(c);
         moments(level, &xs[r.start * c..r.end * c], origin, sum, square);
@@ -134,7 +134,7 @@ fn backward_at(
     let rows = xs.len() / c;
     let scale = scale(p.weight, p.var, p.eps);
     let affine = Affine { mean: p.mean, scale: &scale, bias: p.bias };
-    let parts = map_parts(rows, rows_per_part(c), |r| {
+    let parts = map_parts(rows, rows_per_part(c).min(128), |r| {
         let mut sums = vec![0.; 2 * c];
         let (sum, dot) = sums.split_at_mut(c);
         let part = r.start * c..r.end * c;
