@@ -1,0 +1,142 @@
+//! What can go wrong in this crate, one variant per cause.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// An error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A name that stands for no value of an enumeration.
+    #[error("{what}: expected one of {expected}, found \"{found}\"")]
+    UnknownName {
+        /// What was to be named: `model` or `preset`.
+        what: &'static str,
+        /// The names there are.
+        expected: String,
+        /// The name given.
+        found: String,
+    },
+    /// A field of a [`ModelConfig`](crate::ModelConfig), or an image size, with a value no model can have.
+    #[error("{field}: expected {expected}, found {found}")]
+    InvalidConfig {
+        /// The field's name.
+        field: &'static str,
+        /// The values it may take.
+        expected: String,
+        /// The value it has.
+        found: String,
+    },
+    /// The operating system could not read or write the file.
+    #[error("{}: cannot {action}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `write`.
+        action: &'static str,
+        /// The system's own error.
+        source: std::io::Error,
+    },
+    /// The file is neither of the two formats of weights.
+    #[error("{}: expected weights (.safetensors, or .pth as torch.save writes it), found {found}", path.display())]
+    NotWeights {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes look like.
+        found: String,
+    },
+    /// The file is cut short, damaged, or holds something its format does not allow.
+    #[error("{}: damaged or incomplete {format} file: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The format its first bytes announce.
+        format: &'static str,
+        /// What was expected and found.
+        reason: String,
+    },
+    /// The tensors of the file are not those of the model. Nothing was loaded.
+    #[error("{}: the weights do not fit the model: {}", path.display(), Problems(problems))]
+    Mismatch {
+        /// The file.
+        path: PathBuf,
+        /// Every tensor that is missing, unexpected or of another shape, sorted by name within each kind.
+        problems: Vec<TensorProblem>,
+    },
+    /// A tensor operation failed.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Candle(error) => error,
+            other => candle_core::Error::wrap(other),
+        }
+    }
+}
+
+/// One tensor of a file of weights that does not fit the model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TensorProblem {
+    /// The model has it, the file does not.
+    Missing {
+        /// The tensor's name.
+        name: String,
+        /// The model's shape.
+        expected: Vec<usize>,
+    },
+    /// The file has it, the model does not.
+    Unexpected {
+        /// The tensor's name.
+        name: String,
+        /// The file's shape.
+        found: Vec<usize>,
+    },
+    /// Both have it, with other shapes.
+    Shape {
+        /// The tensor's name.
+        name: String,
+        /// The model's shape.
+        expected: Vec<usize>,
+        /// The file's shape.
+        found: Vec<usize>,
+    },
+    /// Both have it, but the file's numbers are not floating point.
+    Dtype {
+        /// The tensor's name.
+        name: String,
+        /// The file's type of number.
+        found: String,
+    },
+}
+
+impl fmt::Display for TensorProblem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Missing { name, expected } => write!(f, "missing {name} (expected {expected:?})"),
+            Self::Unexpected { name, found } => write!(f, "unexpected {name} (found {found:?})"),
+            Self::Shape { name, expected, found } => {
+                write!(f, "{name} has another shape (expected {expected:?}, found {found:?})")
+            }
+            Self::Dtype { name, found } => {
+                write!(f, "{name} has another type (expected floating point, found {found})")
+            }
+        }
+    }
+}
+
+/// All problems on one line.
+struct Problems<'a>(&'a [TensorProblem]);
+
+impl fmt::Display for Problems<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let n = self.0.len();
+        write!(f, "{n} tensor{}: ", if n == 1 { "" } else { "s" })?;
+        for (i, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! The networks: a plan's layers, one after the other.
+
+use candle_core::{Module, Result as CandleResult, Tensor};
+use candle_nn::{ModuleT, VarBuilder};
+use mobilenet_blocks::v2::InvertedResidual;
+use mobilenet_blocks::v3::Bottleneck;
+use mobilenet_layers::{Activation, ConvBnAct, Dropout, DropoutRng, Linear, global_avg_pool};
+
+use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
+use crate::{Error, ModelConfig};
+
+/// A MobileNetV2, MobileNetV3-Large or MobileNetV3-Small with torchvision's variable names and initial values.
+///
+/// Images of any size are accepted; the strides are laid out for the preset's.
+#[derive(Clone, Debug)]
+pub struct MobileNet {
+    config: ModelConfig,
+    stem: ConvBnAct,
+    blocks: Vec<Block>,
+    head: ConvBnAct,
+    /// V3's hidden layer.
+    hidden: Option<Linear>,
+    dropout: Dropout,
+    last: Linear,
+    dropout_rng: DropoutRng,
+}
+
+#[derive(Clone, Debug)]
+enum Block {
+    V2(InvertedResidual),
+    V3(Bottleneck),
+}
+
+impl MobileNet {
+    /// The model of `config`, its variables `features.*` and `classifier.*` below `vb`.
+    ///
+    /// # Errors
+    /// Those of [`ModelConfig::validate`], and variables of another shape in `vb`.
+    pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self, Error> {
+        let plan = Plan::new(config)?;
+        let features = vb.pp("features");
+        let conv =
+            |plan: &ConvPlan, vb: VarBuilder| ConvBnAct::new(plan.c_in, plan.c_out, plan.config, vb.pp(0), vb.pp(1));
+        let stem = conv(&plan.stem, features.pp(0))?;
+        let mut blocks = Vec::with_capacity(plan.blocks.len());
+        for (i, block) in plan.blocks.iter().enumerate() {
+            blocks.push(Block::new(block, features.pp(i + 1))?);
+        }
+        let head = conv(&plan.head, features.pp(plan.blocks.len() + 1))?;
+
+        let ClassifierPlan { c_in, hidden, num_classes, dropout } = plan.classifier;
+        let dropout_rng = DropoutRng::new();
+        Ok(Self {
+            config: config.clone(),
+            stem,
+            blocks,
+            head,
+            hidden: hidden.map(|units| Linear::new(c_in, units, vb.pp(ClassifierPlan::HIDDEN_PATH))).transpose()?,
+            dropout: Dropout::new(dropout, dropout_rng.clone())?,
+            last: Linear::new(hidden.unwrap_or(c_in), num_classes, vb.pp(plan.classifier.last_path()))?,
+            dropout_rng,
+        })
+    }
+
+    /// What the model was made from.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The generator of the dropout masks; reseeding it makes the next training step's mask a function of the seed.
+    pub fn dropout_rng(&self) -> &DropoutRng {
+        &self.dropout_rng
+    }
+
+    /// The last feature map: `[n, 3, h, w] -> [n, c, h / r, w / r]`, rounded up, `r` being the product of all strides.
+    pub fn features(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let mut xs = self.stem.forward_t(xs, train)?;
+        for block in &self.blocks {
+            xs = block.forward_t(&xs, train)?;
+        }
+        self.head.forward_t(&xs, train)
+    }
+}
+
+impl ModuleT for MobileNet {
+    /// `[n, 3, h, w] -> [n, num_classes]`, the logits.
+    fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let mut xs = global_avg_pool(&self.features(xs, train)?)?;
+        if let Some(hidden) = &self.hidden {
+            xs = Activation::HSwish.forward(&hidden.forward(&xs)?)?;
+        }
+        self.last.forward(&self.dropout.forward_t(&xs, train)?)
+    }
+}
+
+impl Block {
+    fn new(plan: &BlockPlan, vb: VarBuilder) -> CandleResult<Self> {
+        Ok(match &plan.config {
+            BlockConfig::V2(config) => {
+                let block = InvertedResidual::new(config, vb)?;
+                Self::V2(if plan.residual { block } else { block.without_residual() })
+            }
+            BlockConfig::V3(config) => {
+                let block = Bottleneck::new(config, vb)?;
+                Self::V3(if plan.residual { block } else { block.without_residual() })
+            }
+        })
+    }
+
+    fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        match self {
+            Self::V2(block) => block.forward_t(xs, train),
+            Self::V3(block) => block.forward_t(xs, train),
+        }
+    }
+}

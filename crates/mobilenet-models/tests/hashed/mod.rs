@@ -1,0 +1,33 @@
+//! The numbers of `tests/fixtures/torchvision_parity.py`: every value a function of its tensor's name and its index.
+
+/// `n` numbers in `[-1, 1)`: FNV-1a of the name, then SplitMix64 of that plus the index; the upper 24 bits.
+pub fn hashed(name: &str, n: usize) -> impl Iterator<Item = f64> + use<> {
+    let seed = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    (1..=n as u64).map(move |i| {
+        let mut z = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        (z >> 40) as f64 / 2f64.powi(23) - 1.0
+    })
+}
+
+/// The values of a weight; the Python tells why those for training are others.
+pub fn weight(name: &str, shape: &[usize], train: bool) -> Vec<f32> {
+    let u = hashed(name, shape.iter().product()).enumerate();
+    let value: Box<dyn Fn(usize, f64) -> f64> = if shape.len() > 1 {
+        let bound = (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
+        Box::new(move |_, u| u * bound)
+    } else if name.ends_with(".running_var") {
+        Box::new(|_, u| 1.0 + 0.2 * u)
+    } else if name.ends_with(".weight") {
+        Box::new(move |_, u| if train { 0.45 + 0.045 * u } else { 1.0 + 0.2 * u })
+    } else if train && name.ends_with(".bias") && !name.contains(".fc") && !name.contains("classifier") {
+        Box::new(|i, u| if i % 2 == 0 { 1.5 } else { 4.5 } + 0.1 * u)
+    } else {
+        Box::new(|_, u| 0.1 * u)
+    };
+    u.map(|(i, u)| value(i, u) as f32).collect()
+}
