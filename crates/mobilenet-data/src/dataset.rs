@@ -1,0 +1,94 @@
+//! A whole data set, and the statistics that normalize it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Split;
+
+/// Training and test pictures with what is known about them.
+#[derive(Clone, Debug)]
+pub struct Dataset {
+    /// `cifar10`, `cifar100`, `shapes10`, or the name of the folder.
+    pub name: String,
+    /// One line for people: which copy of the set this is, with format, file names, checksums and
+    /// numbers of images.
+    pub copy: String,
+    /// Name of each class; a label is an index into it.
+    pub classes: Vec<String>,
+    /// The training pictures.
+    pub train: Split,
+    /// The test pictures.
+    pub test: Split,
+    /// Mean of each channel of the training pictures, in units of 0 to 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel of the training pictures, in the same units.
+    pub std: [f32; 3],
+    /// Whether this is `shapes10` in place of a set that could not be had.
+    pub fallback: bool,
+}
+
+impl Dataset {
+    /// Measures mean and standard deviation; pictures of both parts are of one size.
+    pub(crate) fn new(name: String, copy: String, classes: Vec<String>, train: Split, test: Split) -> Self {
+        let Normalization { mean, std } = Normalization::of(&train);
+        Self { name, copy, classes, train, test, mean, std, fallback: false }
+    }
+
+    /// The set's own mean and standard deviation.
+    pub fn normalization(&self) -> Normalization {
+        Normalization { mean: self.mean, std: self.std }
+    }
+}
+
+/// What makes a channel of mean 0 and variance 1: `(x / 255 - mean) / std`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Normalization {
+    /// Mean of each channel, in units of 0 to 1.
+    pub mean: [f32; 3],
+    /// Standard deviation of each channel, in units of 0 to 1.
+    pub std: [f32; 3],
+}
+
+impl Normalization {
+    /// Mean and (population) standard deviation over all pixels of `split`. A channel that never
+    /// changes gets the standard deviation 1, an empty split mean 0 and standard deviation 1.
+    ///
+    /// The sums are whole numbers, so the result depends on nothing but the pictures.
+    pub fn of(split: &Split) -> Self {
+        let (mut sum, mut squares) = ([0u64; 3], [0u64; 3]);
+        for pixel in split.pixels().chunks_exact(3) {
+            for c in 0..3 {
+                let value = u64::from(pixel[c]);
+                sum[c] += value;
+                squares[c] += value * value;
+            }
+        }
+        let n = (split.pixels().len() / 3).max(1) as f64;
+        let mean = sum.map(|s| s as f64 / n);
+        let std = std::array::from_fn(|c| {
+            let variance = squares[c] as f64 / n - mean[c] * mean[c];
+            if variance > 1e-6 { (variance.sqrt() / 255.0) as f32 } else { 1.0 }
+        });
+        Self { mean: mean.map(|m| (m / 255.0) as f32), std }
+    }
+
+    /// For each channel, what each of the 256 values becomes.
+    pub(crate) fn table(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|c| std::array::from_fn(|value| (value as f32 / 255.0 - self.mean[c]) / self.std[c]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mean_and_std_of_known_pictures() {
+        // Red 0 and 255, green always 51, blue 0, 0, 0, 255.
+        let pixels = vec![0, 51, 0, 255, 51, 0, 0, 51, 0, 255, 51, 255];
+        let norm = Normalization::of(&Split::new(pixels, vec![0, 0], 1, 2).unwrap());
+        assert_eq!(norm.mean, [0.5, 0.2, 0.25]);
+        assert_eq!(norm.std, [0.5, 1.0, 0.1875f32.sqrt()]);
+        let table = norm.table();
+        assert_eq!([table[0][0], table[0][255], table[1][51]], [-1.0, 1.0, 0.0]);
+    }
+}

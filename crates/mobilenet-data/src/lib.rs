@@ -1,0 +1,24 @@
+#![doc = include_str!("../README.md")]
+
+mod augment;
+mod batches;
+mod dataset;
+mod decode;
+mod error;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+mod interop;
+mod load;
+mod rng;
+mod sources;
+mod split;
+
+pub use augment::Augment;
+pub use batches::{Batch, BatchConfig, Batches, batches};
+pub use dataset::{Dataset, Normalization};
+pub use decode::{decode_image, load_image};
+pub use error::{Error, Place};
+pub use load::{LoadOptions, Progress, Source, load};
+pub use sources::shapes10::Shapes;
+pub use split::Split;

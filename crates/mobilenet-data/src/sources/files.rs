@@ -1,0 +1,99 @@
+//! Folders and checksums.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::Error;
+
+/// What `dir` holds, hidden names left out, sorted by name.
+pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
+        let path = entry.map_err(Error::io(dir))?.path();
+        if !name(&path).starts_with('.') {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// The last part of a path; `data` if it has none, as in `..`.
+pub(crate) fn name(path: &Path) -> String {
+    let name = match path.file_name() {
+        Some(name) => Some(name.to_os_string()),
+        None => path.canonicalize().ok().and_then(|p| p.file_name().map(Into::into)),
+    };
+    name.map_or_else(|| "data".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// The first few names, for an error.
+pub(crate) fn names(paths: &[PathBuf]) -> String {
+    const SHOWN: usize = 5;
+    let mut names: Vec<String> = paths.iter().take(SHOWN).map(|p| name(p)).collect();
+    if paths.len() > SHOWN {
+        names.push(format!("and {} more", paths.len() - SHOWN));
+    }
+    names.join(", ")
+}
+
+/// SHA-256 of a file, in hexadecimal.
+pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
+    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer).map_err(Error::io(path))? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}
+
+/// SHA-256 of bytes, in hexadecimal.
+pub(crate) fn sha256_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `train.parquet (sha256 eb8ac7f385dc)`.
+pub(crate) fn with_sum(path: &Path, sha256: &str) -> String {
+    format!("{} (sha256 {})", name(path), sha256.get(..12).unwrap_or(sha256))
+}
+
+/// `50,000 training and 10,000 test images`.
+pub(crate) fn counts(train: usize, test: usize) -> String {
+    format!("{} training and {} test images", thousands(train), thousands(test))
+}
+
+fn thousands(n: usize) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_checksums_for_people() {
+        for (n, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
+            assert_eq!(thousands(n), expected);
+        }
+        let empty = sha256_of(b"");
+        assert_eq!(with_sum(Path::new("a/b.bin"), &empty), "b.bin (sha256 e3b0c44298fc)");
+    }
+}

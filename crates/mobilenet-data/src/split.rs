@@ -1,0 +1,165 @@
+//! Pictures and labels in memory.
+
+use crate::Error;
+use crate::rng::Rng;
+
+/// One part of a data set: `u8` pictures, RGB, all of one size, stored `[n, h, w, 3]`, and their
+/// labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    pixels: Vec<u8>,
+    labels: Vec<u32>,
+    height: usize,
+    width: usize,
+}
+
+impl Split {
+    /// Takes pixels `[labels.len(), height, width, 3]`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::SplitSize`] if the number of bytes is another, [`Error::Config`] for pictures
+    /// without pixels.
+    pub fn new(pixels: Vec<u8>, labels: Vec<u32>, height: usize, width: usize) -> Result<Self, Error> {
+        if height == 0 || width == 0 {
+            return Err(Error::Config {
+                name: "picture size",
+                expected: "1x1 or more".into(),
+                found: format!("{height}x{width}"),
+            });
+        }
+        let expected = [height, width, 3].into_iter().try_fold(labels.len(), usize::checked_mul).unwrap_or(usize::MAX);
+        if pixels.len() != expected {
+            return Err(Error::SplitSize { expected, found: pixels.len() });
+        }
+        Ok(Self { pixels, labels, height, width })
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there is no picture.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Height of every picture, in pixels.
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// Width of every picture, in pixels.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// All pixels, `[n, h, w, 3]`.
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The class of every picture.
+    pub fn labels(&self) -> &[u32] {
+        &self.labels
+    }
+
+    /// Picture `i` as `[h, w, 3]`, or `None` past the end.
+    pub fn image(&self, i: usize) -> Option<&[u8]> {
+        if i >= self.len() {
+            return None;
+        }
+        let size = self.image_size();
+        self.pixels.get(i * size..(i + 1) * size)
+    }
+
+    /// The first `n` pictures, or all if there are fewer. Every loader of this crate keeps the
+    /// classes mixed, so the first `n` are a fair part of the whole.
+    pub fn take(mut self, n: usize) -> Self {
+        self.pixels.truncate(n.saturating_mul(self.image_size()));
+        self.labels.truncate(n);
+        self
+    }
+
+    /// Sets `n` pictures, drawn by `seed`, apart: returns the rest and those, both in their old
+    /// order.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] unless `0 < n < len`.
+    pub fn split_off_validation(self, n: usize, seed: u64) -> Result<(Self, Self), Error> {
+        if n == 0 || n >= self.len() {
+            return Err(Error::Config {
+                name: "validation images",
+                expected: format!("1 to {}", self.len().saturating_sub(1)),
+                found: n.to_string(),
+            });
+        }
+        let mut order: Vec<usize> = (0..self.len()).collect();
+        Rng::keyed(&[VALIDATION, seed]).shuffle(&mut order);
+        let (valid, rest) = order.split_at_mut(n);
+        valid.sort_unstable();
+        rest.sort_unstable();
+        Ok((self.pick(rest), self.pick(valid)))
+    }
+
+    pub(crate) fn image_size(&self) -> usize {
+        self.height * self.width * 3
+    }
+
+    /// The pictures of the given indices, which must be in range.
+    fn pick(&self, indices: &[usize]) -> Self {
+        let size = self.image_size();
+        let mut pixels = Vec::with_capacity(indices.len() * size);
+        for &i in indices {
+            pixels.extend_from_slice(&self.pixels[i * size..(i + 1) * size]);
+        }
+        let labels = indices.iter().map(|&i| self.labels[i]).collect();
+        Self { pixels, labels, height: self.height, width: self.width }
+    }
+}
+
+/// First word of the key of this random choice.
+const VALIDATION: u64 = u64::from_le_bytes(*b"validate");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(n: usize) -> Split {
+        let pixels = (0..n * 3).map(|i| i as u8).collect();
+        Split::new(pixels, (0..n as u32).collect(), 1, 1).unwrap()
+    }
+
+    #[test]
+    fn validation_is_a_seeded_partition() {
+        let (rest, valid) = split(50).split_off_validation(20, 7).unwrap();
+        assert_eq!((rest.len(), valid.len()), (30, 20));
+        let mut all = [rest.labels(), valid.labels()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..50).collect::<Vec<_>>());
+        for i in 0..valid.len() {
+            assert_eq!(valid.image(i).unwrap()[0], valid.labels()[i] as u8 * 3);
+        }
+        assert_eq!(split(50).split_off_validation(20, 7).unwrap().1, valid);
+        assert_ne!(split(50).split_off_validation(20, 8).unwrap().1, valid);
+        for n in [0, 50, 51] {
+            assert!(split(50).split_off_validation(n, 7).is_err(), "{n}");
+        }
+    }
+
+    #[test]
+    fn take_keeps_the_first() {
+        assert_eq!(split(5).take(2), split(2));
+        assert_eq!(split(5).take(usize::MAX), split(5));
+        assert_eq!(split(5).image(5), None);
+    }
+
+    #[test]
+    fn pixels_must_fit_the_labels() {
+        for (bytes, n, h, w) in [(11, 1, 2, 2), (12, 2, 2, 2), (0, 1, usize::MAX, 3), (0, 1, 0, 1)] {
+            assert!(Split::new(vec![0; bytes], vec![0; n], h, w).is_err());
+        }
+    }
+}
