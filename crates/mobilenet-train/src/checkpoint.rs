@@ -1,0 +1,270 @@
+//! One `.safetensors` file with everything that resuming needs.
+//!
+//! Tensors: `model.NAME` for every variable (weights and batch-norm statistics) and `optimizer.BUFFER.NAME` for the optimizer's
+//! state. The metadata entry `mobilenet_train` is JSON: format version, configuration, position in the run, metrics so far.
+//! Data order, augmentation and dropout are functions of (seed, epoch, step), so they need no state.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{Tensor, Var};
+use safetensors::tensor::{Dtype, View};
+use safetensors::{SafeTensorError, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use crate::files::write_atomically;
+use crate::metrics::Tally;
+use crate::optimizer::{host_values, sorted_vars};
+use crate::run::Best;
+use crate::{EpochMetrics, Error, Optimizer};
+
+const FORMAT_VERSION: u32 = 1;
+const METADATA_KEY: &str = "mobilenet_train";
+
+/// Position in a run and its history: the JSON part of a checkpoint.
+#[derive(Clone, Default, Debug, Serialize, Deserialize)]
+pub(crate) struct Progress {
+    /// Completed epochs.
+    pub epochs_done: usize,
+    /// Completed steps of the epoch after those.
+    pub steps_done: usize,
+    /// Sums over these steps.
+    pub tally: Tally,
+    /// Wall time of these steps.
+    pub epoch_seconds: f64,
+    /// Wall time of the run.
+    pub elapsed_seconds: f64,
+    /// One line per completed epoch.
+    pub history: Vec<EpochMetrics>,
+    /// The best epoch on the held-out images, if there are any.
+    pub best: Option<Best>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format_version: u32,
+    optimizer_steps: u64,
+    progress: Progress,
+    /// Everything that must be the same on resuming.
+    settings: serde_json::Value,
+}
+
+/// `f32` numbers with a name and a shape.
+pub(crate) struct NamedArray<'a> {
+    pub name: String,
+    pub shape: Vec<usize>,
+    pub data: Cow<'a, [f32]>,
+}
+
+impl View for NamedArray<'_> {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
+    }
+
+    fn data_len(&self) -> usize {
+        4 * self.data.len()
+    }
+}
+
+/// Writes the state of a run.
+pub(crate) fn save(
+    path: &Path,
+    vars: &candle_nn::VarMap,
+    optimizer: &Optimizer,
+    progress: &Progress,
+    settings: &serde_json::Value,
+) -> Result<(), Error> {
+    let mut arrays = var_arrays(vars, "model.")?;
+    for mut array in optimizer.state()? {
+        array.name.insert_str(0, "optimizer.");
+        arrays.push(array);
+    }
+    let metadata = Metadata {
+        format_version: FORMAT_VERSION,
+        optimizer_steps: optimizer.steps(),
+        progress: progress.clone(),
+        settings: settings.clone(),
+    };
+    write(path, arrays, Some(serde_json::to_string(&metadata)?))
+}
+
+/// Writes the variables alone, under their own names.
+pub(crate) fn save_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), Error> {
+    write(path, var_arrays(vars, "")?, None)
+}
+
+/// Reads what [`save`] wrote into the variables and the optimizer. Nothing is changed if the file does not fit.
+pub(crate) fn load(
+    path: &Path,
+    vars: &candle_nn::VarMap,
+    optimizer: &mut Optimizer,
+    settings: &serde_json::Value,
+) -> Result<Progress, Error> {
+    let bytes = read(path)?;
+    let (metadata, mut arrays) = parse(path, &bytes)?;
+    let Some(metadata) = metadata else {
+        return Err(Error::NotACheckpoint { path: path.into(), reason: format!("its metadata has no {METADATA_KEY}") });
+    };
+    // The version first: another version's metadata may have other fields.
+    #[derive(Deserialize)]
+    struct Version {
+        format_version: u32,
+    }
+    let not_json =
+        |e: serde_json::Error| Error::NotACheckpoint { path: path.into(), reason: format!("its metadata: {e}") };
+    let found = serde_json::from_str::<Version>(&metadata).map_err(not_json)?.format_version;
+    if found != FORMAT_VERSION {
+        return Err(Error::FormatVersion { path: path.into(), found, expected: FORMAT_VERSION });
+    }
+    let metadata: Metadata = serde_json::from_str(&metadata).map_err(not_json)?;
+
+    let mut differences = Vec::new();
+    list_differences("", &metadata.settings, settings, &mut differences);
+    if !differences.is_empty() {
+        return Err(Error::ConfigChanged { path: path.into(), differences });
+    }
+
+    let vars = sorted_vars(vars)?;
+    let mut expected: BTreeMap<String, (Vec<usize>, bool)> = BTreeMap::new();
+    for (name, var) in &vars {
+        expected.insert(format!("model.{name}"), (var.dims().to_vec(), true));
+    }
+    // A variable that has had a gradient has all of its optimizer's buffers, any other none.
+    for (names, shape) in optimizer.state_shapes() {
+        let names: Vec<_> = names.into_iter().map(|name| format!("optimizer.{name}")).collect();
+        let required = names.iter().any(|name| arrays.contains_key(name));
+        expected.extend(names.into_iter().map(|name| (name, (shape.clone(), required))));
+    }
+    check_tensors(path, &arrays, &expected)?;
+
+    set_vars(&vars, "model.", &mut arrays)?;
+    let mut state = HashMap::new();
+    for (name, array) in arrays {
+        if let Some(name) = name.strip_prefix("optimizer.") {
+            state.insert(name.to_string(), array.data);
+        }
+    }
+    optimizer.restore(metadata.optimizer_steps, &mut state)?;
+    Ok(metadata.progress)
+}
+
+/// Reads what [`save_weights`] wrote into the variables.
+pub(crate) fn load_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), Error> {
+    let bytes = read(path)?;
+    let (_, mut arrays) = parse(path, &bytes)?;
+    let vars = sorted_vars(vars)?;
+    let expected = vars.iter().map(|(name, var)| (name.clone(), (var.dims().to_vec(), true))).collect();
+    check_tensors(path, &arrays, &expected)?;
+    set_vars(&vars, "", &mut arrays)
+}
+
+fn var_arrays(vars: &candle_nn::VarMap, prefix: &str) -> Result<Vec<NamedArray<'static>>, Error> {
+    let array = |(name, var): (String, Var)| {
+        Ok(NamedArray { name: format!("{prefix}{name}"), shape: var.dims().to_vec(), data: host_values(&var)? })
+    };
+    sorted_vars(vars)?.into_iter().map(array).collect()
+}
+
+fn set_vars(vars: &[(String, Var)], prefix: &str, arrays: &mut HashMap<String, Array>) -> Result<(), Error> {
+    for (name, var) in vars {
+        if let Some(array) = arrays.remove(&format!("{prefix}{name}")) {
+            var.set(&Tensor::from_vec(array.data, var.shape(), var.device())?)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(path: &Path, arrays: Vec<NamedArray<'_>>, metadata: Option<String>) -> Result<(), Error> {
+    let metadata = metadata.map(|json| HashMap::from([(METADATA_KEY.to_string(), json)]));
+    let named = arrays.into_iter().map(|array| (array.name.clone(), array));
+    let bytes = safetensors::serialize(named, metadata).map_err(|e| Error::Io {
+        action: "write",
+        path: path.into(),
+        source: std::io::Error::other(e),
+    })?;
+    write_atomically(path, &bytes)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })
+}
+
+/// A tensor of a file. Data of another type than `f32` is left out; the type tells.
+struct Array {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: Vec<f32>,
+}
+
+fn parse(path: &Path, bytes: &[u8]) -> Result<(Option<String>, HashMap<String, Array>), Error> {
+    let not_safetensors = |e: SafeTensorError| match e {
+        // The header is there but the numbers end early (or go on).
+        SafeTensorError::MetadataIncompleteBuffer
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::HeaderTooSmall => Error::Damaged { path: path.into(), reason: e.to_string() },
+        e => Error::NotACheckpoint { path: path.into(), reason: e.to_string() },
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
+    let metadata = header.metadata().as_ref().and_then(|m| m.get(METADATA_KEY).cloned());
+    let file = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
+    let mut arrays = HashMap::new();
+    for (name, view) in file.iter() {
+        let mut data = Vec::new();
+        if view.dtype() == Dtype::F32 {
+            data.extend(view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        arrays.insert(name.to_string(), Array { dtype: view.dtype(), shape: view.shape().to_vec(), data });
+    }
+    Ok((metadata, arrays))
+}
+
+/// `expected`: name -> (shape, whether it must be there).
+fn check_tensors(
+    path: &Path,
+    found: &HashMap<String, Array>,
+    expected: &BTreeMap<String, (Vec<usize>, bool)>,
+) -> Result<(), Error> {
+    let (mut missing, mut misshapen) = (Vec::new(), Vec::new());
+    for (name, (shape, required)) in expected {
+        match found.get(name) {
+            None if *required => missing.push(name.clone()),
+            Some(array) if array.shape != *shape || array.dtype != Dtype::F32 => {
+                misshapen.push(format!(
+                    "{name}: {:?} {:?} in the file, {shape:?} F32 in the model",
+                    array.shape, array.dtype
+                ));
+            }
+            _ => {}
+        }
+    }
+    let mut extra: Vec<_> = found.keys().filter(|name| !expected.contains_key(*name)).cloned().collect();
+    extra.sort();
+    if missing.is_empty() && extra.is_empty() && misshapen.is_empty() {
+        return Ok(());
+    }
+    Err(Error::ModelMismatch { path: path.into(), missing, extra, misshapen })
+}
+
+/// Adds one line per field that differs: its path, the checkpoint's value, the present value.
+fn list_differences(field: &str, saved: &serde_json::Value, now: &serde_json::Value, out: &mut Vec<String>) {
+    use serde_json::Value;
+    if let (Value::Object(a), Value::Object(b)) = (saved, now) {
+        let mut keys: Vec<_> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
+        keys.sort();
+        for key in keys {
+            let path = if field.is_empty() { key.clone() } else { format!("{field}.{key}") };
+            list_differences(&path, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), out);
+        }
+    } else if saved != now {
+        out.push(format!("{field} was {saved}, now {now}"));
+    }
+}

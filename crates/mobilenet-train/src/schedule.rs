@@ -1,0 +1,118 @@
+//! Learning-rate schedules: pure functions of the step, so that resuming needs no state.
+
+use std::f64::consts::PI;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// How the learning rate changes over a run, always per step.
+///
+/// ```
+/// use mobilenet_train::Schedule;
+///
+/// // A warm-up of 4 steps, then half a cosine over the remaining 96.
+/// let factor = |step| Schedule::Cosine.factor(step, 100, 4);
+/// assert_eq!(factor(0), 0.2);
+/// assert_eq!(factor(4), 1.0);
+/// assert!((factor(52) - 0.5).abs() < 1e-12);
+/// ```
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Schedule {
+    /// The same rate throughout.
+    Constant,
+    /// Half a cosine from the full rate to 0: PyTorch's `CosineAnnealingLR(T_max = steps, eta_min = 0)`.
+    Cosine,
+    /// Up by a cosine to the full rate over the first 30 % of the steps, then down by a cosine: PyTorch's `OneCycleLR`
+    /// with its defaults (`pct_start` 0.3, `div_factor` 25, `final_div_factor` 1e4), without cycling the momentum.
+    OneCycle,
+}
+
+impl Schedule {
+    /// Every schedule.
+    pub const ALL: [Schedule; 3] = [Schedule::Constant, Schedule::Cosine, Schedule::OneCycle];
+
+    /// What the base learning rate is multiplied with at `step` (from 0) of `total` steps.
+    ///
+    /// The first `warmup` steps rise linearly, `(step + 1) / (warmup + 1)`; the schedule has the remaining steps.
+    #[must_use]
+    pub fn factor(self, step: usize, total: usize, warmup: usize) -> f64 {
+        if step < warmup {
+            return (step + 1) as f64 / (warmup + 1) as f64;
+        }
+        let (step, total) = ((step - warmup) as f64, total.saturating_sub(warmup) as f64);
+        match self {
+            Schedule::Constant => 1.0,
+            Schedule::Cosine => anneal(1.0, 0.0, step, total),
+            Schedule::OneCycle => one_cycle(step, total),
+        }
+    }
+}
+
+fn one_cycle(step: f64, total: f64) -> f64 {
+    const START: f64 = 1.0 / 25.0;
+    const END: f64 = START / 1e4;
+    let peak = (0.3 * total - 1.0).max(0.0);
+    if step < peak { anneal(START, 1.0, step, peak) } else { anneal(1.0, END, step - peak, total - 1.0 - peak) }
+}
+
+/// Half a cosine from `from` at step 0 to `to` at step `length`.
+fn anneal(from: f64, to: f64, step: f64, length: f64) -> f64 {
+    let done = if length > 0.0 { (step / length).clamp(0.0, 1.0) } else { 0.0 };
+    to + (from - to) * 0.5 * (1.0 + (PI * done).cos())
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Schedule::Constant => "constant",
+            Schedule::Cosine => "cosine",
+            Schedule::OneCycle => "one-cycle",
+        })
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        let known = |schedule: &Schedule| schedule.to_string() == s;
+        Self::ALL
+            .into_iter()
+            .find(known)
+            .ok_or_else(|| format!("unknown schedule {s:?}, expected constant, cosine or one-cycle"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_between_0_and_1_at_every_length() {
+        for schedule in Schedule::ALL {
+            for total in 0..40 {
+                for (warmup, step) in (0..=total).flat_map(|w| (0..=total).map(move |s| (w, s))) {
+                    let factor = schedule.factor(step, total, warmup);
+                    assert!((0.0..=1.0).contains(&factor), "{schedule} {step} {total} {warmup}: {factor}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn warm_up_rises_evenly_to_the_full_rate() {
+        let factors: Vec<_> = (0..6).map(|step| Schedule::Constant.factor(step, 6, 4)).collect();
+        assert_eq!(factors, [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn names_round_trip() {
+        for schedule in Schedule::ALL {
+            assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
+            assert_eq!(serde_json::to_string(&schedule).unwrap(), format!("\"{schedule}\""));
+        }
+        assert!("linear".parse::<Schedule>().is_err());
+    }
+}

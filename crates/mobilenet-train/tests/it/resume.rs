@@ -1,0 +1,108 @@
+//! A run that is cut off anywhere and resumed ends as one that is not: the same bits, the same metrics.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::common::{Mlp, StopAfter, config, data};
+use mobilenet_train::{
+    AdamWConfig, EpochMetrics, Error, EvalSplit, METRICS_FILE, OptimizerConfig, RunOptions, SgdConfig, TrainConfig,
+};
+
+/// 51 images in batches of 16: 3 full ones and one of 3.
+const STEPS: usize = 4;
+
+fn metrics(folder: &Path) -> Vec<EpochMetrics> {
+    let text = std::fs::read_to_string(folder.join(METRICS_FILE)).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn without_times(mut metrics: Vec<EpochMetrics>) -> Vec<EpochMetrics> {
+    for m in &mut metrics {
+        (m.images_per_second, m.seconds, m.eval_seconds, m.elapsed_seconds) = (0.0, 0.0, 0.0, 0.0);
+    }
+    metrics
+}
+
+/// Trains without a stop; then with stops after each number of steps in `stops`, resumed by a new model each time.
+fn check(config: &TrainConfig, eval_split: EvalSplit, interval: Duration, stops: &[usize]) {
+    let data = data(51, 20, eval_split);
+    let whole = tempfile::tempdir().unwrap();
+    let expected = Mlp::new(8, 5);
+    let outcome = expected.trainer(config.clone()).fit(&data, whole.path(), &RunOptions::default(), &mut ()).unwrap();
+    assert_eq!(outcome.history, metrics(whole.path()));
+    assert_eq!(outcome.history.len(), config.epochs);
+
+    let cut = tempfile::tempdir().unwrap();
+    let options = |resume| RunOptions { resume, checkpoint_interval: interval, ..RunOptions::default() };
+    for (i, &steps) in stops.iter().enumerate() {
+        // The seed of the initial weights is another: they must come from the checkpoint.
+        let model = Mlp::new(8, if i == 0 { 5 } else { 99 });
+        let result = model.trainer(config.clone()).fit(&data, cut.path(), &options(i > 0), &mut StopAfter(steps));
+        assert!(matches!(result, Err(Error::Stopped { .. })), "{result:?}");
+    }
+    let model = Mlp::new(8, 99);
+    let resumed = model.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut ()).unwrap();
+    assert_eq!(model.bits(), expected.bits());
+    assert_eq!(without_times(metrics(cut.path())), without_times(outcome.history));
+    assert_eq!(resumed.best, outcome.best);
+
+    // A finished run only loads its weights.
+    let again = Mlp::new(8, 99);
+    let loaded = again.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopAfter(1)).unwrap();
+    assert_eq!(again.bits(), expected.bits());
+    assert_eq!(loaded, resumed);
+}
+
+fn adamw() -> TrainConfig {
+    let adamw = AdamWConfig { lr: 0.01, decay_norm_and_bias: false, ..AdamWConfig::default() };
+    TrainConfig { optimizer: OptimizerConfig::AdamW(adamw), ..config() }
+}
+
+const NEVER: Duration = Duration::MAX;
+
+#[test]
+fn adamw_from_the_last_epoch() {
+    check(&adamw(), EvalSplit::Test, NEVER, &[STEPS + 2]);
+}
+
+#[test]
+fn sgd_from_the_last_epoch() {
+    let sgd = OptimizerConfig::Sgd(SgdConfig { lr: 0.05, ..SgdConfig::default() });
+    check(&TrainConfig { optimizer: sgd, ..config() }, EvalSplit::Test, NEVER, &[STEPS + 3, 1, STEPS]);
+}
+
+/// Checkpoints after every step: cut off within an epoch, also before its first and after its last step.
+#[test]
+fn adamw_from_within_an_epoch() {
+    check(&adamw(), EvalSplit::Test, Duration::ZERO, &[1, 2, STEPS + 1, 1]);
+    check(&adamw(), EvalSplit::Test, Duration::ZERO, &[STEPS, 3]);
+}
+
+#[test]
+fn with_weights_chosen_on_held_out_images() {
+    // A learning rate at which the last epoch is not the best.
+    let sgd = SgdConfig { lr: 2.0, momentum: 0.0, nesterov: false, ..SgdConfig::default() };
+    let config = TrainConfig { epochs: 5, optimizer: OptimizerConfig::Sgd(sgd), ..config() };
+    check(&config, EvalSplit::Validation, Duration::ZERO, &[2 * STEPS + 1, STEPS + 1]);
+}
+
+/// A kill between checkpoint and metrics leaves the metrics without the last line, or with a line too many.
+#[test]
+fn metrics_follow_the_checkpoint() {
+    let data = data(51, 20, EvalSplit::Test);
+    let folder = tempfile::tempdir().unwrap();
+    let model = Mlp::new(8, 5);
+    let trainer = model.trainer(adamw());
+    let stopped = trainer.fit(&data, folder.path(), &RunOptions::default(), &mut StopAfter(2 * STEPS + 1));
+    assert!(matches!(stopped, Err(Error::Stopped { epoch: 3, step: 1 })), "{stopped:?}");
+    let path = folder.path().join(METRICS_FILE);
+    let lines = std::fs::read_to_string(&path).unwrap();
+    let first = lines.split_inclusive('\n').next().unwrap();
+    for wrong in [first.to_string(), format!("{lines}{first}"), String::new(), "{\"epo".to_string()] {
+        std::fs::write(&path, wrong).unwrap();
+        let options = RunOptions { resume: true, ..RunOptions::default() };
+        let stopped = trainer.fit(&data, folder.path(), &options, &mut StopAfter(1));
+        assert!(matches!(stopped, Err(Error::Stopped { .. })), "{stopped:?}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), lines);
+    }
+}
