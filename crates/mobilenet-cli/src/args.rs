@@ -1,0 +1,411 @@
+//! The command line: what `--help` prints is written here and nowhere else.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use mobilenet_data::Source;
+use mobilenet_models::{Arch, ModelConfig, Preset};
+use mobilenet_train::Schedule;
+
+use crate::device::DeviceArg;
+
+/// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3.
+#[derive(Parser)]
+#[command(
+    name = "mobilenet",
+    version,
+    after_help = "\
+A first round, a few minutes on two cores:
+  mobilenet summary --model v2
+  mobilenet train   --model v2 --epochs 3 --batch-size 32 --limit-train 2048 --limit-test 1000 --out runs/first
+  mobilenet eval    --run runs/first
+  mobilenet predict --run runs/first photo.jpg
+  mobilenet bench   --model v2
+
+Each command has its own help: mobilenet train --help"
+)]
+pub struct Cli {
+    /// Threads to compute with [default: RAYON_NUM_THREADS, else all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_1)]
+    pub threads: Option<usize>,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Summary(SummaryArgs),
+    Train(Box<TrainArgs>),
+    Eval(EvalArgs),
+    Predict(PredictArgs),
+    Bench(BenchArgs),
+    Data(DataArgs),
+}
+
+/// Print a network layer by layer: output shape, parameters, MACs
+///
+/// MACs are the multiply-adds of convolutions and linear layers for one image; parameters leave out batch norm's running
+/// statistics.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet summary --model v3-large --num-classes 10 --preset cifar
+  mobilenet summary --model v2 --num-classes 1000 --preset imagenet --width 0.75
+  mobilenet summary --model v3-small --json")]
+pub struct SummaryArgs {
+    #[command(flatten)]
+    pub model: NetworkArgs,
+    /// Height and width of the images [default: 32 (cifar), 224 (imagenet)]
+    #[arg(long, value_name = "PIXELS", value_parser = at_least_1)]
+    pub image_size: Option<usize>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Train a network and write everything about the run into a folder
+///
+/// The folder then holds config.json (all settings), metrics.jsonl (one line per epoch), checkpoint.safetensors (for
+/// --resume), model.safetensors (the final weights under torchvision's names) and, last, train.json.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  The article's protocol on CIFAR-10 (100 epochs, AdamW, cosine, flip and crop):
+    mobilenet train --model v2 --data cifar10 --data-dir data/cifar10 --out runs/v2
+  A quick look, on a part of the data:
+    mobilenet train --model v3-small --epochs 3 --batch-size 32 --limit-train 2048 --limit-test 1000 --out runs/quick
+  SGD as most published CIFAR-10 figures use it:
+    mobilenet train --model v2 --optimizer sgd --lr 0.1 --weight-decay 5e-4 --warmup-epochs 5 --epochs 200 \\
+        --out runs/sgd
+  Fine-tuning torchvision's weights on folders of pictures (pets/train/CLASS/*, pets/test/CLASS/*):
+    mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --data-dir pets --out runs/pets
+  Going on after a crash or kill; what the run was started with need not be said again:
+    mobilenet train --resume --out runs/v2")]
+pub struct TrainArgs {
+    /// Folder of the run; made if it is not there
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Go on with the run in --out from its last checkpoint, or start it if there is none
+    #[arg(long)]
+    pub resume: bool,
+    /// Network: v2, v3-large or v3-small
+    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present = "resume")]
+    pub model: Option<Arch>,
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+    /// Start from these weights: .safetensors or torchvision's .pth; the classifier may have other classes
+    #[arg(long, value_name = "WEIGHTS")]
+    pub init: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Train on the first N images only
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    pub limit_train: Option<usize>,
+    /// Evaluate on the first N test images only
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    pub limit_test: Option<usize>,
+    /// Hold N training images out, judge every epoch on them instead of the test images and keep the best epoch's weights
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    pub validation: Option<usize>,
+    /// Train on the images as they are, without random flips and crops
+    #[arg(long, help_heading = "Data")]
+    pub no_augment: bool,
+
+    /// Passes over the training images [default: 100]
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]
+    pub epochs: Option<usize>,
+    /// Images per step [default: 128]
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]
+    pub batch_size: Option<usize>,
+    /// Source of the initial weights, the data order, the augmentation and dropout [default: 1]
+    #[arg(long, value_name = "SEED", help_heading = "Training")]
+    pub seed: Option<u64>,
+    /// Update rule: adamw or sgd (Nesterov, momentum 0.9) [default: adamw]
+    #[arg(long, value_name = "RULE", value_parser = parse::<Rule>, help_heading = "Training")]
+    pub optimizer: Option<Rule>,
+    /// Peak learning rate [default: 1e-3 (adamw), 0.1 (sgd)]
+    #[arg(long, value_name = "RATE", value_parser = above_0, allow_negative_numbers = true, help_heading = "Training")]
+    pub lr: Option<f64>,
+    /// Weight decay [default: 1e-4 (adamw), 5e-4 (sgd)]
+    #[arg(long, value_name = "DECAY", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Training")]
+    pub weight_decay: Option<f64>,
+    /// Leave batch norm and biases out of the weight decay
+    #[arg(long, help_heading = "Training")]
+    pub no_decay_norm: bool,
+    /// Course of the learning rate: cosine, one-cycle or constant [default: cosine]
+    #[arg(long, value_name = "SCHEDULE", value_parser = parse::<Schedule>, help_heading = "Training")]
+    pub schedule: Option<Schedule>,
+    /// Epochs of linear warm-up before the schedule, fractions allowed [default: 0]
+    #[arg(long, value_name = "N", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Training")]
+    pub warmup_epochs: Option<f64>,
+    /// Share of the target probability spread over all classes [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true, help_heading = "Training")]
+    pub label_smoothing: Option<f64>,
+
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print train.json on stdout at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Evaluate a run on the test images and on the plain training images
+///
+/// Takes the images that the run was judged by (its --limit-test) and at most 10,000 of those it was trained on, without
+/// augmentation. Stores the result as eval.json in the run's folder.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet eval --run runs/v2
+  mobilenet eval --run runs/v2 --data-dir /elsewhere/cifar10 --json")]
+pub struct EvalArgs {
+    /// Folder that `mobilenet train --out` wrote
+    #[arg(long, value_name = "RUN")]
+    pub run: PathBuf,
+    /// Folder with the data, if it is not where it was during training
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print eval.json on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Say what is on pictures: the five likeliest classes with their probabilities
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet predict --run runs/v2 cat.jpg
+  mobilenet predict --run runs/v2 --json photos/*.png
+
+A picture of any size is scaled to the network's input along its shorter side and cut out at the center.")]
+pub struct PredictArgs {
+    /// Folder that `mobilenet train --out` wrote
+    #[arg(long, value_name = "RUN")]
+    pub run: PathBuf,
+    /// Pictures, PNG or JPEG
+    #[arg(required = true, value_name = "IMAGE")]
+    pub images: Vec<PathBuf>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Time a network: latency, throughput, memory
+///
+/// Runs a fresh network on made-up images: 10 untimed, then 100 timed passes (the article's protocol), and, for batch 1,
+/// the throughput at batches of 8, 32 and 128. With --train, full training steps: forward, backward, AdamW. Memory is the
+/// peak of the whole process after the timed passes.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet bench --model v2
+  mobilenet bench --model v3-large --preset imagenet --threads 1 --json
+  mobilenet bench --model v2 --train --batch 128 --warmup 2 --iterations 5")]
+pub struct BenchArgs {
+    #[command(flatten)]
+    pub model: NetworkArgs,
+    /// Images per pass [default: 1, with --train 128]
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub batch: Option<usize>,
+    /// Time full training steps instead of inference
+    #[arg(long)]
+    pub train: bool,
+    /// Untimed passes first [default: 10, with --train 2]
+    #[arg(long, value_name = "N")]
+    pub warmup: Option<usize>,
+    /// Timed passes [default: 100, with --train 10]
+    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    pub iterations: Option<usize>,
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Describe a data set: which copy, classes, numbers of images, mean and standard deviation
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet data --data-dir data/cifar10
+  mobilenet data --data shapes10
+  mobilenet data --data-dir data/cifar10 --images 3,17,20 --json")]
+pub struct DataArgs {
+    #[command(flatten)]
+    pub source: SourceArgs,
+    /// Test images to put into the JSON as PNG, counted from 0
+    #[arg(long, value_name = "INDEX", value_delimiter = ',', requires = "json")]
+    pub images: Vec<usize>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A network without data: `summary` and `bench`.
+#[derive(Args)]
+pub struct NetworkArgs {
+    /// Network: v2, v3-large or v3-small
+    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>)]
+    pub model: Arch,
+    /// Classes of the last layer
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub num_classes: usize,
+    #[command(flatten)]
+    pub shape: ShapeArgs,
+}
+
+impl NetworkArgs {
+    /// The network that is asked for; not validated yet.
+    pub fn config(&self) -> ModelConfig {
+        let mut config = ModelConfig::new(self.model, self.num_classes, Preset::Cifar);
+        self.shape.apply(&mut config);
+        config
+    }
+}
+
+/// What varies a network of a given name.
+#[derive(Args)]
+pub struct ShapeArgs {
+    /// Strides for images of 32x32 (cifar) or 224x224 (imagenet) [default: cifar]
+    #[arg(long, value_name = "PRESET", value_parser = parse::<Preset>)]
+    pub preset: Option<Preset>,
+    /// Scale every layer's channels, above 0 to 8 [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = above_0, allow_negative_numbers = true)]
+    pub width: Option<f64>,
+    /// Halve the last stage and the classifier's hidden layer (V3)
+    #[arg(long)]
+    pub reduced_tail: bool,
+    /// Give the last stage stride 1 and dilation 2 (V3)
+    #[arg(long)]
+    pub dilated: bool,
+    /// Strides of the stem and of each stage, such as 1,1,1,2,2,1,2,1, instead of the preset's
+    #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
+    pub strides: Option<Vec<usize>>,
+    /// Probability of dropout before the last layer [default: 0.2]
+    #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true)]
+    pub dropout: Option<f64>,
+}
+
+impl ShapeArgs {
+    /// Changes what was given; the rest of `config` stays.
+    pub fn apply(&self, config: &mut ModelConfig) {
+        config.preset = self.preset.unwrap_or(config.preset);
+        config.width_mult = self.width.unwrap_or(config.width_mult);
+        config.reduced_tail |= self.reduced_tail;
+        config.dilated |= self.dilated;
+        config.dropout = self.dropout.unwrap_or(config.dropout);
+        if let Some(strides) = &self.strides {
+            config.strides = Some(strides.clone());
+        }
+    }
+}
+
+/// Where the data comes from.
+#[derive(Args)]
+pub struct SourceArgs {
+    /// Data set: auto, cifar10, cifar100, shapes10 or folder [default: auto]
+    ///
+    /// auto takes --data-dir, else CIFAR-10 from the cache or a download, else shapes10: pictures drawn by code, whose
+    /// accuracies say nothing about CIFAR. The others never fall back.
+    #[arg(long, value_name = "SET", value_parser = parse::<Source>, help_heading = "Data")]
+    pub data: Option<Source>,
+    /// Folder with the data: *.bin or *.parquet of CIFAR, or train/CLASS/* and test/CLASS/*
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    pub data_dir: Option<PathBuf>,
+    /// Height and width that folders of pictures are resized to [default: 32; train: the preset's]
+    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, help_heading = "Data")]
+    pub image_size: Option<usize>,
+}
+
+/// Where to compute.
+#[derive(Args)]
+pub struct DeviceArgs {
+    /// Device: cpu, cuda, cuda:N or metal
+    #[arg(long, value_name = "DEVICE", value_parser = parse::<DeviceArg>, default_value_t = DeviceArg::Cpu)]
+    pub device: DeviceArg,
+}
+
+/// `--optimizer`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rule {
+    AdamW,
+    Sgd,
+}
+
+impl FromStr for Rule {
+    type Err = String;
+
+    fn from_str(s: &str) -> Result<Self, String> {
+        match s {
+            "adamw" => Ok(Self::AdamW),
+            "sgd" => Ok(Self::Sgd),
+            _ => Err(format!("unknown optimizer \"{s}\", expected adamw or sgd")),
+        }
+    }
+}
+
+fn parse<T: FromStr<Err: Display>>(s: &str) -> Result<T, String> {
+    s.parse().map_err(|e: T::Err| e.to_string())
+}
+
+fn at_least_1(s: &str) -> Result<usize, String> {
+    s.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a whole number, at least 1".into())
+}
+
+fn number(s: &str, ok: fn(f64) -> bool, expected: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|&x: &f64| x.is_finite() && ok(x)).ok_or_else(|| format!("expected {expected}"))
+}
+
+fn above_0(s: &str) -> Result<f64, String> {
+    number(s, |x| x > 0.0, "a number above 0")
+}
+
+fn at_least_0(s: &str) -> Result<f64, String> {
+    number(s, |x| x >= 0.0, "a number, at least 0")
+}
+
+fn fraction(s: &str) -> Result<f64, String> {
+    number(s, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definitions_are_sound() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bad_values_are_named() {
+        for (line, expected) in [
+            ("summary --model v4", "v2, v3-large, v3-small"),
+            ("summary --model v2 --width -1", "a number above 0"),
+            ("summary --model v2 --width nan", "a number above 0"),
+            ("train --model v2 --out r --epochs 0", "at least 1"),
+            ("train --model v2 --out r --batch-size 0", "at least 1"),
+            ("train --model v2 --out r --lr -1", "a number above 0"),
+            ("train --model v2 --out r --label-smoothing 1", "0 to below 1"),
+            ("train --model v2 --out r --optimizer lion", "adamw or sgd"),
+            ("train --model v2 --out r --schedule step", "one-cycle"),
+            ("train --model v2 --out r --data mnist", "cifar10"),
+            ("train --out r", "--model"),
+            ("bench --model v2 --device gpu", "cuda:N"),
+            ("bench --model v2 --threads 0", "at least 1"),
+            ("data --images 1,2", "--json"),
+        ] {
+            let words = std::iter::once("mobilenet").chain(line.split(' '));
+            let Err(error) = Cli::try_parse_from(words) else { panic!("{line}: no error") };
+            assert!(error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! `mobilenet data`
+
+use anyhow::{Context, Result};
+use image::{ExtendedColorType, ImageEncoder};
+use mobilenet_data::{Dataset, LoadOptions, Source, Split};
+use serde::Serialize;
+
+use crate::args::DataArgs;
+use crate::output::{print, print_json};
+use crate::progress::Progress;
+
+#[derive(Serialize)]
+struct Report<'a> {
+    name: &'a str,
+    copy: &'a str,
+    classes: &'a [String],
+    train_images: usize,
+    test_images: usize,
+    /// Height and width.
+    image: [usize; 2],
+    fallback: bool,
+    mean: [f32; 3],
+    std: [f32; 3],
+    images: Vec<Picture>,
+}
+
+/// A test image.
+#[derive(Serialize)]
+struct Picture {
+    index: usize,
+    label: u32,
+    png_base64: String,
+}
+
+pub fn run(args: &DataArgs) -> Result<()> {
+    let default = LoadOptions::default();
+    let options = LoadOptions {
+        source: args.source.data.unwrap_or(Source::Auto),
+        data_dir: args.source.data_dir.clone(),
+        image_size: args.source.image_size.unwrap_or(default.image_size),
+        ..default
+    };
+    let mut progress = Progress::new();
+    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
+    progress.finish();
+
+    let Dataset { name, copy, classes, train, test, mean, std, fallback } = &dataset;
+    if args.json {
+        let images = args.images.iter().map(|&index| picture(test, index)).collect::<Result<_>>()?;
+        return print_json(&Report {
+            name,
+            copy,
+            classes,
+            train_images: train.len(),
+            test_images: test.len(),
+            image: [test.height(), test.width()],
+            fallback: *fallback,
+            mean: *mean,
+            std: *std,
+            images,
+        });
+    }
+    print(&format!(
+        "{name}: {copy}\n{} training and {} test images of {}x{} pixels\n{} classes: {}\nmean {mean:.4?}, std {std:.4?}\n",
+        train.len(),
+        test.len(),
+        test.height(),
+        test.width(),
+        classes.len(),
+        classes.join(", ")
+    ))
+}
+
+fn picture(test: &Split, index: usize) -> Result<Picture> {
+    let pixels = test.image(index);
+    let (Some(pixels), Some(&label)) = (pixels, test.labels().get(index)) else {
+        anyhow::bail!("--images: there is no test image {index}: expected 0 to {}", test.len().saturating_sub(1));
+    };
+    let (height, width) = (u32::try_from(test.height())?, u32::try_from(test.width())?);
+    let mut png = Vec::new();
+    image::codecs::png::PngEncoder::new(&mut png)
+        .write_image(pixels, width, height, ExtendedColorType::Rgb8)
+        .context("a picture cannot be written as PNG")?;
+    Ok(Picture { index, label, png_base64: base64(&png) })
+}
+
+/// RFC 4648, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let byte = |i: usize| u32::from(chunk.get(i).copied().unwrap_or(0));
+        let word = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for i in 0..4 {
+            let digit = DIGITS[(word >> (18 - 6 * i)) as usize % 64];
+            text.push(if i <= chunk.len() { digit as char } else { '=' });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_rfcs() {
+        // RFC 4648, section 10
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+        assert_eq!(base64(&[0xfb, 0xff]), "+/8=");
+    }
+}

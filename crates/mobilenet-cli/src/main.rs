@@ -1,0 +1,83 @@
+//! The program `mobilenet`: parses the command line, sets the number of threads, runs one command.
+
+mod args;
+mod bench;
+mod data;
+mod device;
+mod environment;
+mod eval;
+mod output;
+mod predict;
+mod progress;
+mod run;
+mod settings;
+mod summary;
+mod train;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::Parser;
+
+use args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.kind() == ErrorKind::ValueValidation => {
+            // The first line says it all; clap would add a paragraph about `--help`.
+            let text = error.to_string();
+            report(text.lines().next().unwrap_or("error: bad argument"));
+            return ExitCode::from(2);
+        }
+        Err(error) => error.exit(),
+    };
+    // Before anything is computed: the pools of Candle and rayon read this once, when they start.
+    set_threads(cli.threads);
+    let done = match &cli.command {
+        Command::Summary(args) => summary::run(args),
+        Command::Train(args) => train::run(args),
+        Command::Eval(args) => eval::run(args),
+        Command::Predict(args) => predict::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Data(args) => data::run(args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough (`| head`): not a failure.
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&format!("error: {}", one_line(&error)));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes on one line.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        // Many errors already end with their cause.
+        if !parts.last().is_some_and(|last| last.contains(&text)) {
+            parts.push(text);
+        }
+    }
+    parts.join(": ")
+}
+
+/// A line on stderr; a closed stderr is not worth a panic.
+fn report(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+fn set_threads(threads: Option<usize>) {
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
+        // Without the option, what the environment says holds.
+        if threads.is_some() || std::env::var_os(name).is_none() {
+            std::env::set_var(name, threads.unwrap_or_else(all).to_string());
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! A run's folder: its settings and its weights.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use candle_core::{DType, Device};
+use candle_nn::VarMap;
+use mobilenet_bench::Environment;
+use mobilenet_data::{Dataset, Normalization, Source, Split};
+use mobilenet_layers::seeded_var_builder;
+use mobilenet_models::{weights, MobileNet, ModelConfig};
+use mobilenet_train::{TrainConfig, CHECKPOINT_FILE, METRICS_FILE};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::settings::Settings;
+
+/// All settings, written first.
+pub const CONFIG_FILE: &str = "config.json";
+/// The final weights under torchvision's names.
+pub const WEIGHTS_FILE: &str = "model.safetensors";
+/// Written last: the training is complete.
+pub const TRAIN_FILE: &str = "train.json";
+/// What `mobilenet eval` found.
+pub const EVAL_FILE: &str = "eval.json";
+
+/// `config.json`: everything that the run was started with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunConfig {
+    pub model: ModelConfig,
+    pub train: TrainConfig,
+    pub data: DataConfig,
+    /// Weights that the training started from.
+    pub init: Option<PathBuf>,
+    pub environment: Environment,
+    pub command: String,
+}
+
+/// The data of a run, as it was asked for and as it was found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DataConfig {
+    pub source: Source,
+    pub data_dir: Option<PathBuf>,
+    /// What folders of pictures are resized to.
+    pub image_size: usize,
+    pub name: String,
+    pub copy: String,
+    pub classes: Vec<String>,
+    /// Height and width of the images.
+    pub image: [usize; 2],
+    /// Images that were trained on: after the limit, without the validation images.
+    pub train_images: usize,
+    /// Test images, after the limit.
+    pub test_images: usize,
+    pub limit_train: Option<usize>,
+    pub limit_test: Option<usize>,
+    pub validation: Option<usize>,
+    pub mean: [f32; 3],
+    pub std: [f32; 3],
+    pub fallback: bool,
+}
+
+/// The images of a run.
+pub struct RunData {
+    pub train: Split,
+    /// Held out of the training images.
+    pub validation: Option<Split>,
+    pub test: Split,
+}
+
+impl DataConfig {
+    /// The settings, with the set's names; the numbers follow with [`Self::cut`].
+    pub fn new(settings: &Settings, name: String, copy: String, classes: Vec<String>) -> Self {
+        Self {
+            source: settings.source,
+            data_dir: settings.data_dir.clone(),
+            image_size: settings.image_size,
+            name,
+            copy,
+            classes,
+            image: [0, 0],
+            train_images: 0,
+            test_images: 0,
+            limit_train: settings.limit_train,
+            limit_test: settings.limit_test,
+            validation: settings.validation,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            fallback: false,
+        }
+    }
+
+    /// Takes the run's part of a set and notes its numbers. The same set gives the same part.
+    pub fn cut(&mut self, dataset: Dataset, seed: u64) -> Result<RunData> {
+        let Normalization { mean, std } = dataset.normalization();
+        (self.mean, self.std, self.fallback) = (mean, std, dataset.fallback);
+        self.image = [dataset.train.height(), dataset.train.width()];
+        let limited = |split: Split, limit: Option<usize>| split.take(limit.unwrap_or(usize::MAX));
+        let mut train = limited(dataset.train, self.limit_train);
+        let test = limited(dataset.test, self.limit_test);
+        let mut validation = None;
+        if let Some(n) = self.validation {
+            let (rest, held_out) = train.split_off_validation(n, seed).context("--validation")?;
+            (train, validation) = (rest, Some(held_out));
+        }
+        (self.train_images, self.test_images) = (train.len(), test.len());
+        Ok(RunData { train, validation, test })
+    }
+
+    pub fn normalization(&self) -> Normalization {
+        Normalization { mean: self.mean, std: self.std }
+    }
+
+    /// Fails unless `dataset` is the set that the run was started with.
+    pub fn check_same(&self, dataset: &Dataset) -> Result<()> {
+        let same = (&self.name, &self.copy, &self.classes) == (&dataset.name, &dataset.copy, &dataset.classes);
+        ensure!(
+            same,
+            "the data is not the run's: expected {} ({}), found {} ({}); --data-dir names another folder",
+            self.name,
+            self.copy,
+            dataset.name,
+            dataset.copy
+        );
+        Ok(())
+    }
+}
+
+/// Which weights a run ends with.
+pub fn weights_label(validation: Option<usize>) -> String {
+    validation.map_or_else(|| "last epoch".into(), |n| format!("best on {n} validation images"))
+}
+
+/// Whether the folder holds the beginnings of a training. Settings alone are none.
+pub fn has_training(folder: &Path) -> bool {
+    [CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE, TRAIN_FILE].iter().any(|name| folder.join(name).exists())
+}
+
+/// Reads a JSON file of a run.
+pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("{}: truncated or not a run's file", path.display()))
+}
+
+/// Reads a run's settings.
+pub fn read_config(folder: &Path) -> Result<RunConfig> {
+    ensure!(folder.is_dir(), "{}: no such folder", folder.display());
+    let path = folder.join(CONFIG_FILE);
+    ensure!(path.is_file(), "{}: not a run of `mobilenet train`: it holds no {CONFIG_FILE}", folder.display());
+    read_json(&path)
+}
+
+/// A trained network.
+pub struct Trained {
+    pub model: MobileNet,
+    /// Which weights these are.
+    pub weights: String,
+}
+
+/// A network with the run's final weights, or its checkpoint's if the training is not complete.
+pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<Trained> {
+    let vars = VarMap::new();
+    let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
+    let model = MobileNet::new(&config.model, vb)?;
+    let (path, checkpoint) = (folder.join(WEIGHTS_FILE), folder.join(CHECKPOINT_FILE));
+    let weights = if path.exists() {
+        let report = weights::load(&vars, &path)?;
+        if let Some(fresh) = report.fresh_classifier {
+            let (expected, found) = (fresh.model_classes, fresh.file_classes);
+            bail!("{}: expected {expected} classes as in {CONFIG_FILE}, found {found}", path.display());
+        }
+        weights_label(config.data.validation)
+    } else if checkpoint.exists() {
+        load_checkpoint(&vars, &checkpoint, device)?;
+        "checkpoint of an unfinished training".into()
+    } else {
+        bail!("{}: holds neither {WEIGHTS_FILE} nor {CHECKPOINT_FILE}: nothing has been trained yet", folder.display());
+    };
+    Ok(Trained { model, weights })
+}
+
+/// The weights in a checkpoint of the trainer: its tensors `model.*`.
+fn load_checkpoint(vars: &VarMap, path: &Path, device: &Device) -> Result<()> {
+    let tensors = candle_core::safetensors::load(path, device)
+        .with_context(|| format!("{}: cut short, damaged or not a checkpoint", path.display()))?;
+    let vars = vars.data().lock().map_err(|_| anyhow!("the network's variables are locked"))?;
+    let mut problems = Vec::new();
+    for (name, var) in vars.iter() {
+        match tensors.get(&format!("model.{name}")) {
+            Some(tensor) if tensor.shape() == var.shape() => var.set(&tensor.to_dtype(var.dtype())?)?,
+            Some(tensor) => problems.push(format!("{name} expected {:?}, found {:?}", var.dims(), tensor.dims())),
+            None => problems.push(format!("{name} is missing")),
+        }
+    }
+    problems.sort();
+    ensure!(problems.is_empty(), "{}: a checkpoint of another network: {}", path.display(), problems.join("; "));
+    Ok(())
+}

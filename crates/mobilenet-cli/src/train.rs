@@ -1,0 +1,201 @@
+//! `mobilenet train`
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{ensure, Context, Result};
+use candle_core::{DType, Device};
+use candle_nn::VarMap;
+use mobilenet_bench::peak_rss_bytes;
+use mobilenet_data::LoadOptions;
+use mobilenet_layers::seeded_var_builder;
+use mobilenet_models::{weights, MobileNet};
+use mobilenet_train::{EpochMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
+use serde::{Deserialize, Serialize};
+
+use crate::args::TrainArgs;
+use crate::output::{note, print, print_json, write_json};
+use crate::progress::{duration, percent, Progress, Training};
+use crate::run::{self, DataConfig, RunConfig, RunData, CONFIG_FILE, TRAIN_FILE, WEIGHTS_FILE};
+use crate::settings::Settings;
+
+/// `train.json`
+#[derive(Serialize, Deserialize)]
+struct Record {
+    epochs: usize,
+    #[serde(rename = "final")]
+    last: EpochMetrics,
+    seconds: f64,
+    seconds_per_epoch: f64,
+    images_per_second: f64,
+    peak_rss_bytes: Option<u64>,
+    weights: String,
+}
+
+pub fn run(args: &TrainArgs) -> Result<()> {
+    let out = args.out.as_path();
+    ensure!(
+        args.resume || !run::has_training(out),
+        "{}: already holds a run: go on with it by --resume, or choose another --out",
+        out.display()
+    );
+    let stored = match args.resume && out.join(CONFIG_FILE).exists() {
+        true => Some(run::read_config(out)?),
+        false => None,
+    };
+    let mut settings = Settings::new(args, stored.as_ref())?;
+    // Without a checkpoint nothing has been trained yet, and other settings do no harm.
+    let stored = stored.filter(|_| run::has_training(out));
+    if let Some(stored) = &stored {
+        let differences = settings.differences(stored)?;
+        ensure!(
+            differences.is_empty(),
+            "{}: the run was started with other settings: {}",
+            out.display(),
+            differences.join("; ")
+        );
+    }
+    if args.resume && out.join(TRAIN_FILE).exists() {
+        return already_complete(out, args.json);
+    }
+
+    let device = args.device.device.open()?;
+    fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let (config, data) = prepare(&mut settings, stored, out)?;
+    let record = train(&config, data, out, args.resume, &device)?;
+    if args.json {
+        return print_json(&record);
+    }
+    print(&said(&record, out))
+}
+
+/// Loads the data and writes `config.json`, or checks that both are those of the stored run.
+fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Result<(RunConfig, RunData)> {
+    let options = LoadOptions {
+        source: settings.source,
+        data_dir: settings.data_dir.clone(),
+        image_size: settings.image_size,
+        ..LoadOptions::default()
+    };
+    let mut progress = Progress::new();
+    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
+    progress.finish();
+    note(&format!("data: {}, {}", dataset.name, dataset.copy));
+
+    if let Some(mut config) = stored {
+        config.data.check_same(&dataset)?;
+        let data = config.data.cut(dataset, settings.train.seed)?;
+        return Ok((config, data));
+    }
+    settings.model.num_classes = dataset.classes.len();
+    let (name, copy, classes) = (dataset.name.clone(), dataset.copy.clone(), dataset.classes.clone());
+    let mut data_config = DataConfig::new(settings, name, copy, classes);
+    let data = data_config.cut(dataset, settings.train.seed)?;
+    let config = RunConfig {
+        model: settings.model.clone(),
+        train: settings.train.clone(),
+        data: data_config,
+        init: settings.init.clone(),
+        environment: crate::environment::collect(),
+        command: command_line(),
+    };
+    write_json(&out.join(CONFIG_FILE), &config)?;
+    Ok((config, data))
+}
+
+fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<Record> {
+    let vars = VarMap::new();
+    let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
+    let model = MobileNet::new(&config.model, vb)?;
+    let going_on = out.join(CHECKPOINT_FILE).exists();
+    // A checkpoint holds what has become of the initial weights, and their file may be gone.
+    if let Some(init) = config.init.as_ref().filter(|_| !going_on) {
+        let report = weights::load(&vars, init)?;
+        note(&format!("initial weights: {report}"));
+    }
+    note(&format!(
+        "{} {}: {} training images, {} test images, {} epochs of batch {}",
+        if going_on { "going on with" } else { "training" },
+        config.model.arch.title(),
+        config.data.train_images,
+        config.data.test_images,
+        config.train.epochs,
+        config.train.batch_size
+    ));
+    let eval_split = if data.validation.is_some() { EvalSplit::Validation } else { EvalSplit::Test };
+    let fit = FitData {
+        train: Arc::new(data.train),
+        eval: Arc::new(data.validation.unwrap_or(data.test)),
+        eval_split,
+        normalization: config.data.normalization(),
+    };
+    let options = RunOptions {
+        resume,
+        model: serde_json::json!({ "model": config.model, "init": config.init }),
+        ..RunOptions::default()
+    };
+    let trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.clone(), device)?;
+    let mut training = Training::new();
+    let outcome = trainer.fit(&fit, out, &options, &mut training);
+    training.finish();
+    let outcome = outcome?;
+    weights::save(&vars, out.join(WEIGHTS_FILE))?;
+    let record = record(outcome, config.data.validation)?;
+    write_json(&out.join(TRAIN_FILE), &record)?;
+    Ok(record)
+}
+
+fn record(outcome: Outcome, validation: Option<usize>) -> Result<Record> {
+    let history = outcome.history;
+    let seconds: f64 = history.iter().map(|m| m.seconds).sum();
+    let images: f64 = history.iter().map(|m| m.images_per_second * m.seconds).sum();
+    let epochs = history.len();
+    let last = history.into_iter().last().context("the training has no epoch")?;
+    Ok(Record {
+        epochs,
+        last,
+        seconds: outcome.elapsed_seconds,
+        seconds_per_epoch: seconds / epochs as f64,
+        images_per_second: images / seconds,
+        peak_rss_bytes: peak_rss_bytes(),
+        weights: run::weights_label(validation),
+    })
+}
+
+fn already_complete(out: &Path, json: bool) -> Result<()> {
+    let record: Record = run::read_json(&out.join(TRAIN_FILE))?;
+    note(&format!("{}: the training is complete", out.display()));
+    if json {
+        return print_json(&record);
+    }
+    print(&said(&record, out))
+}
+
+fn said(record: &Record, out: &Path) -> String {
+    let Record { epochs, last, weights, .. } = record;
+    let split = if weights == &run::weights_label(None) { "test" } else { "validation" };
+    format!(
+        "{epochs} epochs in {} ({} each), {:.0} images/s\n\
+         last epoch: {split} top-1 {}, top-5 {}, loss {:.4}\n\
+         weights ({weights}): {}\n",
+        duration(record.seconds),
+        duration(record.seconds_per_epoch),
+        record.images_per_second,
+        percent(last.eval.top1()),
+        percent(last.eval.top5()),
+        last.eval.loss(),
+        out.join(WEIGHTS_FILE).display()
+    )
+}
+
+/// The command as one would type it.
+fn command_line() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
+    let quoted = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
+        true => arg,
+        false => format!("'{}'", arg.replace('\'', r"'\''")),
+    };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("mobilenet".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,160 @@
+//! Every command once, from training to prediction, and what its JSON holds.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::Stdio;
+
+use crate::common::{assert_fails, read, text, Place, SMALLEST};
+use serde_json::Value;
+
+fn assert_keys(value: &Value, keys: &str) {
+    for key in keys.split_whitespace() {
+        assert!(value.get(key).is_some(), "no {key} in {value}");
+    }
+}
+
+#[test]
+fn from_training_to_prediction() {
+    let place = Place::new();
+    let train = place.train("run") + " --limit-train 64 --limit-test 16 --json";
+    let record = place.json(&train);
+    assert_keys(&record, "epochs final seconds seconds_per_epoch images_per_second peak_rss_bytes weights");
+    assert_eq!((&record["epochs"], &record["weights"]), (&3.into(), &"last epoch".into()));
+
+    let config: Value = serde_json::from_slice(&read(place.path("run/config.json"))).unwrap();
+    assert_keys(
+        &config["environment"],
+        "commit processor cores threads memory_bytes os rustc version candle features date",
+    );
+    assert_eq!(config["model"]["arch"], "v3-small");
+    assert_eq!(config["data"]["train_images"], 64);
+    assert_eq!(config["data"]["test_images"], 16);
+    assert_eq!(config["command"], format!("mobilenet {train}"));
+    let metrics = text(&read(place.path("run/metrics.jsonl")));
+    assert_eq!(metrics.lines().count(), 3);
+    let last: Value = serde_json::from_str(metrics.lines().last().unwrap()).unwrap();
+    assert_eq!(last, record["final"]);
+
+    // What was trained can be had again, and is what eval finds.
+    let again = place.command(&train).output().unwrap();
+    assert_fails(&again, "training into the same folder", 1, "--resume");
+    let complete = place.command(&(train + " --resume")).output().unwrap();
+    assert!(complete.status.success() && text(&complete.stderr).contains("complete"), "{}", text(&complete.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&complete.stdout).unwrap(), record);
+
+    let eval = place.json("eval --run run --json");
+    assert_eq!(serde_json::from_slice::<Value>(&read(place.path("run/eval.json"))).unwrap(), eval);
+    assert_keys(
+        &eval,
+        "run model data copy test_loss test_top5 train_loss train_top1 train_top5 images_per_second weights",
+    );
+    assert_eq!((&eval["test_images"], &eval["train_images"]), (&16.into(), &64.into()));
+    assert_eq!(eval["test_top1"], last["test_top1"]);
+    assert_eq!(eval["test_loss"], last["test_loss"]);
+    for list in ["labels", "predicted", "confidence"] {
+        assert_eq!(eval[list].as_array().unwrap().len(), 16, "{list}");
+    }
+    let rows = eval["confusion"].as_array().unwrap().iter().flat_map(|row| row.as_array().unwrap());
+    assert_eq!(rows.map(|n| n.as_u64().unwrap()).sum::<u64>(), 16);
+
+    // A picture of another size and shape, as a PNG and as a JPEG.
+    let picture = image::RgbImage::from_fn(90, 50, |x, y| image::Rgb([x as u8, y as u8, 99]));
+    picture.save(place.path("a.png")).unwrap();
+    picture.save(place.path("b.jpg")).unwrap();
+    let predicted = place.json("predict --run run a.png b.jpg --json");
+    let images = predicted["images"].as_array().unwrap();
+    assert_eq!(images.len(), 2);
+    for image in images {
+        let predictions = image["predictions"].as_array().unwrap();
+        let probabilities: Vec<f64> = predictions.iter().map(|p| p["probability"].as_f64().unwrap()).collect();
+        assert_eq!(predictions.len(), 5);
+        assert!(probabilities.is_sorted_by(|a, b| a >= b) && probabilities[4] > 0.0, "{probabilities:?}");
+        assert!(predictions[0]["class"].is_string());
+    }
+    let lines = place.run("predict --run run a.png");
+    assert_eq!((lines.lines().next(), lines.lines().count()), (Some("a.png"), 6));
+}
+
+#[test]
+fn validation_images_choose_the_weights() {
+    let place = Place::new();
+    let record = place.json(&(place.train("run") + " --validation 16 --optimizer sgd --lr 0.05 --json"));
+    assert_eq!(record["weights"], "best on 16 validation images");
+    assert!(record["final"]["valid_top1"].is_number() && record["final"]["test_top1"].is_null());
+    let eval = place.json("eval --run run --json");
+    assert_eq!((&eval["train_images"], &eval["test_images"]), (&80.into(), &24.into()));
+    assert_eq!(eval["weights"], record["weights"]);
+    // Fine-tuning starts where that ended.
+    let tune = place.train("tuned").replace("--epochs 3", "--epochs 1") + " --init run/model.safetensors";
+    let tuned = place.command(&tune).output().unwrap();
+    assert!(tuned.status.success() && text(&tuned.stderr).contains("initial weights: "), "{}", text(&tuned.stderr));
+}
+
+#[test]
+fn summary_counts_as_published() {
+    let place = Place::new();
+    let summary = place.json("summary --model v3-large --num-classes 10 --preset cifar --json");
+    assert_keys(&summary, "model preset input num_classes width_mult params macs activation_bytes");
+    assert_eq!(summary["params"], 4_214_842);
+    assert_eq!(summary["layers"][0]["name"], "features.0.0");
+    assert_keys(&summary["layers"][0], "name kind output params macs activation_bytes block");
+    assert!(place.run("summary --model v2 --num-classes 1000 --preset imagenet").contains("3,504,872"));
+    assert_ne!(
+        place.json("summary --model v2 --width 0.75 --json")["params"],
+        place.json("summary --model v2 --json")["params"]
+    );
+}
+
+#[test]
+fn bench_measures_inference_and_training() {
+    let place = Place::new();
+    let network = SMALLEST.join(" ");
+    let bench = place.json(&format!("bench {network} --warmup 1 --iterations 4 --threads 1 --json"));
+    assert_keys(&bench, "model preset batch device width_mult warmup images_per_second environment");
+    assert_eq!((&bench["mode"], &bench["threads"], &bench["iterations"]), (&"inference".into(), &1.into(), &4.into()));
+    assert_keys(&bench["latency_ms"], "p50 p90 p99 mean std min max");
+    assert_eq!(bench["throughput"].as_array().unwrap().len(), 3);
+    if cfg!(target_os = "linux") {
+        let bytes = |key: &str| bench[key].as_u64().unwrap();
+        assert!(bytes("peak_rss_bytes") > bytes("baseline_rss_bytes"), "{bench}");
+    }
+    let training = place.json(&format!("bench {network} --train --batch 4 --warmup 0 --iterations 2 --json"));
+    assert_eq!((&training["mode"], &training["batch"]), (&"training".into(), &4.into()));
+    assert!(training["images_per_second"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn data_describes_a_set_and_hands_out_pictures() {
+    let place = Place::new();
+    let data = place.json("data --data-dir data --images 3,17 --json");
+    assert_keys(&data, "copy mean std");
+    assert_eq!((&data["name"], &data["fallback"]), (&"cifar10".into(), &false.into()));
+    assert_eq!((&data["train_images"], &data["test_images"]), (&96.into(), &24.into()));
+    assert_eq!(data["images"][1]["index"], 17);
+    assert_eq!(data["images"][1]["label"], 7);
+    // The first bytes of a PNG, in base64.
+    assert!(data["images"][0]["png_base64"].as_str().unwrap().starts_with("iVBORw0KGgo"));
+    let beyond = place.command("data --data-dir data --images 24 --json").output().unwrap();
+    assert_fails(&beyond, "an image beyond the end", 1, "there is no test image 24");
+
+    let fallback = place.command("data --json").output().unwrap();
+    assert!(text(&fallback.stderr).starts_with("warning: "), "{}", text(&fallback.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&fallback.stdout).unwrap()["fallback"], true);
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_failure() {
+    let place = Place::new();
+    // More than a pipe holds, so that the program is still writing when the reader goes.
+    let images = (0..24).cycle().take(600).map(|i: usize| i.to_string()).collect::<Vec<_>>().join(",");
+    for line in [format!("data --data-dir data --json --images {images}"), "summary --model v2 --image-size 64".into()]
+    {
+        let mut child = place.command(&line).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut stdout = BufReader::with_capacity(16, child.stdout.take().unwrap());
+        stdout.fill_buf().unwrap();
+        drop(stdout);
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        assert!(child.wait().unwrap().success(), "{line}: {stderr}");
+        assert_eq!(stderr, "");
+    }
+}
