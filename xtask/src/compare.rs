@@ -1,0 +1,185 @@
+//! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
+//! a report that holds the article's figures against ours.
+
+mod announce;
+mod artefacts;
+mod audit;
+mod build;
+mod command;
+mod document;
+mod estimate;
+mod gather;
+mod names;
+mod plan;
+mod plots;
+mod report;
+mod run;
+mod samples;
+mod stats;
+mod structure;
+mod svg;
+mod text;
+mod verdict;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use names::{Arch, Profile, Source};
+use plan::Settings;
+
+/// Compare MobileNetV2 and V3: train, evaluate, time, report
+///
+/// Trains each network with each seed, evaluates it, measures latency, throughput and memory, and writes report.html,
+/// report.md and results.json. It can be stopped at any time: the same call goes on where it stopped.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Examples:
+  cargo xtask compare --profile smoke                  does everything work? A few minutes
+  cargo xtask compare                                  about half an hour on two cores
+  cargo xtask compare --data-dir data/cifar10          with a copy of CIFAR-10 that is there already
+  cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
+  cargo xtask compare --profile article --device cuda  the article's 100 epochs
+  cargo xtask compare --report-only runs/compare-quick only write the report again
+
+--data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and test/<class>/*.")]
+pub struct Args {
+    /// How much is done
+    #[arg(long, value_enum, default_value = "quick")]
+    profile: Profile,
+    /// Networks, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "v2,v3-large")]
+    models: Vec<Arch>,
+    /// Seeds, separated by commas; each network is trained once with each
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    seeds: Vec<u64>,
+    /// Epochs of training instead of the profile's
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    epochs: Option<u64>,
+    /// Data set
+    #[arg(long, value_enum, default_value = "auto")]
+    data: Source,
+    /// Folder that holds the data set; nothing is downloaded then
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// Folder for results and report [default: runs/compare-PROFILE]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Threads of each process [default: all cores]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    threads: Option<u64>,
+    /// cpu, cuda, cuda:N or metal
+    #[arg(long, default_value = "cpu", value_parser = names::parse_device)]
+    device: String,
+    /// Leave the data set's own pictures out of the report
+    #[arg(long)]
+    no_samples: bool,
+    /// Run nothing; write the report of this folder again
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "epochs", "data_dir", "threads"])]
+    report_only: Option<PathBuf>,
+}
+
+/// Runs the command.
+pub fn run(args: &Args) -> Result<()> {
+    if let Some(out) = &args.report_only {
+        if !out.is_dir() {
+            bail!("{} is not a folder", out.display());
+        }
+        return report(out, args);
+    }
+    let settings = settings(args)?;
+    let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
+    settings.check_against(&out)?;
+    std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
+    let lock = lock(&out)?;
+    artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
+    let stages = plan::stages(&settings, !args.no_samples);
+    run::run(&settings, &out, &stages, &lock)?;
+    report(&out, args)
+}
+
+fn report(out: &Path, args: &Args) -> Result<()> {
+    let pictures = plan::Stage::Samples.artefact(out);
+    if args.no_samples && pictures.exists() {
+        // Who leaves the pictures out wants a folder without them; they are fetched again in a second.
+        std::fs::remove_file(&pictures).with_context(|| format!("cannot remove {}", pictures.display()))?;
+    }
+    let gathered = gather::gather(out, !args.no_samples)?;
+    report::write(out, &gathered)?;
+    println!();
+    if let Some(warning) = verdict::warning(&gathered) {
+        println!("WARNING: {warning}\n");
+    }
+    for sentence in verdict::sentences(&gathered) {
+        println!("{}", sentence.replace("**", ""));
+    }
+    for note in &gathered.notes {
+        println!("Note: {note}");
+    }
+    println!("\n{}", out.join("report.html").display());
+    println!("{}", out.join("report.md").display());
+    println!("{}", out.join("results.json").display());
+    Ok(())
+}
+
+/// The options as settings, checked as far as possible before any long work.
+fn settings(args: &Args) -> Result<Settings> {
+    if args.data == Source::Folder && args.data_dir.is_none() {
+        bail!("--data folder needs --data-dir");
+    }
+    if let Some(dir) = &args.data_dir {
+        let mut entries =
+            std::fs::read_dir(dir).with_context(|| format!("cannot read the data folder {}", dir.display()))?;
+        if entries.next().is_none() {
+            bail!("the data folder {} is empty", dir.display());
+        }
+    }
+    let mut recipe = plan::recipe(args.profile);
+    recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
+    Ok(Settings {
+        profile: args.profile,
+        models: unique(&args.models),
+        seeds: unique(&args.seeds),
+        data: args.data,
+        data_dir: args.data_dir.clone(),
+        threads: args.threads,
+        device: args.device.clone(),
+        recipe,
+    })
+}
+
+/// Each value once, in the order given.
+fn unique<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
+    let mut seen = Vec::new();
+    for &value in values {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    }
+    seen
+}
+
+/// `runs/compare-PROFILE` of the workspace, as short as it can be written from here.
+fn default_out(profile: Profile) -> PathBuf {
+    let out = Path::new("runs").join(format!("compare-{}", profile.key()));
+    let root = build::workspace_root();
+    match std::env::current_dir() {
+        Ok(here) if here == root => out,
+        _ => root.join(out),
+    }
+}
+
+/// Keeps a second comparison out of the folder while this one runs.
+fn lock(out: &Path) -> Result<File> {
+    let path = out.join(".lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("a comparison, or a process that one left behind, is still running in {}", out.display())
+        }
+        // Some network file systems have no locks; better to run without than not at all.
+        Err(TryLockError::Error(_)) => Ok(file),
+    }
+}

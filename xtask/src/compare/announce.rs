@@ -1,0 +1,63 @@
+//! What the terminal says before any work begins.
+
+use std::path::Path;
+
+use super::artefacts::DataInfo;
+use super::estimate::{Estimator, Sizes};
+use super::plan::{Settings, Stage};
+use super::text::{self, count, list, thousands};
+
+/// Says what will be done and how long it should take. Of the `all` stages `open` are still to be run.
+pub fn plan(
+    settings: &Settings,
+    out: &Path,
+    (all, open): (usize, &[&Stage]),
+    estimator: &Estimator,
+    data: Option<&DataInfo>,
+) {
+    let recipe = &settings.recipe;
+    let sizes = Sizes::new(settings, data);
+    let models: Vec<_> = settings.models.iter().map(|m| m.label().to_owned()).collect();
+    let seeds: Vec<_> = settings.seeds.iter().map(u64::to_string).collect();
+    println!("Comparing {}, profile {}", list(&models), settings.profile.key());
+    println!(
+        "  training    {} of {} images, batch {}, {} at {} ({}), weight decay {}; {} {}",
+        count(recipe.epochs, "epoch"),
+        thousands(sizes.train),
+        recipe.batch_size,
+        recipe.optimizer,
+        recipe.lr,
+        recipe.schedule,
+        recipe.weight_decay,
+        if seeds.len() == 1 { "seed" } else { "seeds" },
+        list(&seeds),
+    );
+    println!("  evaluation  on {} test images; latency, throughput and memory of each network", thousands(sizes.test));
+    println!("  results     {}", out.display());
+    let done = match all - open.len() {
+        0 => String::new(),
+        n => format!(", {n} done before"),
+    };
+    let basis = if estimator.is_measured(&settings.models) {
+        "by the speed measured before"
+    } else {
+        "a guess, corrected once the speed is measured"
+    };
+    let seconds = open.iter().map(|stage| estimator.seconds(stage, settings, sizes)).sum();
+    println!("  time        {} after the build ({basis}); {}{done}", text::about(seconds), count(all as u64, "stage"));
+    println!("It can be stopped at any time; the same call goes on where it stopped.");
+}
+
+/// What must be said first when the pictures are not the article's.
+pub fn fallback_warning(data: &DataInfo) -> Option<String> {
+    if data.fallback {
+        Some(format!(
+            "CIFAR-10 could not be had. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
+            data.name
+        ))
+    } else if data.name == "shapes10" {
+        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".to_owned())
+    } else {
+        None
+    }
+}

@@ -1,0 +1,76 @@
+//! Building the `mobilenet` binary, once, and finding it.
+
+use std::net::{TcpStream, ToSocketAddrs as _};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// Builds the binary in release mode and returns its path; cargo's progress goes to the terminal.
+pub fn mobilenet(features: &[&str]) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .args(["build", "--release", "--package", "mobilenet-cli"])
+        .arg("--message-format=json-render-diagnostics")
+        .arg("--manifest-path")
+        .arg(workspace_root().join("Cargo.toml"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit());
+    if !features.is_empty() {
+        command.args(["--features", &features.join(",")]);
+    }
+    let output = command.output().context("cannot start cargo")?;
+    if !output.status.success() {
+        bail!("mobilenet does not build; cargo's messages are above");
+    }
+    executable(&String::from_utf8_lossy(&output.stdout))
+        .context("cargo has built mobilenet but does not say where it is")
+}
+
+/// The root of this workspace.
+pub fn workspace_root() -> PathBuf {
+    let manifest =
+        std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+    manifest.parent().map_or(manifest.clone(), PathBuf::from)
+}
+
+/// The `mobilenet` executable named in cargo's messages, one JSON object a line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().rev().find_map(|line| {
+        let message: Value = serde_json::from_str(line).ok()?;
+        (message.pointer("/target/name")? == "mobilenet").then_some(())?;
+        message["executable"].as_str().map(PathBuf::from)
+    })
+}
+
+/// True if the Hugging Face hub answers. The hub client takes minutes to build: not worth it without a network.
+/// Behind a proxy only the client itself can tell.
+pub fn hub_is_reachable() -> bool {
+    if ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT"]
+        .iter()
+        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+    {
+        return true;
+    }
+    let Ok(addresses) = ("huggingface.co", 443).to_socket_addrs() else {
+        return false;
+    };
+    addresses.take(3).any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(3)).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_executable_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"mobilenet_data"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"mobilenet"},"executable":"/t/release/mobilenet"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/mobilenet")));
+        assert_eq!(executable("not json\n{}"), None);
+    }
+}

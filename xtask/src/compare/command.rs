@@ -1,0 +1,231 @@
+//! The `mobilenet` command of each stage, and whether its artefacts are there already.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::artefacts::{self, DataInfo, Samples};
+use super::names::Source;
+use super::plan::{Settings, Stage, run_name};
+
+/// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
+/// images wanted as examples.
+pub fn arguments(
+    stage: &Stage,
+    settings: &Settings,
+    out: &Path,
+    data: Option<&DataInfo>,
+    images: &[usize],
+) -> Vec<String> {
+    let classes = data.map_or(10, |data| data.classes.len());
+    let batch = settings.recipe.batch_size.to_string();
+    let mut args = Args::default();
+    match stage {
+        Stage::Data => {
+            args.word("data");
+            source(&mut args, settings, data);
+            args.word("--json");
+        }
+        Stage::Summary { arch, imagenet } => {
+            let (preset, classes) = if *imagenet { ("imagenet", 1_000) } else { ("cifar", classes) };
+            args.word("summary").option("--model", arch.key());
+            args.option("--preset", preset);
+            args.option("--num-classes", classes).word("--json");
+        }
+        Stage::Bench(arch) => {
+            args.word("bench").option("--model", arch.key());
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::BenchTraining(arch) => {
+            args.word("bench").option("--model", arch.key());
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            args.word("--train").option("--batch", batch);
+            // A handful of steps: enough to correct the estimate.
+            args.option("--warmup", 2).option("--iterations", 6);
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Train(arch, seed) => {
+            let run = out.join(run_name(*arch, *seed));
+            let recipe = &settings.recipe;
+            args.word("train").option("--model", arch.key());
+            source(&mut args, settings, data);
+            args.option("--epochs", recipe.epochs).option("--batch-size", batch);
+            args.option("--seed", seed).option("--optimizer", &recipe.optimizer);
+            args.option("--lr", recipe.lr).option("--weight-decay", recipe.weight_decay);
+            args.option("--schedule", &recipe.schedule);
+            if let Some(limit) = recipe.limit_train {
+                args.option("--limit-train", limit);
+            }
+            if let Some(limit) = recipe.limit_test {
+                args.option("--limit-test", limit);
+            }
+            machine(&mut args, settings);
+            args.option("--out", run.display());
+            if run.join("checkpoint.safetensors").exists() {
+                args.word("--resume");
+            }
+        }
+        Stage::Eval(arch, seed) => {
+            let run = out.join(run_name(*arch, *seed));
+            args.word("eval").option("--run", run.display());
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Samples => {
+            let images: Vec<_> = images.iter().map(usize::to_string).collect();
+            args.word("data");
+            source(&mut args, settings, data);
+            args.option("--images", images.join(",")).word("--json");
+        }
+    }
+    args.0
+}
+
+#[derive(Default)]
+struct Args(Vec<String>);
+
+impl Args {
+    fn word(&mut self, word: &str) -> &mut Self {
+        self.0.push(word.to_owned());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl ToString) -> &mut Self {
+        self.word(name);
+        self.0.push(value.to_string());
+        self
+    }
+}
+
+/// `--data` and `--data-dir`. Once the set is known, `auto` becomes that set, so that a network that comes or goes
+/// between two stages cannot change the data under the comparison.
+fn source(args: &mut Args, settings: &Settings, data: Option<&DataInfo>) {
+    let key = match (settings.data, &settings.data_dir, data) {
+        (Source::Auto, None, Some(data)) if data.name == "cifar10" => Source::Cifar10,
+        (Source::Auto, None, Some(data)) if data.name == "shapes10" => Source::Shapes10,
+        (asked, _, _) => asked,
+    };
+    args.option("--data", key.key());
+    if let Some(dir) = &settings.data_dir {
+        args.option("--data-dir", dir.display());
+    }
+}
+
+/// `--device` and `--threads`, where they differ from the defaults.
+fn machine(args: &mut Args, settings: &Settings) {
+    if settings.device != "cpu" {
+        args.option("--device", &settings.device);
+    }
+    if let Some(threads) = settings.threads {
+        args.option("--threads", threads);
+    }
+}
+
+/// A command as one would type it.
+pub fn display(args: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
+    let mut line = "mobilenet".to_owned();
+    for arg in args {
+        line.push(' ');
+        if !arg.is_empty() && arg.chars().all(plain) {
+            line.push_str(arg);
+        } else {
+            line.push_str(&format!("'{}'", arg.replace('\'', r"'\''")));
+        }
+    }
+    line
+}
+
+/// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
+/// it silently could destroy hours of work.
+pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usize]) -> Result<bool> {
+    let path = stage.artefact(out);
+    match stage {
+        Stage::Train(arch, seed) => {
+            let run = out.join(run_name(*arch, *seed));
+            if let Ok(config) = artefacts::read::<Value>(&run.join("config.json"))
+                && let Some((name, found, wanted)) = config_mismatch(&config, settings, *seed)
+            {
+                bail!(
+                    "{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it",
+                    run.display()
+                );
+            }
+            let weights = run.join("model.safetensors").exists();
+            Ok(weights && artefacts::read::<artefacts::TrainRecord>(&path).is_ok())
+        }
+        Stage::Samples => Ok(artefacts::read::<Samples>(&path)
+            .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
+        Stage::Data => Ok(artefacts::read::<DataInfo>(&path).is_ok()),
+        Stage::Summary { .. } => Ok(artefacts::read::<artefacts::Summary>(&path).is_ok()),
+        Stage::Bench(_) | Stage::BenchTraining(_) => Ok(artefacts::read::<artefacts::Bench>(&path).is_ok()),
+        Stage::Eval(..) => Ok(artefacts::read::<artefacts::Eval>(&path).is_ok()),
+    }
+}
+
+/// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
+fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
+    let recipe = &settings.recipe;
+    let wanted = [
+        ("epochs", "/train/epochs", Some(recipe.epochs)),
+        ("batch size", "/train/batch_size", Some(recipe.batch_size)),
+        ("seed", "/train/seed", Some(seed)),
+        ("limit-train", "/data/limit_train", recipe.limit_train),
+        ("limit-test", "/data/limit_test", recipe.limit_test),
+    ];
+    let say = |value: Option<u64>| value.map_or("none".to_owned(), |n| n.to_string());
+    wanted.into_iter().find_map(|(name, pointer, wanted)| {
+        // A field that is not there says nothing.
+        let found = config.pointer(pointer)?.as_u64();
+        (found != wanted).then(|| (name, say(found), say(wanted)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::names::Arch;
+    use super::super::plan::{stages, tests::settings};
+    use super::*;
+
+    #[test]
+    fn auto_is_pinned_to_the_set_that_was_found() {
+        let mut settings = settings();
+        let data = DataInfo { name: "shapes10".to_owned(), ..DataInfo::default() };
+        let out = Path::new("out");
+        let line =
+            |settings: &Settings, data| display(&arguments(&Stage::Train(Arch::V2, 1), settings, out, data, &[]));
+        assert!(line(&settings, None).contains("--data auto"));
+        assert!(line(&settings, Some(&data)).contains("--data shapes10"));
+        settings.data_dir = Some("a b".into());
+        assert!(line(&settings, Some(&data)).contains("--data auto --data-dir 'a b'"));
+    }
+
+    #[test]
+    fn nothing_is_complete_in_an_empty_folder() {
+        let out = std::env::temp_dir().join("xtask-no-such-folder");
+        for stage in stages(&settings(), true) {
+            assert!(!is_complete(&stage, &settings(), &out, &[]).unwrap(), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_with_other_settings_is_noticed() {
+        let settings = settings();
+        let config = |epochs: u64, limit: Value| {
+            json!({"train": {"epochs": epochs, "batch_size": settings.recipe.batch_size, "seed": 1},
+                   "data": {"limit_train": limit, "limit_test": 1000}})
+        };
+        assert_eq!(config_mismatch(&config(3, json!(2048)), &settings, 1), None);
+        assert_eq!(config_mismatch(&json!({}), &settings, 1), None);
+        let (name, found, wanted) = config_mismatch(&config(9, json!(2048)), &settings, 1).unwrap();
+        assert_eq!((name, &*found, &*wanted), ("epochs", "9", "3"));
+        let (name, found, _) = config_mismatch(&config(3, Value::Null), &settings, 1).unwrap();
+        assert_eq!((name, &*found), ("limit-train", "none"));
+    }
+}

@@ -1,0 +1,262 @@
+//! From a folder of artefacts to what the report is made of.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::artefacts::{self, Bench, DataInfo, Epoch, Eval, Picture, RunConfig, Samples, Summary, TrainRecord};
+use super::command;
+use super::estimate::Sizes;
+use super::names::Arch;
+use super::plan::{Settings, Stage, run_name, stages};
+use super::stats;
+
+/// Everything that a comparison has left.
+#[derive(Debug)]
+pub struct Gathered {
+    pub settings: Settings,
+    pub data: DataInfo,
+    pub models: Vec<Model>,
+    pub summaries: Vec<Counts>,
+    pub pictures: Vec<Picture>,
+    pub environment: Value,
+    pub commands: Vec<String>,
+    /// What is missing or odd, one sentence each
+    pub notes: Vec<String>,
+}
+
+/// Layers and counts of one network at both presets.
+#[derive(Debug)]
+pub struct Counts {
+    pub arch: Arch,
+    pub cifar: Summary,
+    pub imagenet: Option<Summary>,
+}
+
+/// One network.
+#[derive(Debug)]
+pub struct Model {
+    pub arch: Arch,
+    pub params: u64,
+    pub macs: u64,
+    pub bench: Option<Bench>,
+    pub training_bench: Option<Bench>,
+    pub runs: Vec<Run>,
+}
+
+/// One finished training.
+#[derive(Debug)]
+pub struct Run {
+    pub seed: u64,
+    pub name: String,
+    pub epochs: Vec<Epoch>,
+    pub record: TrainRecord,
+    pub eval: Eval,
+}
+
+impl Model {
+    /// Mean over the seeds.
+    pub fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        stats::mean(&self.runs.iter().map(figure).collect::<Vec<_>>())
+    }
+
+    /// Spread over the seeds; 0 for one seed.
+    pub fn deviation(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        stats::deviation(&self.runs.iter().map(figure).collect::<Vec<_>>())
+    }
+
+    /// Test accuracy, mean over the seeds.
+    pub fn test_top1(&self) -> f64 {
+        self.mean(|run| run.eval.test_top1)
+    }
+
+    /// Accuracy on plain training images, mean over the seeds.
+    pub fn train_top1(&self) -> f64 {
+        self.mean(|run| run.eval.train_top1)
+    }
+
+    /// Images per second of training, mean over the seeds.
+    pub fn training_speed(&self) -> f64 {
+        self.mean(|run| run.record.images_per_second)
+    }
+
+    /// Highest resident memory of any training process, in bytes.
+    pub fn training_memory(&self) -> Option<u64> {
+        self.runs.iter().filter_map(|run| run.record.peak_rss_bytes).max()
+    }
+
+    /// Median latency in milliseconds.
+    pub fn latency(&self) -> Option<f64> {
+        self.bench.as_ref().map(|bench| bench.latency_ms.p50)
+    }
+
+    /// The evaluations of all runs.
+    pub fn evals(&self) -> Vec<&Eval> {
+        self.runs.iter().map(|run| &run.eval).collect()
+    }
+}
+
+impl Gathered {
+    /// One network of the comparison.
+    pub fn model(&self, arch: Arch) -> Option<&Model> {
+        self.models.iter().find(|model| model.arch == arch)
+    }
+
+    /// Counts of any network, compared or not.
+    pub fn counts(&self, arch: Arch) -> Option<&Counts> {
+        self.summaries.iter().find(|counts| counts.arch == arch)
+    }
+
+    /// The two networks the verdict is about.
+    pub fn pair(&self) -> Option<(&Model, &Model)> {
+        match (self.model(Arch::V2), self.model(Arch::V3Large)) {
+            (Some(v2), Some(v3)) => Some((v2, v3)),
+            _ => Some((self.models.first()?, self.models.get(1)?)),
+        }
+    }
+
+    /// Images per epoch and test images.
+    pub fn sizes(&self) -> Sizes {
+        Sizes::new(&self.settings, Some(&self.data))
+    }
+
+    /// Share of the article's training that was run.
+    pub fn share_of_article(&self) -> f64 {
+        self.sizes().share_of_article(self.settings.recipe.epochs)
+    }
+
+    /// True if accuracies may be held against the article's: its data, all of it, as many epochs.
+    pub fn is_articles_protocol(&self) -> bool {
+        let sizes = self.sizes();
+        self.data.name == "cifar10" && self.share_of_article() >= 0.95 && sizes.test >= 10_000
+    }
+}
+
+/// Reads the artefacts under `out`. Runs that are not complete are left out and named in the notes; a folder
+/// without one complete run is an error.
+pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
+    let Some(settings) = Settings::read(out)? else {
+        bail!("{} holds no comparison (no plan.json)", out.display());
+    };
+    let data: DataInfo = artefacts::read(&Stage::Data.artefact(out))?;
+    let mut notes = Vec::new();
+
+    let mut summaries = Vec::new();
+    for arch in Arch::ALL {
+        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { arch, imagenet }.artefact(out));
+        match read(false) {
+            Ok(cifar) => summaries.push(Counts { arch, cifar, imagenet: read(true).ok() }),
+            Err(error) if settings.models.contains(&arch) => return Err(error),
+            Err(_) => {}
+        }
+    }
+
+    let mut models = Vec::new();
+    let mut environment = Value::Null;
+    let mut commits = Vec::new();
+    for &arch in &settings.models {
+        let mut runs = Vec::new();
+        for &seed in &settings.seeds {
+            match read_run(out, arch, seed) {
+                Ok((run, config)) => {
+                    let commit = config.environment["commit"].clone();
+                    if !commits.contains(&commit) {
+                        commits.push(commit);
+                    }
+                    environment = config.environment;
+                    runs.push(run);
+                }
+                Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(arch, seed))),
+            }
+        }
+        let Some(counts) = summaries.iter().find(|c| c.arch == arch) else { continue };
+        if runs.is_empty() {
+            continue;
+        }
+        models.push(Model {
+            arch,
+            params: counts.cifar.params,
+            macs: counts.cifar.macs,
+            bench: artefacts::read(&Stage::Bench(arch).artefact(out)).ok(),
+            training_bench: artefacts::read(&Stage::BenchTraining(arch).artefact(out)).ok(),
+            runs,
+        });
+    }
+    if models.is_empty() {
+        bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
+    }
+    for model in &models {
+        let Some(bench) = &model.bench else { continue };
+        let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
+        if spread > 1.3 {
+            notes.push(format!(
+                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
+                model.arch.label()
+            ));
+        }
+    }
+    if commits.len() > 1 {
+        notes.push("The runs were made by different commits of this project.".to_owned());
+    }
+
+    let pictures = match artefacts::read::<Samples>(&Stage::Samples.artefact(out)) {
+        Ok(samples) if with_samples => samples.images,
+        _ => Vec::new(),
+    };
+    let indices: Vec<_> = pictures.iter().map(|picture| picture.index).collect();
+    let commands = stages(&settings, !pictures.is_empty())
+        .iter()
+        .map(|stage| {
+            let mut args = command::arguments(stage, &settings, out, Some(&data), &indices);
+            args.retain(|arg| arg != "--resume");
+            command::display(&args)
+        })
+        .collect();
+    Ok(Gathered { settings, data, models, summaries, pictures, environment, commands, notes })
+}
+
+fn read_run(out: &Path, arch: Arch, seed: u64) -> Result<(Run, RunConfig)> {
+    let name = run_name(arch, seed);
+    let folder = out.join(&name);
+    let record = artefacts::read(&folder.join("train.json"))?;
+    let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
+    // Folders name classes like `traffic_light`; people do not.
+    eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
+    let epochs = artefacts::read_epochs(&folder.join("metrics.jsonl"))?;
+    let config = artefacts::read(&folder.join("config.json"))?;
+    Ok((Run { seed, name, epochs, record, eval }, config))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A small comparison, committed: two networks, one seed, twelve test images.
+    pub fn fixture() -> Gathered {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
+        gather(&folder, true).unwrap()
+    }
+
+    #[test]
+    fn the_fixture_is_read_whole() {
+        let gathered = fixture();
+        assert!(gathered.notes.is_empty(), "{:?}", gathered.notes);
+        let (v2, v3) = gathered.pair().unwrap();
+        assert_eq!((v2.arch, v3.arch), (Arch::V2, Arch::V3Large));
+        assert_eq!((v2.params, v3.params), (2_236_682, 4_214_842));
+        assert_eq!(v2.runs[0].epochs.len(), 3);
+        assert_eq!(v2.runs[0].eval.labels.len(), 12);
+        assert_eq!(v2.latency(), Some(2.11));
+        assert_eq!(gathered.summaries.len(), 3);
+        assert_eq!(gathered.environment["cores"], 2);
+        assert!(gathered.commands.iter().any(|c| c.contains("train --model v3-large")));
+        assert!(!gathered.is_articles_protocol());
+    }
+
+    #[test]
+    fn a_folder_without_a_comparison_says_so() {
+        let error = gather(&std::env::temp_dir().join("xtask-no-such-folder"), true).unwrap_err();
+        assert!(error.to_string().contains("no plan.json"), "{error}");
+    }
+}

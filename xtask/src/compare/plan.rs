@@ -1,0 +1,297 @@
+//! What a comparison is: its settings, kept as `plan.json`, and the stages that follow from them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::names::{Arch, Profile, Source};
+
+/// One training recipe. The article's is [`recipe`]`(Profile::Article)`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Passes over the training images
+    pub epochs: u64,
+    /// Images per step
+    pub batch_size: u64,
+    /// Only the first so many training images; all of them if absent
+    pub limit_train: Option<u64>,
+    /// Only the first so many test images; all of them if absent
+    pub limit_test: Option<u64>,
+    /// `mobilenet train --optimizer`
+    pub optimizer: String,
+    /// Peak learning rate
+    pub lr: f64,
+    /// Decoupled weight decay
+    pub weight_decay: f64,
+    /// `mobilenet train --schedule`
+    pub schedule: String,
+}
+
+/// The numbers of each profile.
+///
+/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
+/// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
+#[rustfmt::skip]
+pub fn recipe(profile: Profile) -> Recipe {
+    let row = |epochs, batch_size, limit_train, limit_test, lr, weight_decay, schedule: &str| Recipe {
+        epochs, batch_size, limit_train, limit_test, lr, weight_decay,
+        optimizer: "adamw".to_owned(),
+        schedule: schedule.to_owned(),
+    };
+    match profile {
+        //                    epochs batch  train images   test images      lr    decay  schedule
+        Profile::Smoke   => row(  3,    16, Some( 2_048),  Some(1_000),  2e-3,   1e-4,  "one-cycle"),
+        Profile::Quick   => row(  4,    64, Some(10_000),  Some(5_000),  2e-3,   1e-4,  "one-cycle"),
+        Profile::Article => row(100,   128, None,          None,         1e-3,   1e-4,  "cosine"),
+    }
+}
+
+/// Everything that decides what the artefacts of a comparison hold.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Settings {
+    /// The profile the recipe started from
+    pub profile: Profile,
+    /// Networks, in the order of the report
+    pub models: Vec<Arch>,
+    /// One training per network and seed
+    pub seeds: Vec<u64>,
+    /// `--data`
+    pub data: Source,
+    /// `--data-dir`, as it was typed
+    pub data_dir: Option<PathBuf>,
+    /// `--threads`
+    pub threads: Option<u64>,
+    /// `--device`
+    pub device: String,
+    /// Hyper-parameters
+    pub recipe: Recipe,
+}
+
+impl Settings {
+    /// Settings in which `self` and `earlier` differ, as (name, earlier value, present value). More or fewer
+    /// models and seeds do no harm: their artefacts lie side by side.
+    pub fn differences(&self, earlier: &Self) -> Vec<(String, String, String)> {
+        let comparable = |settings: &Self| {
+            let mut settings = settings.clone();
+            settings.models.clear();
+            settings.seeds.clear();
+            settings.data_dir = settings.data_dir.map(|dir| dir.canonicalize().unwrap_or(dir));
+            let mut fields = Vec::new();
+            if let Ok(value) = serde_json::to_value(&settings) {
+                flatten("", &value, &mut fields);
+            }
+            fields
+        };
+        comparable(earlier)
+            .into_iter()
+            .zip(comparable(self))
+            .filter(|(before, now)| before != now)
+            .map(|((name, before), (_, now))| (name, before, now))
+            .collect()
+    }
+
+    /// Reads `plan.json` of a comparison's folder.
+    pub fn read(out: &Path) -> Result<Option<Self>> {
+        let path = out.join("plan.json");
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let settings =
+            serde_json::from_str(&text).with_context(|| format!("{} is not a comparison's plan", path.display()))?;
+        Ok(Some(settings))
+    }
+
+    /// Fails if the folder's earlier artefacts were made with other settings.
+    pub fn check_against(&self, out: &Path) -> Result<()> {
+        // Before the first artefact, a plan binds nobody.
+        let begun = Stage::Data.artefact(out).exists();
+        let Some(earlier) = Self::read(out)?.filter(|_| begun) else {
+            return Ok(());
+        };
+        let differences = self.differences(&earlier);
+        if let Some((name, before, now)) = differences.first() {
+            let others = match differences.len() - 1 {
+                0 => String::new(),
+                n => format!(" (and {n} more)"),
+            };
+            bail!(
+                "{} holds a comparison with {name} = {before}, this one has {name} = {now}{others}; \
+                 choose another --out, repeat the earlier options, or remove that folder",
+                out.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Leaves of a JSON value with their dotted names.
+fn flatten(prefix: &str, value: &Value, fields: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                let name =
+                    if prefix.is_empty() || prefix == "recipe" { key.clone() } else { format!("{prefix}.{key}") };
+                flatten(&name, inner, fields);
+            }
+        }
+        Value::Null => fields.push((prefix.to_owned(), "none".to_owned())),
+        Value::String(text) => fields.push((prefix.to_owned(), text.clone())),
+        other => fields.push((prefix.to_owned(), other.to_string())),
+    }
+}
+
+/// One process and the artefact it leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Describe the data set: `data.json`
+    Data,
+    /// Layers, parameters, MACs: `summary-<model>.json`, `summary-<model>-imagenet.json`
+    Summary { arch: Arch, imagenet: bool },
+    /// Latency, throughput and memory of inference: `bench-<model>.json`
+    Bench(Arch),
+    /// Speed and memory of training steps: `bench-<model>-train.json`
+    BenchTraining(Arch),
+    /// `<model>-s<seed>/train.json`, written last
+    Train(Arch, u64),
+    /// `<model>-s<seed>/eval.json`
+    Eval(Arch, u64),
+    /// Pictures for the grid of examples: `samples.json`
+    Samples,
+}
+
+impl Stage {
+    /// What is done, in a few words.
+    pub fn title(&self) -> String {
+        match self {
+            Self::Data => "look at the data".to_owned(),
+            Self::Summary { arch, imagenet } => {
+                let preset = if *imagenet { "imagenet" } else { "cifar" };
+                format!("count layers, {arch}, {preset} preset")
+            }
+            Self::Bench(arch) => format!("time inference, {arch}"),
+            Self::BenchTraining(arch) => format!("time training steps, {arch}"),
+            Self::Train(arch, seed) => format!("train {arch}, seed {seed}"),
+            Self::Eval(arch, seed) => format!("evaluate {arch}, seed {seed}"),
+            Self::Samples => "fetch example pictures".to_owned(),
+        }
+    }
+
+    /// The file whose presence says that the stage is complete.
+    pub fn artefact(&self, out: &Path) -> PathBuf {
+        match self {
+            Self::Data => out.join("data.json"),
+            Self::Summary { arch, imagenet } => out.join(summary_name(*arch, *imagenet)),
+            Self::Bench(arch) => out.join(format!("bench-{arch}.json")),
+            Self::BenchTraining(arch) => out.join(format!("bench-{arch}-train.json")),
+            Self::Train(arch, seed) => out.join(run_name(*arch, *seed)).join("train.json"),
+            Self::Eval(arch, seed) => out.join(run_name(*arch, *seed)).join("eval.json"),
+            Self::Samples => out.join("samples.json"),
+        }
+    }
+}
+
+/// File name of a summary.
+pub fn summary_name(arch: Arch, imagenet: bool) -> String {
+    let suffix = if imagenet { "-imagenet" } else { "" };
+    format!("summary-{arch}{suffix}.json")
+}
+
+/// Folder name of one training run.
+pub fn run_name(arch: Arch, seed: u64) -> String {
+    format!("{arch}-s{seed}")
+}
+
+/// All stages in order. Summaries cover every network, compared or not: they take no time, and the audit of the
+/// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
+pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
+    let mut stages = vec![Stage::Data];
+    for imagenet in [false, true] {
+        stages.extend(Arch::ALL.map(|arch| Stage::Summary { arch, imagenet }));
+    }
+    for &arch in &settings.models {
+        stages.extend([Stage::Bench(arch), Stage::BenchTraining(arch)]);
+    }
+    for &seed in &settings.seeds {
+        for &arch in &settings.models {
+            stages.extend([Stage::Train(arch, seed), Stage::Eval(arch, seed)]);
+        }
+    }
+    if samples {
+        stages.push(Stage::Samples);
+    }
+    stages
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn settings() -> Settings {
+        Settings {
+            profile: Profile::Smoke,
+            models: vec![Arch::V2, Arch::V3Large],
+            seeds: vec![1],
+            data: Source::Auto,
+            data_dir: None,
+            threads: None,
+            device: "cpu".to_owned(),
+            recipe: recipe(Profile::Smoke),
+        }
+    }
+
+    #[test]
+    fn every_run_is_trained_before_it_is_evaluated() {
+        let mut settings = settings();
+        settings.seeds = vec![1, 2];
+        let stages = stages(&settings, true);
+        let position = |stage: &Stage| stages.iter().position(|s| s == stage).unwrap();
+        for seed in [1, 2] {
+            for arch in [Arch::V2, Arch::V3Large] {
+                let eval = position(&Stage::Eval(arch, seed));
+                assert!(position(&Stage::Train(arch, seed)) < eval);
+                assert!(eval < position(&Stage::Samples));
+            }
+        }
+        assert_eq!(stages[0], Stage::Data);
+        let mut files: Vec<_> = stages.iter().map(|s| s.artefact(Path::new(""))).collect();
+        files.sort();
+        files.dedup();
+        assert_eq!(files.len(), stages.len(), "two stages share an artefact");
+    }
+
+    #[test]
+    fn no_samples_means_no_pictures() {
+        assert!(!stages(&settings(), false).contains(&Stage::Samples));
+    }
+
+    #[test]
+    fn more_seeds_are_the_same_comparison_but_other_epochs_are_not() {
+        let earlier = settings();
+        let mut now = earlier.clone();
+        now.seeds.push(7);
+        now.models = vec![Arch::V3Small];
+        assert_eq!(now.differences(&earlier), []);
+        now.recipe.epochs = 9;
+        now.threads = Some(2);
+        let names: Vec<_> = now.differences(&earlier).into_iter().collect();
+        assert_eq!(
+            names,
+            [
+                ("epochs".to_owned(), "3".to_owned(), "9".to_owned()),
+                ("threads".to_owned(), "none".to_owned(), "2".to_owned()),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_article_profile_is_the_article() {
+        let article = recipe(Profile::Article);
+        assert_eq!((article.epochs, article.batch_size), (100, 128));
+        assert_eq!((article.lr, article.weight_decay), (1e-3, 1e-4));
+        assert_eq!(article.schedule, "cosine");
+        assert_eq!((article.limit_train, article.limit_test), (None, None));
+    }
+}

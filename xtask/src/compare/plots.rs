@@ -1,0 +1,343 @@
+//! The report's plots.
+
+use super::artefacts::Epoch;
+use super::gather::{Gathered, Model, Run};
+use super::names::Arch;
+use super::stats::wilson;
+use super::structure::{self, Pair};
+use super::svg::{Svg, tick_label, ticks};
+use super::text::{megabytes, millions, percent, significant};
+
+/// A picture with its file name (without ending) and what it shows.
+pub struct Plot {
+    pub name: String,
+    pub caption: String,
+    pub svg: Svg,
+}
+
+fn plot(name: &str, caption: impl Into<String>, svg: Svg) -> Plot {
+    Plot { name: name.to_owned(), caption: caption.into(), svg }
+}
+
+/// The part of a picture in which data is drawn.
+struct Frame {
+    left: f64,
+    top: f64,
+    width: f64,
+    height: f64,
+    x: Vec<f64>,
+    y: Vec<f64>,
+}
+
+impl Frame {
+    fn place(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        let along = |v: f64, marks: &[f64]| (v - marks[0]) / (marks[marks.len() - 1] - marks[0]);
+        (self.left + self.width * along(x, &self.x), self.top + self.height * (1.0 - along(y, &self.y)))
+    }
+
+    /// Grid lines, ticks and titles; the vertical axis's title stands above it, where it can be read.
+    fn draw(&self, svg: &mut Svg, x_title: &str, y_title: &str) {
+        let step = |marks: &[f64]| marks[1] - marks[0];
+        let (right, bottom) = (self.left + self.width, self.top + self.height);
+        for &mark in &self.y {
+            let (_, y) = self.place((self.x[0], mark));
+            svg.line("grid", (self.left, y), (right, y));
+            svg.text("", (self.left - 8.0, y + 4.0), "end", &tick_label(mark, step(&self.y)));
+        }
+        for &mark in &self.x {
+            let (x, _) = self.place((mark, self.y[0]));
+            svg.line("axis", (x, bottom), (x, bottom + 4.0));
+            svg.text("", (x, bottom + 18.0), "middle", &tick_label(mark, step(&self.x)));
+        }
+        svg.line("axis", (self.left, bottom), (right, bottom));
+        svg.text("", (self.left + self.width / 2.0, bottom + 38.0), "middle", x_title);
+        svg.text("title", (14.0, 24.0), "start", y_title);
+    }
+}
+
+/// Loss and accuracy over the epochs.
+pub fn curves(gathered: &Gathered) -> Vec<Plot> {
+    let scaled = |value: Option<f64>| value.map(|v| 100.0 * v);
+    vec![
+        curve(gathered, ("curves-loss", "Loss (cross-entropy)"), &|epoch| Some(epoch.train_loss), &|epoch| {
+            epoch.test_loss
+        }),
+        curve(gathered, ("curves-accuracy", "Accuracy (%)"), &|epoch| scaled(Some(epoch.train_top1)), &|epoch| {
+            scaled(epoch.test_top1)
+        }),
+    ]
+}
+
+fn curve(
+    gathered: &Gathered,
+    (name, title): (&str, &str),
+    train: &dyn Fn(&Epoch) -> Option<f64>,
+    test: &dyn Fn(&Epoch) -> Option<f64>,
+) -> Plot {
+    let points = |run: &Run, value: &dyn Fn(&Epoch) -> Option<f64>| -> Vec<(f64, f64)> {
+        run.epochs.iter().filter_map(|e| Some((e.epoch as f64, value(e).filter(|v| v.is_finite())?))).collect()
+    };
+    let runs: Vec<(Arch, &Run)> = gathered.models.iter().flat_map(|m| m.runs.iter().map(|run| (m.arch, run))).collect();
+    let all: Vec<_> = runs.iter().flat_map(|(_, r)| [points(r, train), points(r, test)].concat()).collect();
+    let last = all.iter().map(|p| p.0).fold(1.0, f64::max);
+    let low = all.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
+    let high = all.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
+
+    let mut svg = Svg::new(560.0, 360.0, &format!("{title} of training and test per epoch"));
+    let frame =
+        Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x: whole_ticks(last), y: ticks(low, high, 5) };
+    frame.draw(&mut svg, "Epoch", title);
+    for (arch, run) in &runs {
+        for (value, style, part) in [(train, "line faint", "training"), (test, "line", "test")] {
+            let data = points(run, value);
+            let placed: Vec<_> = data.iter().map(|&p| frame.place(p)).collect();
+            svg.polyline(&format!("{style} stroke {arch}"), &placed);
+            if data.len() > 20 {
+                continue;
+            }
+            for (&(epoch, v), &at) in data.iter().zip(&placed) {
+                let hint = format!("{}, seed {}, {part}, epoch {epoch}: {v:.3}", arch.label(), run.seed);
+                let radius = if part == "test" { 4.0 } else { 2.5 };
+                svg.disc(&format!("fill {arch}"), at, radius, &hint);
+            }
+        }
+    }
+    let mut x = frame.left;
+    for model in &gathered.models {
+        svg.line(&format!("line stroke {}", model.arch), (x, 44.0), (x + 22.0, 44.0));
+        svg.text("name", (x + 28.0, 48.0), "start", model.arch.short());
+        x += 96.0;
+    }
+    svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
+    let caption =
+        format!("{title}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.");
+    plot(name, caption, svg)
+}
+
+/// Ticks at whole epochs, from 1 (or 0 where there are many).
+fn whole_ticks(last: f64) -> Vec<f64> {
+    if last <= 1.0 {
+        return vec![0.0, 1.0, 2.0];
+    }
+    if last <= 12.0 {
+        return (1..=(last as u32)).map(f64::from).collect();
+    }
+    ticks(0.0, last, 6)
+}
+
+/// Accuracy against a cost: the article's trade-off, with 95 % intervals.
+pub fn trade_offs(gathered: &Gathered) -> Vec<Plot> {
+    vec![
+        scatter(gathered, ("accuracy-latency", "Latency, batch 1 (ms, median)"), &Model::latency),
+        scatter(gathered, ("accuracy-macs", "Multiply-adds per image (millions)"), &|model| {
+            Some(model.macs as f64 / 1e6)
+        }),
+    ]
+}
+
+fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Model) -> Option<f64>) -> Plot {
+    let mut points: Vec<_> = gathered
+        .models
+        .iter()
+        .filter_map(|model| {
+            let accuracy = model.test_top1();
+            let (low, high) = if model.runs.len() > 1 {
+                let spread = model.deviation(|run| run.eval.test_top1);
+                (accuracy - spread, accuracy + spread)
+            } else {
+                wilson(accuracy, model.runs[0].eval.test_images)
+            };
+            Some((model.arch, cost(model)?, 100.0 * accuracy, 100.0 * low, 100.0 * high))
+        })
+        .collect();
+    points.sort_by(|a, b| a.1.total_cmp(&b.1));
+    let most = points.iter().map(|p| p.1).fold(0.0, f64::max) * 1.2;
+    let low = points.iter().map(|p| p.3).fold(f64::INFINITY, f64::min);
+    let high = points.iter().map(|p| p.4).fold(f64::NEG_INFINITY, f64::max);
+
+    let mut svg = Svg::new(560.0, 340.0, &format!("Test accuracy against {title}"));
+    let frame =
+        Frame { left: 52.0, top: 44.0, width: 480.0, height: 240.0, x: ticks(0.0, most, 6), y: ticks(low, high, 5) };
+    frame.draw(&mut svg, title, "Test accuracy (%)");
+    let places: Vec<f64> = points.iter().map(|p| frame.place((p.1, 0.0)).0).collect();
+    for (i, &(arch, cost, accuracy, low, high)) in points.iter().enumerate() {
+        let (x, y) = frame.place((cost, accuracy));
+        let class = format!("line stroke {arch}");
+        svg.line(&class, (x, frame.place((cost, low)).1), (x, frame.place((cost, high)).1));
+        let hint = format!("{}: {accuracy:.1}% at {}", arch.label(), significant(cost));
+        svg.disc(&format!("fill {arch}"), (x, y), 6.0, &hint);
+        // The label goes where the next bar, or the frame, is farther away.
+        let before = if i == 0 { frame.left } else { places[i - 1] };
+        let after = places.get(i + 1).copied().unwrap_or(frame.left + frame.width);
+        let (dx, anchor) = if x - before > after - x { (-12.0, "end") } else { (12.0, "start") };
+        svg.text(&format!("fill {arch}"), (x + dx, y - 3.0), anchor, arch.short());
+        svg.text("small", (x + dx, y + 11.0), anchor, &format!("{accuracy:.1}% at {}", significant(cost)));
+    }
+    let bars = if gathered.models.iter().any(|m| m.runs.len() > 1) {
+        "one standard deviation over the seeds"
+    } else {
+        "95% intervals from the number of test images"
+    };
+    plot(
+        name,
+        format!("Test accuracy against {}; up and to the left is better. Bars: {bars}.", lower_first(title)),
+        svg,
+    )
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map_or(String::new(), |c| c.to_lowercase().chain(chars).collect())
+}
+
+/// The networks side by side, one row of bars per figure.
+pub fn glance(gathered: &Gathered) -> Plot {
+    type Figure = (&'static str, fn(&Model) -> Option<f64>, fn(f64) -> String);
+    let figures: [Figure; 7] = [
+        ("Test accuracy", |m| Some(m.test_top1()), percent),
+        ("Parameters", |m| Some(m.params as f64), |v| format!("{} M", millions(v as u64))),
+        ("Multiply-adds", |m| Some(m.macs as f64), |v| format!("{} M", millions(v as u64))),
+        ("Latency", Model::latency, |v| format!("{} ms", significant(v))),
+        ("Throughput, inference", best_throughput, |v| format!("{} img/s", significant(v))),
+        ("Throughput, training", |m| Some(m.training_speed()), |v| format!("{} img/s", significant(v))),
+        ("Memory, training", |m| m.training_memory().map(|b| b as f64), |v| format!("{} MB", megabytes(v as u64))),
+    ];
+    let bar = 15.0;
+    let row = bar * gathered.models.len() as f64 + 17.0;
+    let (left, full) = (164.0, 590.0);
+    let height = 20.0 + row * figures.len() as f64;
+    let mut svg = Svg::new(900.0, height, "The networks side by side");
+    for (i, (name, value, say)) in figures.iter().enumerate() {
+        let top = 16.0 + row * i as f64;
+        let values: Vec<_> = gathered.models.iter().map(value).collect();
+        let most = values.iter().flatten().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
+        let middle = top + bar * values.len() as f64 / 2.0 + 4.0;
+        svg.text("name", (left - 12.0, middle), "end", name);
+        for (k, (model, value)) in gathered.models.iter().zip(&values).enumerate() {
+            let y = top + bar * k as f64;
+            let length = value.map_or(0.0, |v| full * v / most);
+            let label = value.map_or("not measured".to_owned(), say);
+            let hint = format!("{}: {label}", model.arch.label());
+            svg.rect(&format!("fill {}", model.arch), (left, y), (length, bar - 3.0), 1.0, &hint);
+            let label = format!("{label}  {}", model.arch.short());
+            svg.text("small", (left + length + 7.0, y + 10.0), "start", &label);
+        }
+    }
+    plot("at-a-glance", "Each row is drawn to its own scale.", svg)
+}
+
+/// Highest images per second of inference over all batch sizes.
+fn best_throughput(model: &Model) -> Option<f64> {
+    let bench = model.bench.as_ref()?;
+    let batches = bench.throughput.iter().map(|t| t.images_per_second);
+    Some(batches.fold(bench.images_per_second, f64::max))
+}
+
+/// One confusion matrix per network (of its first seed); without labels where there are too many classes.
+pub fn confusion(gathered: &Gathered) -> Vec<Plot> {
+    gathered
+        .models
+        .iter()
+        .map(|model| {
+            let run = &model.runs[0];
+            let caption = format!(
+                "{}, seed {}: rows are the truth, columns the answer, in percent of the row.",
+                model.arch.label(),
+                run.seed
+            );
+            plot(&format!("confusion-{}", model.arch), caption, matrix(model.arch, run))
+        })
+        .collect()
+}
+
+fn matrix(arch: Arch, run: &Run) -> Svg {
+    let eval = &run.eval;
+    let n = eval.confusion.len().max(1);
+    let labeled = n <= 20;
+    let (left, top) = if labeled { (92.0, 40.0) } else { (24.0, 40.0) };
+    let cell = (448.0 / n as f64).min(44.0);
+    let side = cell * n as f64;
+    let below = if labeled { 74.0 } else { 16.0 };
+    let mut svg = Svg::new(left + side + 16.0, top + side + below, &format!("Confusion matrix of {}", arch.label()));
+    svg.text("title", (14.0, 24.0), "start", &format!("{}, {} right", arch.label(), percent(eval.test_top1)));
+    let class = |i: usize| eval.classes.get(i).map_or("?", String::as_str);
+    for (i, row) in eval.confusion.iter().enumerate() {
+        let total = row.iter().sum::<u64>().max(1);
+        let y = top + cell * i as f64;
+        if labeled {
+            svg.text("name", (left - 8.0, y + cell / 2.0 + 4.0), "end", &shorten(class(i)));
+            svg.slanted("name", (left + cell * (i as f64 + 0.6), top + side + 14.0), &shorten(class(i)));
+        }
+        for (j, &images) in row.iter().enumerate() {
+            let x = left + cell * j as f64;
+            let part = images as f64 / total as f64;
+            let gap = if labeled { 2.0 } else { 0.3 };
+            let size = (cell - gap, cell - gap);
+            let hint = format!("{} taken for {}: {images} of {total}", class(i), class(j));
+            svg.rect("empty", (x, y), size, 0.45, &hint);
+            if images > 0 {
+                svg.rect(&format!("fill {arch}"), (x, y), size, 0.08 + 0.92 * part.sqrt(), &hint);
+            }
+            if labeled && part >= 0.005 {
+                let style = if part.sqrt() > 0.75 { format!("on small {arch}") } else { "name small".to_owned() };
+                let at = (x + (cell - gap) / 2.0, y + cell / 2.0 + 3.0);
+                svg.text(&style, at, "middle", &format!("{:.0}", 100.0 * part));
+            }
+        }
+    }
+    svg
+}
+
+fn shorten(name: &str) -> String {
+    if name.chars().count() <= 12 {
+        return name.to_owned();
+    }
+    name.chars().take(11).chain(['…']).collect()
+}
+
+/// Multiply-adds of each block, the two networks above and below one line.
+pub fn block_costs(pairs: &[Pair], (a, b): (Arch, Arch)) -> Plot {
+    let cost = |block: &Option<structure::Block>| block.as_ref().map_or(0.0, |b| b.macs as f64 / 1e6);
+    let most = pairs.iter().map(|p| cost(&p.first).max(cost(&p.second))).fold(1.0, f64::max);
+    let (left, half, middle) = (52.0, 120.0, 176.0);
+    let step = 820.0 / pairs.len().max(1) as f64;
+    let mut svg = Svg::new(900.0, 350.0, "Multiply-adds of each block");
+    svg.text("title", (14.0, 24.0), "start", "Multiply-adds per block (millions)");
+    let marks = ticks(0.0, most, 3);
+    let top = marks[marks.len() - 1];
+    for &mark in &marks {
+        for sign in [-1.0, 1.0] {
+            let y = middle + sign * half * mark / top;
+            svg.line("grid", (left, y), (884.0, y));
+            svg.text("", (left - 8.0, y + 4.0), "end", &tick_label(mark, marks[1]));
+        }
+    }
+    let mut resolution = 0;
+    for (i, pair) in pairs.iter().enumerate() {
+        let x = left + 8.0 + step * i as f64;
+        if pair.resolution != resolution {
+            resolution = pair.resolution;
+            svg.line("axis", (x - 4.0, middle - half), (x - 4.0, middle + half + 12.0));
+            svg.text("", (x, middle + half + 24.0), "start", &format!("{resolution}×{resolution}"));
+        }
+        for (block, arch, sign) in [(&pair.first, a, -1.0), (&pair.second, b, 1.0)] {
+            let Some(block) = block else { continue };
+            let length = half * cost(&Some(block.clone())) / top;
+            let y = if sign < 0.0 { middle - length } else { middle };
+            let hint = format!("{} block {}: {} M, {}", arch.label(), block.index, block.cost(), block.describe());
+            svg.rect(&format!("fill {arch}"), (x, y), (step - 8.0, length), 1.0, &hint);
+            if block.squeeze.is_some() {
+                let at = (x + (step - 8.0) / 2.0, middle + sign * (length + 10.0) + 4.0);
+                svg.text("small", at, "middle", "SE");
+            }
+        }
+    }
+    svg.line("axis", (left, middle), (884.0, middle));
+    svg.text(&format!("fill {a}"), (884.0, 24.0), "end", &format!("{} above", a.short()));
+    svg.text(&format!("fill {b}"), (884.0, 338.0), "end", &format!("{} below", b.short()));
+    plot(
+        "block-costs",
+        "Blocks in the order they run, by the size of their output; SE: with squeeze-and-excite. Stem, head and classifier are not drawn.",
+        svg,
+    )
+}

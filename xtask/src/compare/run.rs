@@ -1,0 +1,308 @@
+//! Runs the stages, one process each, and says how far it is.
+
+use std::fs::File;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use super::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
+use super::estimate::{Estimator, Sizes};
+use super::names::Source;
+use super::plan::{Settings, Stage, run_name};
+use super::{announce, build, command, samples, text};
+
+/// Runs everything that is not complete yet.
+///
+/// The lock of the folder is every child's standard input (it is empty): so it holds as long as a child lives, even if
+/// this process is killed, and no second training can start in the folder of one that still runs.
+pub fn run(settings: &Settings, out: &Path, stages: &[Stage], lock: &File) -> Result<()> {
+    let mut runner = Runner {
+        binary: PathBuf::new(),
+        lock,
+        warned: false,
+        settings,
+        out,
+        stages,
+        estimator: Estimator::new(settings.threads.unwrap_or_else(available_threads)),
+        data: None,
+        started: Instant::now(),
+    };
+    runner.recall();
+    let open: Vec<_> = stages.iter().filter(|stage| !runner.is_complete(stage)).collect();
+    announce::plan(settings, out, (stages.len(), &open), &runner.estimator, runner.data.as_ref());
+    if settings.data == Source::Shapes10 || runner.data.is_some() {
+        runner.warn();
+    }
+    eprintln!("building mobilenet (release) …");
+    runner.binary = build::mobilenet(&device_feature(settings))?;
+    runner.started = Instant::now();
+    for position in 0..stages.len() {
+        runner.stage(position)?;
+    }
+    Ok(())
+}
+
+/// Threads the machine offers.
+pub fn available_threads() -> u64 {
+    std::thread::available_parallelism().map_or(1, |n| n.get() as u64)
+}
+
+/// The cargo feature a device asks for.
+fn device_feature(settings: &Settings) -> Vec<&'static str> {
+    match settings.device.as_str() {
+        "metal" => vec!["metal"],
+        device if device.starts_with("cuda") => vec!["cuda"],
+        _ => Vec::new(),
+    }
+}
+
+struct Runner<'a> {
+    binary: PathBuf,
+    settings: &'a Settings,
+    out: &'a Path,
+    stages: &'a [Stage],
+    estimator: Estimator,
+    data: Option<DataInfo>,
+    started: Instant,
+    lock: &'a File,
+    /// Whether a stand-in for the data has been announced
+    warned: bool,
+}
+
+impl Runner<'_> {
+    /// Takes the data set and the rates that earlier calls have found.
+    fn recall(&mut self) {
+        self.data = artefacts::read(&Stage::Data.artefact(self.out)).ok();
+        for stage in self.stages {
+            self.learn(stage);
+        }
+    }
+
+    /// Says, once, that the pictures are not the article's.
+    fn warn(&mut self) {
+        let asked = DataInfo { name: self.settings.data.key().to_owned(), ..DataInfo::default() };
+        let data = self.data.as_ref().unwrap_or(&asked);
+        if let Some(warning) = announce::fallback_warning(data).filter(|_| !self.warned) {
+            println!("\nWARNING: {warning}");
+            if data.fallback {
+                println!(
+                    "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a network.",
+                    self.out.display()
+                );
+            }
+            println!();
+            self.warned = true;
+        }
+    }
+
+    /// Completeness as far as it can be told without failing.
+    fn is_complete(&self, stage: &Stage) -> bool {
+        let images = self.wanted_images(stage).unwrap_or_default();
+        command::is_complete(stage, self.settings, self.out, &images).unwrap_or(false)
+    }
+
+    fn wanted_images(&self, stage: &Stage) -> Result<Vec<usize>> {
+        if *stage != Stage::Samples {
+            return Ok(Vec::new());
+        }
+        let seed = self.settings.seeds[0];
+        let evals: Vec<Eval> = self
+            .settings
+            .models
+            .iter()
+            .map(|&arch| artefacts::read(&Stage::Eval(arch, seed).artefact(self.out)))
+            .collect::<Result<_>>()?;
+        Ok(samples::choose(&evals).into_iter().flat_map(|group| group.indices).collect())
+    }
+
+    fn stage(&mut self, position: usize) -> Result<()> {
+        let stage = &self.stages[position];
+        let images = self.wanted_images(stage)?;
+        let number = format!("[{}/{}]", position + 1, self.stages.len());
+        if command::is_complete(stage, self.settings, self.out, &images)? {
+            eprintln!("{number} {}: done before", stage.title());
+        } else {
+            eprintln!("{number} {}{}", stage.title(), self.timing(position));
+            let begun = Instant::now();
+            self.execute(stage, &images)?;
+            if !command::is_complete(stage, self.settings, self.out, &images)? {
+                bail!(
+                    "{}: the command ended well but {} is missing or unreadable",
+                    stage.title(),
+                    stage.artefact(self.out).display()
+                );
+            }
+            self.learn(stage);
+            if let Some(outcome) = self.outcome(stage) {
+                eprintln!("      {outcome}, took {}", text::duration(begun.elapsed().as_secs_f64()));
+            }
+        }
+        if *stage == Stage::Data {
+            let data: DataInfo = artefacts::read(&stage.artefact(self.out))?;
+            println!("Data: {}", data.copy);
+            self.data = Some(data);
+            self.warn();
+        }
+        Ok(())
+    }
+
+    /// What a stage and all that follow it should take; nothing for stages that take next to none.
+    fn timing(&self, position: usize) -> String {
+        let sizes = Sizes::new(self.settings, self.data.as_ref());
+        let seconds = |stage: &Stage| self.estimator.seconds(stage, self.settings, sizes);
+        let this = seconds(&self.stages[position]);
+        if this < 5.0 {
+            return String::new();
+        }
+        let open = self.stages[position..].iter().filter(|stage| !self.is_complete(stage));
+        format!(
+            ": {} (elapsed {}, remaining {})",
+            text::about(this),
+            text::duration(self.started.elapsed().as_secs_f64()),
+            text::about(open.map(seconds).sum())
+        )
+    }
+
+    /// Corrects the estimate from a finished stage.
+    fn learn(&mut self, stage: &Stage) {
+        let path = stage.artefact(self.out);
+        match *stage {
+            Stage::BenchTraining(arch) => {
+                if let Ok(bench) = artefacts::read::<Bench>(&path) {
+                    self.estimator.correct(arch, bench.images_per_second);
+                }
+            }
+            Stage::Train(arch, _) => {
+                if let Ok(record) = artefacts::read::<TrainRecord>(&path) {
+                    self.estimator.correct(arch, record.images_per_second);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The figure a stage was run for.
+    fn outcome(&self, stage: &Stage) -> Option<String> {
+        let path = stage.artefact(self.out);
+        match *stage {
+            Stage::Bench(_) => {
+                let bench: Bench = artefacts::read(&path).ok()?;
+                Some(format!("{} ms an image (median, batch {})", text::significant(bench.latency_ms.p50), bench.batch))
+            }
+            Stage::BenchTraining(arch) => {
+                Some(format!("{} images per second", text::significant(self.estimator.train_rate(arch))))
+            }
+            Stage::Train(..) => {
+                let record: TrainRecord = artefacts::read(&path).ok()?;
+                Some(format!(
+                    "{} at {} images per second",
+                    text::count(record.epochs, "epoch"),
+                    text::significant(record.images_per_second)
+                ))
+            }
+            Stage::Eval(..) => {
+                let eval: Eval = artefacts::read(&path).ok()?;
+                Some(format!("{} of the test images right", text::percent(eval.test_top1)))
+            }
+            _ => None,
+        }
+    }
+
+    fn execute(&mut self, stage: &Stage, images: &[usize]) -> Result<()> {
+        if *stage == Stage::Data {
+            return self.look_at_data();
+        }
+        let args = command::arguments(stage, self.settings, self.out, self.data.as_ref(), images);
+        match stage {
+            Stage::Train(arch, seed) => {
+                let run = self.out.join(run_name(*arch, *seed));
+                std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+                let status = self.child(&args, Stdio::inherit())?.0;
+                self.check(stage, &args, status)
+            }
+            // It stores its own result.
+            Stage::Eval(..) => {
+                let status = self.child(&args, Stdio::null())?.0;
+                self.check(stage, &args, status)
+            }
+            _ => {
+                let (status, stdout) = self.child(&args, Stdio::piped())?;
+                self.check(stage, &args, status)?;
+                artefacts::write(&stage.artefact(self.out), &stdout)
+            }
+        }
+    }
+
+    /// The data stage. Only where the light binary finds no CIFAR and the hub answers is the binary built again
+    /// with the hub client, which takes minutes.
+    fn look_at_data(&mut self) -> Result<()> {
+        let stage = Stage::Data;
+        let args = command::arguments(&stage, self.settings, self.out, None, &[]);
+        let may_download =
+            self.settings.data_dir.is_none() && !matches!(self.settings.data, Source::Shapes10 | Source::Folder);
+        let (mut status, mut stdout) = if may_download {
+            // Its complaint about the missing data would be premature.
+            self.quiet_child(&args)?
+        } else {
+            self.child(&args, Stdio::piped())?
+        };
+        let found = status.success() && serde_json::from_slice::<DataInfo>(&stdout).is_ok_and(|data| !data.fallback);
+        if may_download && !found {
+            if build::hub_is_reachable() {
+                eprintln!("the data set is not on this machine; building the download client (some minutes, once) …");
+                let mut features = device_feature(self.settings);
+                features.push("hub");
+                match build::mobilenet(&features) {
+                    Ok(binary) => self.binary = binary,
+                    Err(error) => eprintln!("going on without download: {error:#}"),
+                }
+            } else {
+                eprintln!(
+                    "the data set is not on this machine and the Hugging Face hub cannot be reached: no download"
+                );
+            }
+            (status, stdout) = self.child(&args, Stdio::piped())?;
+        }
+        self.check(&stage, &args, status)?;
+        artefacts::write(&stage.artefact(self.out), &stdout)
+    }
+
+    /// Runs `mobilenet` to its end; its messages go to the terminal.
+    fn child(&self, args: &[String], stdout: Stdio) -> Result<(ExitStatus, Vec<u8>)> {
+        self.spawn(args, stdout, Stdio::inherit())
+    }
+
+    fn quiet_child(&self, args: &[String]) -> Result<(ExitStatus, Vec<u8>)> {
+        self.spawn(args, Stdio::piped(), Stdio::null())
+    }
+
+    fn spawn(&self, args: &[String], stdout: Stdio, stderr: Stdio) -> Result<(ExitStatus, Vec<u8>)> {
+        let output = Command::new(&self.binary)
+            .args(args)
+            .stdin(self.lock.try_clone().context("cannot share the folder's lock")?)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+        Ok((output.status, output.stdout))
+    }
+
+    fn check(&self, stage: &Stage, args: &[String], status: ExitStatus) -> Result<()> {
+        if status.success() {
+            return Ok(());
+        }
+        if io::stderr().is_terminal() {
+            // The child may have left a progress bar behind.
+            eprintln!();
+        }
+        bail!(
+            "stage \"{}\" failed ({status}): {}; what is finished stays, the same call goes on from here",
+            stage.title(),
+            command::display(args)
+        );
+    }
+}

@@ -1,0 +1,28 @@
+//! Project tasks, started as `cargo xtask <command>`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks through the terminal")]
+
+mod compare;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Tasks of this workspace.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+enum Cli {
+    Compare(compare::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse() {
+        Cli::Compare(args) => compare::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
