@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig};
+use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, LinearBottleneck};
 
 /// The sizes of an [`InvertedResidual`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,12 +36,7 @@ impl InvertedResidualConfig {
 /// Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", figure 4; weight names as in torchvision's
 /// `InvertedResidual`.
 #[derive(Clone, Debug)]
-pub struct InvertedResidual {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    project: ConvBnAct,
-    has_residual: bool,
-}
+pub struct InvertedResidual(LinearBottleneck);
 
 impl InvertedResidual {
     /// The block with its variables below `vb`: `conv.0.0` (convolution) and `conv.0.1` (batch norm), …, and the
@@ -66,29 +61,20 @@ impl InvertedResidual {
         let (conv, bn) = unit(next);
         let depthwise = ConvBnActConfig::depthwise(3, stride, 1, norm, relu6);
         let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
-        Ok(Self {
-            expand,
-            depthwise: ConvBnAct::new(expanded, expanded, depthwise, conv, bn)?,
-            project: ConvBnAct::new(expanded, c_out, project, vb.pp(next + 1), vb.pp(next + 2))?,
-            has_residual: config.has_residual(),
-        })
+        let depthwise = ConvBnAct::new(expanded, expanded, depthwise, conv, bn)?;
+        let project = ConvBnAct::new(expanded, c_out, project, vb.pp(next + 1), vb.pp(next + 2))?;
+        Ok(Self(LinearBottleneck::new(expand, depthwise, None, project, config.has_residual())))
     }
 
     /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.
     pub fn without_residual(self) -> Self {
-        Self { has_residual: false, ..self }
+        Self(self.0.without_residual())
     }
 }
 
 impl ModuleT for InvertedResidual {
     /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
     fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        let expanded = match &self.expand {
-            Some(expand) => expand.forward_t(xs, train)?,
-            None => xs.clone(),
-        };
-        let ys = self.depthwise.forward_t(&expanded, train)?;
-        let ys = self.project.forward_t(&ys, train)?;
-        if self.has_residual { xs + ys } else { Ok(ys) }
+        self.0.forward_t(xs, train)
     }
 }

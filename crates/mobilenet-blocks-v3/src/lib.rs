@@ -1,8 +1,8 @@
 #![doc = include_str!("../README.md")]
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, SqueezeExcite};
+use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
 
 /// The sizes of a [`Bottleneck`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -39,13 +39,7 @@ impl BottleneckConfig {
 /// Howard et al., "Searching for MobileNetV3", figure 4; weight names as in torchvision's `InvertedResidual` of
 /// `mobilenetv3.py`.
 #[derive(Clone, Debug)]
-pub struct Bottleneck {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvBnAct,
-    has_residual: bool,
-}
+pub struct Bottleneck(LinearBottleneck);
 
 impl Bottleneck {
     /// The block with its variables below `vb`: `block.J.0` (convolution) and `block.J.1` (batch norm), or `block.J.fc1`
@@ -74,33 +68,19 @@ impl Bottleneck {
             None => None,
         };
         let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
-        Ok(Self {
-            expand,
-            depthwise,
-            squeeze_excite,
-            project: unit(expanded, c_out, project, part())?,
-            has_residual: config.has_residual(),
-        })
+        let project = unit(expanded, c_out, project, part())?;
+        Ok(Self(LinearBottleneck::new(expand, depthwise, squeeze_excite, project, config.has_residual())))
     }
 
     /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.
     pub fn without_residual(self) -> Self {
-        Self { has_residual: false, ..self }
+        Self(self.0.without_residual())
     }
 }
 
 impl ModuleT for Bottleneck {
     /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
     fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        let expanded = match &self.expand {
-            Some(expand) => expand.forward_t(xs, train)?,
-            None => xs.clone(),
-        };
-        let mut ys = self.depthwise.forward_t(&expanded, train)?;
-        if let Some(squeeze_excite) = &self.squeeze_excite {
-            ys = squeeze_excite.forward(&ys)?;
-        }
-        let ys = self.project.forward_t(&ys, train)?;
-        if self.has_residual { xs + ys } else { Ok(ys) }
+        self.0.forward_t(xs, train)
     }
 }

@@ -161,7 +161,7 @@ fn backward_at(level: Level, act: Activation, xs: &[f32], gys: &[f32], gxs: &mut
 }
 
 for_each_level! {
-    fn values<; F: Function>(xs: &[f32], ys: &mut [f32]) = values_body
+    fn values<F: Function>(xs: &[f32], ys: &mut [f32]) = values_body
 }
 
 #[inline(always)]
@@ -172,7 +172,7 @@ fn values_body<A: Arithmetic, F: Function>(xs: &[f32], ys: &mut [f32]) {
 }
 
 for_each_level! {
-    fn derivatives<; F: Function>(xs: &[f32], gys: &[f32], gxs: &mut [f32]) = derivatives_body
+    fn derivatives<F: Function>(xs: &[f32], gys: &[f32], gxs: &mut [f32]) = derivatives_body
 }
 
 #[inline(always)]

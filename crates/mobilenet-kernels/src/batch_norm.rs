@@ -11,8 +11,11 @@
 //! activation only the convolution's output is kept.
 
 use crate::activation::{Activation, Function, with_function};
-use crate::parallel::{add_up, for_parts, map_parts, rows_per_part};
+use crate::parallel::{for_parts, map_parts, rows_per_part};
 use crate::simd::{Arithmetic, Level, for_each_level};
+
+/// How many rows are summed in float32: more of them would cost digits of the statistics.
+const RUN: usize = 128;
 
 /// A batch's mean and biased variance, channel by channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,24 +58,70 @@ pub fn statistics(xs: &[f32], c: usize) -> Statistics {
 
 fn statistics_at(level: Level, xs: &[f32], c: usize) -> Statistics {
     assert!(c > 0 && !xs.is_empty() && xs.len().is_multiple_of(c), "{} values over {c} channels", xs.len());
-    let rows = xs.len() / c;
-    // The variance is taken about the first row: sums of squares about 0 would cancel where |mean| is much larger.
-    let origin = &xs[..c];
-    let parts = map_parts(rows, rows_per_part(c).min(128), |r| {
-        let mut sums = vec![0.; 2 * c];
-        let (sum, square) = sums.split_at_mut(c);
-        moments(level, &xs[r.start * c..r.end * c], origin, sum, square);
-        sums
+    let parts = map_parts(xs.len() / c, rows_per_part(c), |r| {
+        let mut moments = Moments::new(c);
+        moments.add(level, &xs[r.start * c..r.end * c]);
+        moments
     });
-    let sums = add_up(&parts, 2 * c);
-    let n = rows as f64;
-    let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
-    for ((sum, square), origin) in sums[..c].iter().zip(&sums[c..]).zip(origin) {
-        let offset = sum / n;
-        mean.push((f64::from(*origin) + offset) as f32);
-        var.push((square / n - offset * offset).max(0.) as f32);
+    Moments::merge(&parts)
+}
+
+/// The running sums of a part's statistics.
+///
+/// The variance is taken about the part's first row: sums of squares about 0 would cancel where the mean is much larger
+/// than the deviation. Sums are float32 over [`RUN`] rows, float64 over runs.
+pub(crate) struct Moments {
+    rows: usize,
+    origin: Vec<f32>,
+    sum: Vec<f64>,
+    square: Vec<f64>,
+    scratch: Vec<f32>,
+}
+
+impl Moments {
+    pub(crate) fn new(c: usize) -> Self {
+        Self { rows: 0, origin: vec![0.; c], sum: vec![0.; c], square: vec![0.; c], scratch: vec![0.; 2 * c] }
     }
-    Statistics { mean, var }
+
+    /// Takes in some rows.
+    pub(crate) fn add(&mut self, level: Level, xs: &[f32]) {
+        let c = self.origin.len();
+        if self.rows == 0 {
+            self.origin.copy_from_slice(&xs[..c]);
+        }
+        self.rows += xs.len() / c;
+        for xs in xs.chunks(RUN * c) {
+            self.scratch.fill(0.);
+            let (sum, square) = self.scratch.split_at_mut(c);
+            moments(level, xs, &self.origin, sum, square);
+            accumulate(&mut self.sum, sum);
+            accumulate(&mut self.square, square);
+        }
+    }
+
+    /// The statistics of all parts together, each of at least one row.
+    pub(crate) fn merge(parts: &[Self]) -> Statistics {
+        let rows: f64 = parts.iter().map(|p| p.rows as f64).sum();
+        let c = parts.first().map_or(0, |p| p.origin.len());
+        let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
+        for ch in 0..c {
+            let part_mean = |p: &Self| f64::from(p.origin[ch]) + p.sum[ch] / p.rows as f64;
+            let m = parts.iter().map(|p| p.rows as f64 * part_mean(p)).sum::<f64>() / rows;
+            let squares = parts.iter().map(|p| {
+                let within = p.square[ch] - p.sum[ch] * p.sum[ch] / p.rows as f64;
+                within + p.rows as f64 * (part_mean(p) - m).powi(2)
+            });
+            let squares = squares.sum::<f64>();
+            mean.push(m as f32);
+            var.push((squares / rows).max(0.) as f32);
+        }
+        Statistics { mean, var }
+    }
+}
+
+/// `total += part`
+pub(crate) fn accumulate(total: &mut [f64], part: &[f32]) {
+    total.iter_mut().zip(part).for_each(|(t, p)| *t += f64::from(*p));
 }
 
 /// `ys = act((xs - mean) · scale + bias)`
@@ -134,35 +183,73 @@ fn backward_at(
     let rows = xs.len() / c;
     let scale = scale(p.weight, p.var, p.eps);
     let affine = Affine { mean: p.mean, scale: &scale, bias: p.bias };
-    let parts = map_parts(rows, rows_per_part(c).min(128), |r| {
-        let mut sums = vec![0.; 2 * c];
-        let (sum, dot) = sums.split_at_mut(c);
+    let parts = map_parts(rows, rows_per_part(c), |r| {
+        let mut sums = GradientSums::new(c);
         let part = r.start * c..r.end * c;
-        with_function!(act, F => gradient_sums::<F>(level, &xs[part.clone()], &gys[part], affine, sum, dot));
+        with_function!(act, F => sums.add::<F>(level, &xs[part.clone()], &gys[part], affine));
         sums
     });
-    let sums = add_up(&parts, 2 * c);
-    let (sum, dot) = sums.split_at(c);
-
-    // With g = gys · act' and x̂ = (x - mean) / std:  gx = scale · (g - mean(g) - x̂ · mean(g · x̂))
-    //                                                   = scale · g + slope · (x - mean) + offset
-    let (mut slope, mut offset, mut weight) = (vec![0.; c], vec![0.; c], vec![0.; c]);
-    for ch in 0..c {
-        let inverse_std = 1. / (f64::from(p.var[ch]) + p.eps).sqrt();
-        weight[ch] = (dot[ch] * inverse_std) as f32;
-        if batch_statistics {
-            let n = rows as f64;
-            slope[ch] = (-f64::from(scale[ch]) * inverse_std * inverse_std * dot[ch] / n) as f32;
-            offset[ch] = (-f64::from(scale[ch]) * sum[ch] / n) as f32;
-        }
-    }
+    let Backward { slope, offset, weight, bias } = GradientSums::merge(&parts, rows, &scale, p.var, p.eps);
+    let (slope, offset) = if batch_statistics { (slope, offset) } else { (vec![0.; c], vec![0.; c]) };
     let mut gxs = vec![0.; xs.len()];
     for_parts(&mut gxs, c, rows_per_part(c), |first, gxs| {
         let part = first * c..first * c + gxs.len();
         let (xs, gys) = (&xs[part.clone()], &gys[part]);
         with_function!(act, F => input_gradient::<F>(level, xs, gys, affine, &slope, &offset, gxs));
     });
-    Gradients { xs: gxs, weight, bias: sum.iter().map(|s| *s as f32).collect() }
+    Gradients { xs: gxs, weight, bias }
+}
+
+/// The running sums of a part's backward: with `g = gy · act'`, `Σ g` and `Σ g · (x - mean)`.
+pub(crate) struct GradientSums {
+    sum: Vec<f64>,
+    dot: Vec<f64>,
+    scratch: Vec<f32>,
+}
+
+impl GradientSums {
+    pub(crate) fn new(c: usize) -> Self {
+        Self { sum: vec![0.; c], dot: vec![0.; c], scratch: vec![0.; 2 * c] }
+    }
+
+    /// Takes in some rows.
+    pub(crate) fn add<F: Function>(&mut self, level: Level, xs: &[f32], gys: &[f32], affine: Affine) {
+        let c = affine.scale.len();
+        for (xs, gys) in xs.chunks(RUN * c).zip(gys.chunks(RUN * c)) {
+            self.scratch.fill(0.);
+            let (sum, dot) = self.scratch.split_at_mut(c);
+            gradient_sums::<F>(level, xs, gys, affine, sum, dot);
+            accumulate(&mut self.sum, sum);
+            accumulate(&mut self.dot, dot);
+        }
+    }
+
+    /// What all parts together, of `rows` rows, say.
+    pub(crate) fn merge(parts: &[Self], rows: usize, scale: &[f32], var: &[f32], eps: f64) -> Backward {
+        // With x̂ = (x - mean) / std:  gx = scale · (g - mean(g) - x̂ · mean(g · x̂))
+        //                                = scale · g + slope · (x - mean) + offset
+        let (mut slope, mut offset) = (Vec::with_capacity(scale.len()), Vec::with_capacity(scale.len()));
+        let (mut weight, mut bias) = (Vec::with_capacity(scale.len()), Vec::with_capacity(scale.len()));
+        let n = rows as f64;
+        for (ch, (scale, var)) in scale.iter().zip(var).enumerate() {
+            let sum: f64 = parts.iter().map(|p| p.sum[ch]).sum();
+            let dot: f64 = parts.iter().map(|p| p.dot[ch]).sum();
+            let inverse_std = 1. / (f64::from(*var) + eps).sqrt();
+            slope.push((-f64::from(*scale) * inverse_std * inverse_std * dot / n) as f32);
+            offset.push((-f64::from(*scale) * sum / n) as f32);
+            weight.push((dot * inverse_std) as f32);
+            bias.push(sum as f32);
+        }
+        Backward { slope, offset, weight, bias }
+    }
+}
+
+/// The gradient of the input as `scale · g + slope · (x - mean) + offset`, and those of the parameters.
+pub(crate) struct Backward {
+    pub(crate) slope: Vec<f32>,
+    pub(crate) offset: Vec<f32>,
+    pub(crate) weight: Vec<f32>,
+    pub(crate) bias: Vec<f32>,
 }
 
 for_each_level! {
@@ -184,7 +271,8 @@ fn moments_body<A: Arithmetic>(xs: &[f32], origin: &[f32], sum: &mut [f32], squa
 }
 
 for_each_level! {
-    fn normalize<; F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) = normalize_body
+    /// `ys = act((xs - mean) · scale + bias)` over rows.
+    pub(crate) fn normalize<F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) = normalize_body
 }
 
 #[inline(always)]
@@ -199,7 +287,7 @@ fn normalize_body<A: Arithmetic, F: Function>(xs: &[f32], affine: Affine, ys: &m
 
 for_each_level! {
     /// With `g = gy · act'`: `sum[c] += Σ g` and `dot[c] += Σ g · (x - mean)`
-    fn gradient_sums<; F: Function>(
+    fn gradient_sums<F: Function>(
         xs: &[f32], gys: &[f32], affine: Affine, sum: &mut [f32], dot: &mut [f32],
     ) = gradient_sums_body
 }
@@ -226,7 +314,7 @@ fn gradient_sums_body<A: Arithmetic, F: Function>(
 
 for_each_level! {
     /// `gx = scale · (gy · act') + slope · (x - mean) + offset`
-    fn input_gradient<; F: Function>(
+    pub(crate) fn input_gradient<F: Function>(
         xs: &[f32], gys: &[f32], affine: Affine, slope: &[f32], offset: &[f32], gxs: &mut [f32],
     ) = input_gradient_body
 }

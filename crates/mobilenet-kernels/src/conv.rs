@@ -3,8 +3,9 @@
 //! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so a
 //! row of the unfolded image is in the order `c_in, k, k`.
 
-use crate::matmul::{Matrix, matmul};
+use crate::matmul::{Matrix, matmul, transposed};
 use crate::parallel::{add_up_into, for_parts, map_parts};
+use crate::simd::Level;
 
 /// The sizes of a dense convolution over `[n, h, w, c_in]` images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,23 +88,22 @@ impl Geometry {
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`
 pub fn forward(g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
     g.assert_fits(xs, ys);
-    let weight = Matrix::new(weight, g.c_out, g.unfolded());
+    let weight = transposed(weight, g.c_out, g.unfolded());
     for_parts(ys, g.pixels_out() * g.c_out, 1, |i, ys| {
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         g.unfold(g.image(xs, i), &mut rows);
-        matmul(Matrix::new(&rows, g.pixels_out(), g.unfolded()), weight.t(), ys);
+        matmul(Level::best(), Matrix::new(&rows, g.pixels_out(), g.unfolded()), &weight, g.c_out, false, ys);
     });
 }
 
 /// The gradient of the images.
 pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
     g.assert_fits(gxs, gys);
-    let weight = Matrix::new(weight, g.c_out, g.unfolded());
     let size_out = g.pixels_out() * g.c_out;
     for_parts(gxs, g.h * g.w * g.c_in, 1, |i, gxs| {
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         let gys = &gys[i * size_out..(i + 1) * size_out];
-        matmul(Matrix::new(gys, g.pixels_out(), g.c_out), weight, &mut rows);
+        matmul(Level::best(), Matrix::new(gys, g.pixels_out(), g.c_out), weight, g.unfolded(), false, &mut rows);
         gxs.fill(0.);
         g.for_each_tap(|at, pixel| gxs[pixel] += rows[at]);
     });
@@ -116,13 +116,11 @@ pub fn backward_weight(g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32
     let size_out = g.pixels_out() * g.c_out;
     let parts = map_parts(n, n.div_ceil(16).max(1), |images| {
         let mut sum = vec![0.; gweight.len()];
-        let mut product = vec![0.; gweight.len()];
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         for i in images {
             g.unfold(g.image(xs, i), &mut rows);
             let gys = Matrix::new(&gys[i * size_out..(i + 1) * size_out], g.pixels_out(), g.c_out);
-            matmul(gys.t(), Matrix::new(&rows, g.pixels_out(), g.unfolded()), &mut product);
-            sum.iter_mut().zip(&product).for_each(|(s, p)| *s += p);
+            matmul(Level::best(), gys.t(), &rows, g.unfolded(), true, &mut sum);
         }
         sum
     });

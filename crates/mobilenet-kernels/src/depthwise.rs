@@ -4,10 +4,12 @@
 //! y[oy, ox, c] = Σ_ky Σ_kx w[ky, kx, c] · x[oy·stride + ky·dilation - padding, ox·stride + kx·dilation - padding, c]
 //! ```
 //!
-//! Images are `[n, h, w, c]`, windows `[k, k, c]`. A block of channels is held in registers while a row of the image is
-//! walked; what a window has outside the image is left out row by row and column by column.
+//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them ([`Frame`]), so that no
+//! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
+//! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
 
-use crate::parallel::{add_up_into, for_parts, map_parts};
+use crate::buffer::Buffer;
+use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts};
 use crate::simd::{Arithmetic, Level, for_each_level};
 
 /// The sizes of a depthwise convolution.
@@ -44,28 +46,32 @@ impl Geometry {
         (len + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) / self.stride + 1
     }
 
-    fn image_in(&self) -> usize {
+    /// Values of an input image.
+    pub fn image_in(&self) -> usize {
         self.h * self.w * self.c
     }
 
-    fn image_out(&self) -> usize {
+    /// Values of an output image.
+    pub fn image_out(&self) -> usize {
         self.h_out() * self.w_out() * self.c
     }
 
-    /// The input position that tap `k` of the window at `o` sees, if it lies inside an image of length `len`.
-    #[inline(always)]
-    fn tap(&self, o: usize, k: usize, len: usize) -> Option<usize> {
-        let at = (o * self.stride + k * self.dilation).checked_sub(self.padding)?;
-        (at < len).then_some(at)
+    /// Whether the unrolled kernels serve it: the windows of the networks, padded to keep the image's size.
+    fn is_unrolled(&self) -> bool {
+        matches!(self.kernel, 3 | 5) && self.stride <= 2 && self.dilation == 1 && self.padding == self.kernel / 2
     }
 
-    /// The window positions `o` whose tap `k` lies inside an image of length `len`.
-    #[inline(always)]
-    fn outputs(&self, k: usize, len: usize) -> std::ops::Range<usize> {
-        let offset = k * self.dilation;
-        let first = self.padding.saturating_sub(offset).div_ceil(self.stride);
-        let end = (len + self.padding).saturating_sub(offset).div_ceil(self.stride).min(self.len_out(len));
-        first.min(end)..end
+    /// A frame for input images.
+    pub(crate) fn input_frame(&self) -> Frame {
+        let reach = self.dilation * (self.kernel - 1) + 1;
+        let end = |len: usize| ((self.len_out(len) - 1) * self.stride + reach).saturating_sub(len + self.padding);
+        Frame::new(self.h, self.w, self.c, self.padding, end(self.h).max(end(self.w)))
+    }
+
+    /// A frame for the gradients of output images: as far as the window reaches, in steps of the stride.
+    pub(crate) fn output_frame(&self) -> Frame {
+        let reach = if self.is_unrolled() { self.kernel / 2 + 1 } else { 0 };
+        Frame::new(self.h_out(), self.w_out(), self.c, reach, reach)
     }
 
     fn assert_fits(&self, xs: &[f32], weight: &[f32], ys: &[f32]) -> usize {
@@ -74,6 +80,38 @@ impl Geometry {
         assert_eq!(xs.len(), n * self.image_in(), "images of {self:?}");
         assert_eq!(ys.len(), n * self.image_out(), "outputs of {self:?}");
         n
+    }
+}
+
+/// One image inside a frame of zeros.
+pub(crate) struct Frame {
+    values: Buffer,
+    h: usize,
+    /// Values of an image's row.
+    row: usize,
+    /// Values from one row to the next.
+    stride: usize,
+    /// Where the image begins.
+    first: usize,
+}
+
+impl Frame {
+    fn new(h: usize, w: usize, c: usize, before: usize, after: usize) -> Self {
+        let stride = (before + w + after) * c;
+        let values = Buffer::zeroed((before + h + after) * stride);
+        Self { values, h, row: w * c, stride, first: before * stride + before * c }
+    }
+
+    /// The image's rows, to be written.
+    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+        let row = self.row;
+        self.values[self.first..].chunks_mut(self.stride).take(self.h).map(move |r| &mut r[..row])
+    }
+
+    /// Takes an image.
+    pub(crate) fn copy_from(&mut self, image: &[f32]) {
+        let len = self.row;
+        self.rows_mut().zip(image.chunks_exact(len)).for_each(|(to, from)| to.copy_from_slice(from));
     }
 }
 
@@ -93,186 +131,319 @@ pub fn backward_weight(g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32
 }
 
 fn forward_at(level: Level, g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
-    g.assert_fits(xs, weight, ys);
-    for_parts(ys, g.image_out(), 1, |i, ys| {
-        image_forward(level, g, &xs[i * g.image_in()..(i + 1) * g.image_in()], weight, ys);
+    let n = g.assert_fits(xs, weight, ys);
+    let images = images_per_part(n);
+    for_parts(ys, g.image_out(), images, |first, ys| {
+        let mut frame = g.input_frame();
+        for (x, y) in xs[first * g.image_in()..].chunks_exact(g.image_in()).zip(ys.chunks_exact_mut(g.image_out())) {
+            frame.copy_from(x);
+            image_forward(level, g, &frame, weight, y);
+        }
     });
 }
 
 fn backward_input_at(level: Level, g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
-    g.assert_fits(gxs, weight, gys);
-    for_parts(gxs, g.image_in(), 1, |i, gxs| {
-        image_backward_input(level, g, &gys[i * g.image_out()..(i + 1) * g.image_out()], weight, gxs);
+    let n = g.assert_fits(gxs, weight, gys);
+    let images = images_per_part(n);
+    for_parts(gxs, g.image_in(), images, |first, gxs| {
+        let mut frame = g.output_frame();
+        for (gy, gx) in gys[first * g.image_out()..].chunks_exact(g.image_out()).zip(gxs.chunks_exact_mut(g.image_in()))
+        {
+            frame.copy_from(gy);
+            image_backward_input(level, g, &frame, weight, gx);
+        }
     });
 }
 
 fn backward_weight_at(level: Level, g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
     let n = g.assert_fits(xs, gweight, gys);
-    let parts = map_parts(n, n.div_ceil(16).max(1), |images| {
+    let parts = map_parts(n, images_per_part(n), |images| {
         let mut part = vec![0.; gweight.len()];
+        let (mut x_frame, mut gy_frame) = (g.input_frame(), g.output_frame());
         for i in images {
-            let (x, gy) = (i * g.image_in()..(i + 1) * g.image_in(), i * g.image_out()..(i + 1) * g.image_out());
-            image_backward_weight(level, g, &xs[x], &gys[gy], &mut part);
+            x_frame.copy_from(&xs[i * g.image_in()..(i + 1) * g.image_in()]);
+            gy_frame.copy_from(&gys[i * g.image_out()..(i + 1) * g.image_out()]);
+            image_backward_weight(level, g, &x_frame, &gy_frame, &mut part);
         }
         part
     });
     add_up_into(&parts, gweight);
 }
 
-/// Calls `$f::<A, L, K>(…, first channel)` for every block of `L` channels: 32, 16, 8, then one by one.
+/// Calls `$f::<A, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1; `K`
+/// and `S` are the window and the stride where they are unrolled, else 0.
 macro_rules! for_channel_blocks {
-    ($g:expr, $f:ident::<$A:ident>($($arg:expr),*)) => {{
+    ($g:expr, $f:ident::<$A:ident, $L:ident>($($arg:expr),*)) => {{
         let mut at = 0;
-        while at + 16 <= $g.c {
-            for_kernel!($g, $f::<$A, 16>($($arg,)* at));
-            at += 16;
+        while at + $L <= $g.c {
+            for_window!($g, $f::<$A, $L>($($arg,)* at));
+            at += $L;
         }
         while at + 8 <= $g.c {
-            for_kernel!($g, $f::<$A, 8>($($arg,)* at));
+            for_window!($g, $f::<$A, 8>($($arg,)* at));
             at += 8;
         }
         while at < $g.c {
-            for_kernel!($g, $f::<$A, 1>($($arg,)* at));
+            for_window!($g, $f::<$A, 1>($($arg,)* at));
             at += 1;
         }
     }};
 }
 
-/// Calls `$f` with the window's size as a constant where it is 3 or 5, and as `0` ("ask the geometry") elsewhere.
-macro_rules! for_kernel {
-    ($g:expr, $f:ident::<$A:ident, $l:literal>($($arg:expr),* $(,)?)) => {
-        match $g.kernel {
-            3 => $f::<$A, $l, 3>($($arg),*),
-            5 => $f::<$A, $l, 5>($($arg),*),
-            _ => $f::<$A, $l, 0>($($arg),*),
+macro_rules! for_window {
+    ($g:expr, $f:ident::<$A:ident, $L:tt>($($arg:expr),* $(,)?)) => {
+        match ($g.is_unrolled(), $g.kernel, $g.stride) {
+            (true, 3, 1) => $f::<$A, $L, 3, 1>($($arg),*),
+            (true, 3, 2) => $f::<$A, $L, 3, 2>($($arg),*),
+            (true, 5, 1) => $f::<$A, $L, 5, 1>($($arg),*),
+            (true, 5, 2) => $f::<$A, $L, 5, 2>($($arg),*),
+            _ => $f::<$A, $L, 0, 0>($($arg),*),
         }
     };
 }
 
 for_each_level! {
-    fn image_forward(g: &Geometry, x: &[f32], w: &[f32], y: &mut [f32]) = image_forward_body
+    /// One image; `x` has the geometry's input frame.
+    pub(crate) fn image_forward(g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) = image_forward_body[LANES]
 }
 
 #[inline(always)]
-fn image_forward_body<A: Arithmetic>(g: &Geometry, x: &[f32], w: &[f32], y: &mut [f32]) {
-    y.fill(0.);
-    let (w_out, c) = (g.w_out(), g.c);
-    for oy in 0..g.h_out() {
-        let y = &mut y[oy * w_out * c..(oy + 1) * w_out * c];
-        for_channel_blocks!(g, row_forward::<A>(g, oy, x, w, y));
-    }
+fn image_forward_body<A: Arithmetic, const L: usize>(g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) {
+    for_channel_blocks!(g, block_forward::<A, L>(g, x, w, y));
 }
 
-/// One row of the output, `L` channels from `at`.
 #[inline(always)]
-fn row_forward<A: Arithmetic, const L: usize, const K: usize>(
+fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
     g: &Geometry,
-    oy: usize,
-    x: &[f32],
+    x: &Frame,
     w: &[f32],
     y: &mut [f32],
     at: usize,
 ) {
-    let k = if K == 0 { g.kernel } else { K };
-    for ky in 0..k {
-        let Some(iy) = g.tap(oy, ky, g.h) else { continue };
-        let row = &x[iy * g.w * g.c..(iy + 1) * g.w * g.c];
-        for kx in 0..k {
-            let weight = load::<L>(w, (ky * k + kx) * g.c + at);
-            for ox in g.outputs(kx, g.w) {
-                let ix = ox * g.stride + kx * g.dilation - g.padding;
-                let x = load::<L>(row, ix * g.c + at);
-                let mut sum = load::<L>(y, ox * g.c + at);
-                for l in 0..L {
-                    sum[l] = A::mul_add(x[l], weight[l], sum[l]);
-                }
-                store(y, ox * g.c + at, sum);
+    let (w_out, c) = (g.w_out(), g.c);
+    for (oy, y) in y.chunks_exact_mut(w_out * c).enumerate() {
+        let rows = &x.values[oy * g.stride * x.stride + at..];
+        let mut ox = 0;
+        if K > 0 {
+            while ox + 8 <= w_out {
+                pixels_forward::<A, L, K, S, 8>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                ox += 8;
             }
+            while ox + 4 <= w_out {
+                pixels_forward::<A, L, K, S, 4>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                ox += 4;
+            }
+            while ox < w_out {
+                pixels_forward::<A, L, K, S, 1>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                ox += 1;
+            }
+        }
+        while ox < w_out {
+            let mut sum = [0.; L];
+            for (ky, kx) in taps(g.kernel) {
+                let x = load::<L>(rows, ky * g.dilation * x.stride + (ox * g.stride + kx * g.dilation) * c);
+                add_product::<A, L>(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
+            }
+            store(y, ox * c + at, sum);
+            ox += 1;
         }
     }
 }
 
-for_each_level! {
-    fn image_backward_input(g: &Geometry, gy: &[f32], w: &[f32], gx: &mut [f32]) = image_backward_input_body
-}
-
+/// `B` neighboring columns of one row.
 #[inline(always)]
-fn image_backward_input_body<A: Arithmetic>(g: &Geometry, gy: &[f32], w: &[f32], gx: &mut [f32]) {
-    gx.fill(0.);
-    for oy in 0..g.h_out() {
-        for_channel_blocks!(g, row_backward_input::<A>(g, oy, gy, w, gx));
+fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize, const B: usize>(
+    rows: &[f32],
+    row_stride: usize,
+    c: usize,
+    w: &[f32],
+    ox: usize,
+    y: &mut [f32],
+) {
+    let mut sums = [[0.; L]; B];
+    for ky in 0..K {
+        let row = &rows[ky * row_stride + ox * S * c..];
+        let weights: [[f32; L]; K] = std::array::from_fn(|kx| load(w, (ky * K + kx) * c));
+        for (b, sum) in sums.iter_mut().enumerate() {
+            for (kx, weight) in weights.iter().enumerate() {
+                add_product::<A, L>(sum, load(row, (b * S + kx) * c), *weight);
+            }
+        }
+    }
+    for (b, sum) in sums.into_iter().enumerate() {
+        store(y, (ox + b) * c, sum);
     }
 }
 
-/// Adds what one row of the output sends back.
+for_each_level! {
+    /// One image; `gy` has the geometry's output frame.
+    pub(crate) fn image_backward_input(g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) = image_backward_input_body[LANES]
+}
+
 #[inline(always)]
-fn row_backward_input<A: Arithmetic, const L: usize, const K: usize>(
+fn image_backward_input_body<A: Arithmetic, const L: usize>(g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) {
+    for_channel_blocks!(g, block_backward_input::<A, L>(g, gy, w, gx));
+}
+
+#[inline(always)]
+fn block_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
     g: &Geometry,
-    oy: usize,
-    gy: &[f32],
+    gy: &Frame,
     w: &[f32],
     gx: &mut [f32],
     at: usize,
 ) {
-    let k = if K == 0 { g.kernel } else { K };
-    let w_out = g.w_out();
-    let gy = &gy[oy * w_out * g.c..(oy + 1) * w_out * g.c];
-    for ky in 0..k {
-        let Some(iy) = g.tap(oy, ky, g.h) else { continue };
-        let row = &mut gx[iy * g.w * g.c..(iy + 1) * g.w * g.c];
-        for kx in 0..k {
-            let weight = load::<L>(w, (ky * k + kx) * g.c + at);
-            for ox in g.outputs(kx, g.w) {
-                let ix = ox * g.stride + kx * g.dilation - g.padding;
-                let gy = load::<L>(gy, ox * g.c + at);
-                let mut sum = load::<L>(row, ix * g.c + at);
-                for l in 0..L {
-                    sum[l] = A::mul_add(gy[l], weight[l], sum[l]);
+    let c = g.c;
+    for (iy, gx) in gx.chunks_exact_mut(g.w * c).enumerate() {
+        if K == 0 {
+            let rows = &gy.values[gy.first + at..];
+            for ix in 0..g.w {
+                let mut sum = [0.; L];
+                for (ky, kx) in taps(g.kernel) {
+                    let (Some(oy), Some(ox)) = (source(g, iy, ky, g.h_out()), source(g, ix, kx, g.w_out())) else {
+                        continue;
+                    };
+                    add_product::<A, L>(
+                        &mut sum,
+                        load(rows, oy * gy.stride + ox * c),
+                        load(w, (ky * g.kernel + kx) * c + at),
+                    );
                 }
-                store(row, ix * g.c + at, sum);
+                store(gx, ix * c + at, sum);
             }
+            continue;
+        }
+        // Groups of S neighboring columns: each of them sees other taps of the window.
+        let groups = g.w / S;
+        let mut j = 0;
+        while j + 4 <= groups {
+            pixels_backward_input::<A, L, K, S, 4>(g, gy, iy, j, &w[at..], at, S, gx);
+            j += 4;
+        }
+        while j < groups {
+            pixels_backward_input::<A, L, K, S, 1>(g, gy, iy, j, &w[at..], at, S, gx);
+            j += 1;
+        }
+        if !g.w.is_multiple_of(S) {
+            pixels_backward_input::<A, L, K, S, 1>(g, gy, iy, j, &w[at..], at, g.w % S, gx);
+        }
+    }
+}
+
+/// The output position whose tap `k` sees the input at `i`, if there is one.
+#[inline(always)]
+fn source(g: &Geometry, i: usize, k: usize, len_out: usize) -> Option<usize> {
+    let at = (i + g.padding).checked_sub(k * g.dilation)?;
+    (at.is_multiple_of(g.stride) && at / g.stride < len_out).then_some(at / g.stride)
+}
+
+/// `B` groups of `S` neighboring columns of row `iy`, of which the first `keep` of each group are stored.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "an unrolled kernel's place")]
+fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: usize, const B: usize>(
+    g: &Geometry,
+    gy: &Frame,
+    iy: usize,
+    j: usize,
+    w: &[f32],
+    at: usize,
+    keep: usize,
+    gx: &mut [f32],
+) {
+    let (c, p) = (g.c, K / 2);
+    let mut sums = [[[0.; L]; S]; B];
+    for ky in 0..K {
+        if !(iy + p + S * K - ky).is_multiple_of(S) {
+            continue;
+        }
+        // Row (iy + p - ky) / S of the output, which may lie in the frame; the frame is p + 1 wide, counted in from there.
+        let row = (iy + p + S * (p + 1) - ky) / S;
+        let row = &gy.values[row * gy.stride + j * c + at..];
+        for f in 0..S {
+            for kx in 0..K {
+                if !(f + p + S * K - kx).is_multiple_of(S) {
+                    continue;
+                }
+                let weight = load::<L>(w, (ky * K + kx) * c);
+                let offset = (f + p + S * (p + 1) - kx) / S;
+                for (b, sums) in sums.iter_mut().enumerate() {
+                    add_product::<A, L>(&mut sums[f], load(row, (b + offset) * c), weight);
+                }
+            }
+        }
+    }
+    for (b, sums) in sums.into_iter().enumerate() {
+        for (f, sum) in sums.into_iter().enumerate().take(keep) {
+            store(gx, ((j + b) * S + f) * c + at, sum);
         }
     }
 }
 
 for_each_level! {
-    fn image_backward_weight(g: &Geometry, x: &[f32], gy: &[f32], gw: &mut [f32]) = image_backward_weight_body
+    /// Adds one image's part; `x` has the geometry's input frame, `gy` its output frame.
+    pub(crate) fn image_backward_weight(g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) = image_backward_weight_body[LANES]
 }
 
 #[inline(always)]
-fn image_backward_weight_body<A: Arithmetic>(g: &Geometry, x: &[f32], gy: &[f32], gw: &mut [f32]) {
-    for oy in 0..g.h_out() {
-        for_channel_blocks!(g, row_backward_weight::<A>(g, oy, x, gy, gw));
-    }
+fn image_backward_weight_body<A: Arithmetic, const L: usize>(g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) {
+    for_channel_blocks!(g, block_backward_weight::<A, L>(g, x, gy, gw));
 }
 
-/// Adds what one row of the output says of the windows of `L` channels from `at`.
 #[inline(always)]
-fn row_backward_weight<A: Arithmetic, const L: usize, const K: usize>(
+fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
     g: &Geometry,
-    oy: usize,
-    x: &[f32],
-    gy: &[f32],
+    x: &Frame,
+    gy: &Frame,
     gw: &mut [f32],
     at: usize,
 ) {
-    let k = if K == 0 { g.kernel } else { K };
-    let w_out = g.w_out();
-    let gy = &gy[oy * w_out * g.c..(oy + 1) * w_out * g.c];
-    for ky in 0..k {
-        let Some(iy) = g.tap(oy, ky, g.h) else { continue };
-        let row = &x[iy * g.w * g.c..(iy + 1) * g.w * g.c];
-        for kx in 0..k {
-            let mut sum = load::<L>(gw, (ky * k + kx) * g.c + at);
-            for ox in g.outputs(kx, g.w) {
-                let ix = ox * g.stride + kx * g.dilation - g.padding;
-                let (x, gy) = (load::<L>(row, ix * g.c + at), load::<L>(gy, ox * g.c + at));
-                for l in 0..L {
-                    sum[l] = A::mul_add(x[l], gy[l], sum[l]);
+    let c = g.c;
+    let (h_out, w_out) = (g.h_out(), g.w_out());
+    if K == 0 {
+        for (ky, kx) in taps(g.kernel) {
+            let mut sum = load::<L>(gw, (ky * g.kernel + kx) * c + at);
+            for oy in 0..h_out {
+                for ox in 0..w_out {
+                    let (iy, ix) = (oy * g.stride + ky * g.dilation, ox * g.stride + kx * g.dilation);
+                    let x = load::<L>(&x.values, iy * x.stride + ix * c + at);
+                    add_product::<A, L>(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
                 }
             }
-            store(gw, (ky * k + kx) * g.c + at, sum);
+            store(gw, (ky * g.kernel + kx) * c + at, sum);
         }
+        return;
+    }
+    let mut sums: [[[f32; L]; K]; K] =
+        std::array::from_fn(|ky| std::array::from_fn(|kx| load(gw, (ky * K + kx) * c + at)));
+    for oy in 0..h_out {
+        let rows: [&[f32]; K] = std::array::from_fn(|ky| &x.values[(oy * S + ky) * x.stride + at..]);
+        let gy = &gy.values[gy.first + oy * gy.stride + at..];
+        for ox in 0..w_out {
+            let gy = load::<L>(gy, ox * c);
+            for (sums, row) in sums.iter_mut().zip(rows) {
+                for (kx, sum) in sums.iter_mut().enumerate() {
+                    add_product::<A, L>(sum, load(row, (ox * S + kx) * c), gy);
+                }
+            }
+        }
+    }
+    for (ky, sums) in sums.into_iter().enumerate() {
+        for (kx, sum) in sums.into_iter().enumerate() {
+            store(gw, (ky * K + kx) * c + at, sum);
+        }
+    }
+}
+
+/// The window's taps, row by row.
+#[inline(always)]
+fn taps(kernel: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..kernel * kernel).map(move |k| (k / kernel, k % kernel))
+}
+
+#[inline(always)]
+fn add_product<A: Arithmetic, const L: usize>(sum: &mut [f32; L], x: [f32; L], w: [f32; L]) {
+    for l in 0..L {
+        sum[l] = A::mul_add(x[l], w[l], sum[l]);
     }
 }
 
@@ -287,7 +458,6 @@ fn load<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
 fn store<const L: usize>(values: &mut [f32], at: usize, block: [f32; L]) {
     values[at..at + L].copy_from_slice(&block);
 }
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,8 +2,10 @@
 
 pub mod activation;
 pub mod batch_norm;
+mod buffer;
 pub mod conv;
 pub mod depthwise;
+pub mod inverted_residual;
 mod matmul;
 mod parallel;
 pub mod pointwise;

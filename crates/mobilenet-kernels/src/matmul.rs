@@ -1,6 +1,10 @@
-//! Products of row-major and transposed float32 matrices, over the `gemm` crate: it picks its instruction set at run time.
+//! Products of float32 matrices on the calling thread.
+//!
+//! The products of these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is
+//! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
+//! and `b` is read row by row, which is contiguous. The tile fills the registers of each instruction set.
 
-use gemm::Parallelism;
+use crate::simd::{Arithmetic, Fused, Level, Separate, Set};
 
 /// A matrix in a slice: `rows × cols`, row-major, or the transpose of such a one.
 #[derive(Clone, Copy)]
@@ -8,62 +12,170 @@ pub(crate) struct Matrix<'a> {
     data: &'a [f32],
     rows: usize,
     cols: usize,
-    row_stride: isize,
-    col_stride: isize,
+    row_stride: usize,
+    col_stride: usize,
 }
 
 impl<'a> Matrix<'a> {
     /// The row-major `rows × cols` matrix of `data`.
     pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
-        Self { data, rows, cols, row_stride: cols as isize, col_stride: 1 }
+        Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
 
     /// The same values, rows and columns exchanged.
     pub(crate) fn t(self) -> Self {
-        Self {
-            data: self.data,
-            rows: self.cols,
-            cols: self.rows,
-            row_stride: self.col_stride,
-            col_stride: self.row_stride,
-        }
+        let Self { data, rows, cols, row_stride, col_stride } = self;
+        Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
     }
 }
 
-/// `out = a · b`, row-major, on the calling thread.
-pub(crate) fn matmul(a: Matrix, b: Matrix, out: &mut [f32]) {
-    let (m, n, k) = (a.rows, b.cols, a.cols);
-    assert_eq!(k, b.rows, "inner sizes");
-    assert_eq!(out.len(), m * n, "a {m} × {n} product");
-    if m == 0 || n == 0 {
-        return;
+/// The transpose of the row-major `rows × cols` matrix `data`, row-major: what a weight must be to stand on the right.
+pub(crate) fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
+    let mut out = vec![0.; data.len()];
+    for (r, row) in data.chunks_exact(cols.max(1)).enumerate() {
+        for (c, value) in row.iter().enumerate() {
+            out[c * rows + r] = *value;
+        }
     }
-    // SAFETY: `Matrix` is made from a slice of exactly rows · cols values, and transposing exchanges sizes and strides
-    // together, so every index the product reads lies in `a.data` or `b.data`; `out` has m · n values and is borrowed
-    // exclusively, so it overlaps neither.
-    unsafe {
-        gemm::gemm(
-            m,
-            n,
-            k,
-            out.as_mut_ptr(),
-            1,
-            n as isize,
-            false,
-            a.data.as_ptr(),
-            a.col_stride,
-            a.row_stride,
-            b.data.as_ptr(),
-            b.col_stride,
-            b.row_stride,
-            0.,
-            1.,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
+    out
+}
+
+/// `out = a · b`, or `out += a · b`; `b` is row-major `k × n`, `out` row-major `m × n`.
+pub(crate) fn matmul(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+    let (m, k) = (a.rows, a.cols);
+    assert_eq!(b.len(), k * n, "a {k} × {n} matrix on the right");
+    assert_eq!(out.len(), m * n, "a {m} × {n} product");
+    if k == 0 && !accumulate {
+        out.fill(0.);
+    }
+    if m * n * k > 0 {
+        product(level, a, b, n, accumulate, out);
+    }
+}
+
+/// Chooses the tile: `rows × 2 · lanes` results in registers, the rest of the columns in narrower tiles.
+fn product(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn avx512(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<Fused, 16, 12>(a, b, n, accumulate, out, 0);
+        let done = columns::<Fused, 8, 12>(a, b, n, accumulate, out, done);
+        columns::<Fused, 1, 12>(a, b, n, accumulate, out, done);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn avx2(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<Fused, 8, 6>(a, b, n, accumulate, out, 0);
+        columns::<Fused, 1, 6>(a, b, n, accumulate, out, done);
+    }
+    fn baseline<A: Arithmetic>(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<A, 4, 6>(a, b, n, accumulate, out, 0);
+        columns::<A, 1, 6>(a, b, n, accumulate, out, done);
+    }
+    match level.set() {
+        // SAFETY: a `Level` is made only after the processor was asked for its features.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512 => unsafe { avx512(a, b, n, accumulate, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx2 => unsafe { avx2(a, b, n, accumulate, out) },
+        Set::Baseline if cfg!(target_arch = "aarch64") => baseline::<Fused>(a, b, n, accumulate, out),
+        Set::Baseline => baseline::<Separate>(a, b, n, accumulate, out),
+    }
+}
+
+/// The columns from `done` on that fill tiles of `2 · L` or `L` columns; returns where it stopped.
+#[inline(always)]
+fn columns<A: Arithmetic, const L: usize, const ROWS: usize>(
+    a: Matrix,
+    b: &[f32],
+    n: usize,
+    accumulate: bool,
+    out: &mut [f32],
+    mut done: usize,
+) -> usize {
+    while done + 2 * L <= n {
+        rows::<A, L, 2, ROWS>(a, b, n, accumulate, out, done);
+        done += 2 * L;
+    }
+    while done + L <= n {
+        rows::<A, L, 1, ROWS>(a, b, n, accumulate, out, done);
+        done += L;
+    }
+    done
+}
+
+/// All rows of `V · L` columns.
+#[inline(always)]
+fn rows<A: Arithmetic, const L: usize, const V: usize, const ROWS: usize>(
+    a: Matrix,
+    b: &[f32],
+    n: usize,
+    accumulate: bool,
+    out: &mut [f32],
+    col: usize,
+) {
+    let mut row = 0;
+    while row + ROWS <= a.rows {
+        tile::<A, L, V, ROWS>(a, b, n, accumulate, out, row, col);
+        row += ROWS;
+    }
+    while row + 4 <= a.rows {
+        tile::<A, L, V, 4>(a, b, n, accumulate, out, row, col);
+        row += 4;
+    }
+    while row < a.rows {
+        tile::<A, L, V, 1>(a, b, n, accumulate, out, row, col);
+        row += 1;
+    }
+}
+
+/// `R` rows of `V · L` columns, at `row` and `col`.
+#[inline(always)]
+fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
+    a: Matrix,
+    b: &[f32],
+    n: usize,
+    accumulate: bool,
+    out: &mut [f32],
+    row: usize,
+    col: usize,
+) {
+    let mut sums = [[[0f32; L]; V]; R];
+    let a_values = &a.data[row * a.row_stride..];
+    let last = (R - 1) * a.row_stride + (a.cols - 1) * a.col_stride;
+    assert!(last < a_values.len() && (a.cols - 1) * n + col + V * L <= b.len());
+    for k in 0..a.cols {
+        let mut right = [[0f32; L]; V];
+        for (v, right) in right.iter_mut().enumerate() {
+            let at = k * n + col + v * L;
+            // SAFETY: k ≤ cols - 1 and v ≤ V - 1, so `at + L` is at most what was asserted to be within `b`.
+            right.copy_from_slice(unsafe { b.get_unchecked(at..at + L) });
+        }
+        for (r, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: r ≤ R - 1 and k ≤ cols - 1, so the index is at most `last`, which was asserted to be within.
+            let left = unsafe { *a_values.get_unchecked(r * a.row_stride + k * a.col_stride) };
+            for v in 0..V {
+                for l in 0..L {
+                    sums[v][l] = A::mul_add(left, right[v][l], sums[v][l]);
+                }
+            }
+        }
+    }
+    for (r, sums) in sums.iter().enumerate() {
+        for (v, sums) in sums.iter().enumerate() {
+            let at = (row + r) * n + col + v * L;
+            let out = &mut out[at..at + L];
+            if accumulate {
+                for l in 0..L {
+                    out[l] += sums[l];
+                }
+            } else {
+                out.copy_from_slice(sums);
+            }
+        }
     }
 }
 
@@ -74,26 +186,35 @@ mod tests {
 
     #[test]
     fn agrees_with_the_definition_in_every_orientation() {
-        for (m, n, k) in [(1, 1, 1), (3, 5, 7), (64, 24, 16), (33, 17, 100), (2, 40, 0)] {
-            let (a, b) = (values(m * k, 1), values(k * n, 2));
-            for (a, b) in [
-                (Matrix::new(&a, m, k), Matrix::new(&b, k, n)),
-                (Matrix::new(&a, k, m).t(), Matrix::new(&b, k, n)),
-                (Matrix::new(&a, m, k), Matrix::new(&b, n, k).t()),
-            ] {
-                let at = |m: Matrix, i: usize, j: usize| {
-                    f64::from(m.data[i * m.row_stride as usize + j * m.col_stride as usize])
-                };
-                let mut out = vec![f32::NAN; m * n];
-                matmul(a, b, &mut out);
-                for i in 0..m {
-                    for j in 0..n {
-                        let expected: f64 = (0..k).map(|l| at(a, i, l) * at(b, l, j)).sum();
-                        assert!((f64::from(out[i * n + j]) - expected).abs() < 1e-5, "{m} {n} {k}: {i}, {j}");
+        // Every remainder of rows and columns by the tiles of every level.
+        let mut sizes = vec![(64, 24, 16), (33, 17, 100), (2, 40, 0), (0, 3, 4), (13, 95, 9)];
+        sizes.extend((1..=25).map(|m| (m, 40, 3)));
+        sizes.extend((1..=67).map(|n| (13, n, 5)));
+        for (m, n, k) in sizes {
+            let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
+            for a in [Matrix::new(&a, m, k), Matrix::new(&a, k, m).t()] {
+                for accumulate in [false, true] {
+                    for level in Level::available() {
+                        let mut out = before.clone();
+                        matmul(level, a, &b, n, accumulate, &mut out);
+                        for i in 0..m {
+                            for j in 0..n {
+                                let term = |l| f64::from(a.data[i * a.row_stride + l * a.col_stride] * b[l * n + j]);
+                                let start = if accumulate { f64::from(before[i * n + j]) } else { 0. };
+                                let expected = start + (0..k).map(term).sum::<f64>();
+                                let got = f64::from(out[i * n + j]);
+                                assert!((got - expected).abs() < 1e-5, "{m} × {n} × {k} at {i}, {j}, {level}");
+                            }
+                        }
                     }
                 }
             }
         }
+    }
+
+    #[test]
+    fn transposing_exchanges_rows_and_columns() {
+        assert_eq!(transposed(&[1., 2., 3., 4., 5., 6.], 2, 3), [1., 4., 2., 5., 3., 6.]);
     }
 
     #[test]
@@ -103,9 +224,14 @@ mod tests {
     }
 
     #[test]
+    #[should_panic(expected = "a 3 × 3 matrix on the right")]
+    fn a_right_side_of_another_length_is_refused() {
+        matmul(Level::best(), Matrix::new(&[0.; 6], 2, 3), &[0.; 8], 3, false, &mut [0.; 6]);
+    }
+
+    #[test]
     #[should_panic(expected = "a 2 × 2 product")]
     fn an_output_of_another_length_is_refused() {
-        let ab = [0.; 6];
-        matmul(Matrix::new(&ab, 2, 3), Matrix::new(&ab, 3, 2), &mut [0.; 3]);
+        matmul(Level::best(), Matrix::new(&[0.; 6], 2, 3), &[0.; 6], 2, false, &mut [0.; 3]);
     }
 }

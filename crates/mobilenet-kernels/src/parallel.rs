@@ -12,6 +12,11 @@ pub(crate) fn rows_per_part(len: usize) -> usize {
     PART.div_ceil(len.max(1))
 }
 
+/// How many of `n` images make one part: sixteen parts, whatever the number of threads.
+pub(crate) fn images_per_part(n: usize) -> usize {
+    n.div_ceil(16).max(1)
+}
+
 /// Calls `f` on every part of `rows` rows, in parallel, and returns the results in order.
 pub(crate) fn map_parts<R: Send>(rows: usize, rows_per_part: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
     let parts = rows.div_ceil(rows_per_part);
@@ -25,21 +30,29 @@ pub(crate) fn for_parts(ys: &mut [f32], len: usize, rows_per_part: usize, f: imp
     ys.par_chunks_mut(size).enumerate().for_each(|(i, part)| f(i * rows_per_part, part));
 }
 
-/// Adds up vectors of partial sums, in order and in float64.
-pub(crate) fn add_up(parts: &[Vec<f32>], len: usize) -> Vec<f64> {
-    let mut total = vec![0f64; len];
-    for part in parts {
-        for (t, p) in total.iter_mut().zip(part) {
-            *t += f64::from(*p);
-        }
-    }
-    total
+/// Calls `f(first row, part of ys)` on every part of `ys`, which has rows of `len` values, in parallel, and returns the
+/// results in order.
+pub(crate) fn map_parts_mut<R: Send>(
+    ys: &mut [f32],
+    len: usize,
+    rows_per_part: usize,
+    f: impl Fn(usize, &mut [f32]) -> R + Sync,
+) -> Vec<R> {
+    let size = (rows_per_part * len).max(1);
+    ys.par_chunks_mut(size).enumerate().map(|(i, part)| f(i * rows_per_part, part)).collect()
 }
 
-/// [`add_up`], rounded once at the end.
-pub(crate) fn add_up_into(parts: &[Vec<f32>], out: &mut [f32]) {
-    let total = add_up(parts, out.len());
-    out.iter_mut().zip(total).for_each(|(o, t)| *o = t as f32);
+/// Adds up vectors of partial sums, in order and in float64, rounded once at the end.
+pub(crate) fn add_up_into(parts: &[impl AsRef<[f32]> + Sync], out: &mut [f32]) {
+    const BLOCK: usize = 1 << 12;
+    out.par_chunks_mut(BLOCK).enumerate().for_each(|(i, out)| {
+        let mut total = [0f64; BLOCK];
+        for part in parts {
+            let part = &part.as_ref()[i * BLOCK..][..out.len()];
+            total.iter_mut().zip(part).for_each(|(t, p)| *t += f64::from(*p));
+        }
+        out.iter_mut().zip(total).for_each(|(o, t)| *o = t as f32);
+    });
 }
 
 #[cfg(test)]

@@ -8,28 +8,28 @@
 //! gweight = gysᵀ · xs
 //! ```
 
-use crate::matmul::{Matrix, matmul};
+use crate::matmul::{Matrix, matmul, transposed};
 use crate::parallel::{add_up_into, for_parts, map_parts, rows_per_part};
+use crate::simd::Level;
 
 /// `ys = xs · weightᵀ`
 pub fn forward(xs: &[f32], weight: &[f32], c_in: usize, c_out: usize, ys: &mut [f32]) {
     assert_eq!(xs.len() * c_out, ys.len() * c_in, "pixels of xs and ys");
-    let weight = Matrix::new(weight, c_out, c_in);
+    let weight = transposed(weight, c_out, c_in);
     for_parts(ys, c_out, rows_per_part(c_in.max(c_out)), |first, ys| {
         let rows = ys.len() / c_out;
         let xs = &xs[first * c_in..(first + rows) * c_in];
-        matmul(Matrix::new(xs, rows, c_in), weight.t(), ys);
+        matmul(Level::best(), Matrix::new(xs, rows, c_in), &weight, c_out, false, ys);
     });
 }
 
 /// `gxs = gys · weight`
 pub fn backward_input(gys: &[f32], weight: &[f32], c_in: usize, c_out: usize, gxs: &mut [f32]) {
     assert_eq!(gxs.len() * c_out, gys.len() * c_in, "pixels of gxs and gys");
-    let weight = Matrix::new(weight, c_out, c_in);
     for_parts(gxs, c_in, rows_per_part(c_in.max(c_out)), |first, gxs| {
         let rows = gxs.len() / c_in;
         let gys = &gys[first * c_out..(first + rows) * c_out];
-        matmul(Matrix::new(gys, rows, c_out), weight, gxs);
+        matmul(Level::best(), Matrix::new(gys, rows, c_out), weight, c_in, false, gxs);
     });
 }
 
@@ -43,7 +43,7 @@ pub fn backward_weight(xs: &[f32], gys: &[f32], c_in: usize, c_out: usize, gweig
     let parts = map_parts(rows, per_part, |r| {
         let (xs, gys) = (&xs[r.start * c_in..r.end * c_in], &gys[r.start * c_out..r.end * c_out]);
         let mut part = vec![0.; c_out * c_in];
-        matmul(Matrix::new(gys, r.len(), c_out).t(), Matrix::new(xs, r.len(), c_in), &mut part);
+        matmul(Level::best(), Matrix::new(gys, r.len(), c_out).t(), xs, c_in, false, &mut part);
         part
     });
     add_up_into(&parts, gweight);

@@ -31,7 +31,8 @@ pub fn scale(xs: &[f32], gates: &[f32], pixels: usize, c: usize, ys: &mut [f32])
     assert_eq!(xs.len(), ys.len());
     let level = Level::best();
     for_parts(ys, pixels * c, 1, |i, ys| {
-        scale_rows(level, &xs[i * pixels * c..(i + 1) * pixels * c], &gates[i * c..(i + 1) * c], ys);
+        ys.copy_from_slice(&xs[i * pixels * c..(i + 1) * pixels * c]);
+        scale_rows(level, &gates[i * c..(i + 1) * c], ys);
     });
 }
 
@@ -49,7 +50,7 @@ pub fn scale_backward_gates(xs: &[f32], gys: &[f32], pixels: usize, c: usize, gg
 
 for_each_level! {
     /// `sums[c] += Σ_row xs[row, c]`
-    fn sum_rows(xs: &[f32], sums: &mut [f32]) = sum_rows_body
+    pub(crate) fn sum_rows(xs: &[f32], sums: &mut [f32]) = sum_rows_body
 }
 
 #[inline(always)]
@@ -63,7 +64,7 @@ fn sum_rows_body<A: Arithmetic>(xs: &[f32], sums: &mut [f32]) {
 
 for_each_level! {
     /// `sums[c] += Σ_row xs[row, c] · ys[row, c]`
-    fn dot_rows(xs: &[f32], ys: &[f32], sums: &mut [f32]) = dot_rows_body
+    pub(crate) fn dot_rows(xs: &[f32], ys: &[f32], sums: &mut [f32]) = dot_rows_body
 }
 
 #[inline(always)]
@@ -77,17 +78,42 @@ fn dot_rows_body<A: Arithmetic>(xs: &[f32], ys: &[f32], sums: &mut [f32]) {
 }
 
 for_each_level! {
-    /// `ys[row, c] = xs[row, c] · gates[c]`
-    fn scale_rows(xs: &[f32], gates: &[f32], ys: &mut [f32]) = scale_rows_body
+    /// `ys[row, c] *= gates[c]`
+    pub(crate) fn scale_rows(gates: &[f32], ys: &mut [f32]) = scale_rows_body
 }
 
 #[inline(always)]
-fn scale_rows_body<A: Arithmetic>(xs: &[f32], gates: &[f32], ys: &mut [f32]) {
-    let c = gates.len();
-    for (x_row, y_row) in xs.chunks_exact(c).zip(ys.chunks_exact_mut(c)) {
-        for ((y, x), g) in y_row.iter_mut().zip(x_row).zip(gates) {
-            *y = x * g;
+fn scale_rows_body<A: Arithmetic>(gates: &[f32], ys: &mut [f32]) {
+    for row in ys.chunks_exact_mut(gates.len()) {
+        for (y, g) in row.iter_mut().zip(gates) {
+            *y *= g;
         }
+    }
+}
+
+for_each_level! {
+    /// `ys[row, c] = ys[row, c] · gates[c] + shift[c]`
+    pub(crate) fn scale_shift_rows(gates: &[f32], shift: &[f32], ys: &mut [f32]) = scale_shift_rows_body
+}
+
+#[inline(always)]
+fn scale_shift_rows_body<A: Arithmetic>(gates: &[f32], shift: &[f32], ys: &mut [f32]) {
+    for row in ys.chunks_exact_mut(gates.len()) {
+        for ((y, g), s) in row.iter_mut().zip(gates).zip(shift) {
+            *y = A::mul_add(*y, *g, *s);
+        }
+    }
+}
+
+for_each_level! {
+    /// `ys += xs`
+    pub(crate) fn add_rows(xs: &[f32], ys: &mut [f32]) = add_rows_body
+}
+
+#[inline(always)]
+fn add_rows_body<A: Arithmetic>(xs: &[f32], ys: &mut [f32]) {
+    for (y, x) in ys.iter_mut().zip(xs) {
+        *y += x;
     }
 }
 

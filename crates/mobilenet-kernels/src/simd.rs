@@ -85,34 +85,38 @@ impl Arithmetic for Fused {
 }
 
 /// Defines a function that runs `$body`, an `#[inline(always)]` function generic over [`Arithmetic`] (and possibly more),
-/// compiled for the instruction set `level`.
+/// compiled for the instruction set `level`. With `[LANES]` the body is generic also over how many float32 values a
+/// register holds.
 macro_rules! for_each_level {
-    ($(#[$meta:meta])* fn $name:ident $(<$(const $n:ident: $nt:ty),*; $($g:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($g:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?) = $body:ident $([$lanes:ident])?) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
-        fn $name $(<$(const $n: $nt,)* $($g: $bound,)*>)? (level: $crate::simd::Level, $($arg: $ty),*) {
+        $vis fn $name $(<$($g: $bound,)*>)? (level: $crate::simd::Level, $($arg: $ty),*) {
             use $crate::simd::{Fused, Separate, Set};
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
-            fn avx2 $(<$(const $n: $nt,)* $($g: $bound,)*>)? ($($arg: $ty),*) {
-                $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*)
+            fn avx2 $(<$($g: $bound,)*>)? ($($arg: $ty),*) {
+                $(const $lanes: usize = 8;)?
+                $body::<Fused $(, $lanes)? $($(, $g)*)?>($($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
             #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
-            fn avx512 $(<$(const $n: $nt,)* $($g: $bound,)*>)? ($($arg: $ty),*) {
-                $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*)
+            fn avx512 $(<$($g: $bound,)*>)? ($($arg: $ty),*) {
+                $(const $lanes: usize = 16;)?
+                $body::<Fused $(, $lanes)? $($(, $g)*)?>($($arg),*)
             }
+            $(const $lanes: usize = 4;)?
             match level.set() {
                 // SAFETY: a `Level` is made only after the processor was asked for its features.
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx2 => unsafe { avx2 $(::<$($n,)* $($g,)*>)? ($($arg),*) },
+                Set::Avx2 => unsafe { avx2 $(::<$($g,)*>)? ($($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
-                Set::Avx512 => unsafe { avx512 $(::<$($n,)* $($g,)*>)? ($($arg),*) },
-                Set::Baseline if cfg!(target_arch = "aarch64") => $body::<Fused $($(, $n)* $(, $g)*)?>($($arg),*),
-                Set::Baseline => $body::<Separate $($(, $n)* $(, $g)*)?>($($arg),*),
+                Set::Avx512 => unsafe { avx512 $(::<$($g,)*>)? ($($arg),*) },
+                Set::Baseline if cfg!(target_arch = "aarch64") => $body::<Fused $(, $lanes)? $($(, $g)*)?>($($arg),*),
+                Set::Baseline => $body::<Separate $(, $lanes)? $($(, $g)*)?>($($arg),*),
             }
         }
     };

@@ -35,11 +35,11 @@ impl Default for BatchNormConfig {
 /// Batch normalization over the channels of `[n, c, h, w]`.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    weight: Tensor,
-    bias: Tensor,
-    running_mean: Var,
-    running_var: Var,
-    config: BatchNormConfig,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Tensor,
+    pub(crate) running_mean: Var,
+    pub(crate) running_var: Var,
+    pub(crate) config: BatchNormConfig,
 }
 
 impl BatchNorm {
@@ -71,8 +71,7 @@ impl BatchNorm {
         let xs = to_nhwc(xs)?;
         let statistics = if train {
             let batch = with_slices([&xs], |[xs]| Ok(kernels::statistics(xs, c)))?;
-            let tensor = |v: &[f32]| Tensor::new(v, xs.device());
-            self.update(&tensor(&batch.mean)?, &tensor(&batch.var)?, n * h * w)?;
+            self.track(&batch, n * h * w)?;
             batch
         } else {
             with_slices([&self.running_mean, &self.running_var], |[mean, var]| {
@@ -100,6 +99,12 @@ impl BatchNorm {
         };
         let scale = ((var + self.config.eps)?.sqrt()?.recip()? * per_channel(&self.weight)?)?;
         xs.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&per_channel(&self.bias)?)
+    }
+
+    /// [`Self::update`] with the kernels' statistics.
+    pub(crate) fn track(&self, batch: &Statistics, count: usize) -> Result<()> {
+        let tensor = |values: &Vec<f32>| Tensor::new(values.as_slice(), self.running_mean.device());
+        self.update(&tensor(&batch.mean)?, &tensor(&batch.var)?, count)
     }
 
     /// Moves the running statistics toward a batch's, `count` values a channel.

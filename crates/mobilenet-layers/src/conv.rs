@@ -28,9 +28,9 @@ impl Conv2dConfig {
 /// A dense two-dimensional convolution: weight `[c_out, c_in, k, k]`, initialized as torchvision does.
 #[derive(Clone, Debug)]
 pub struct Conv2d {
-    weight: Tensor,
-    bias: Option<Tensor>,
-    config: Conv2dConfig,
+    pub(crate) weight: Tensor,
+    pub(crate) bias: Option<Tensor>,
+    pub(crate) config: Conv2dConfig,
 }
 
 impl Conv2d {

@@ -46,7 +46,7 @@ impl ConvBnActConfig {
 }
 
 #[derive(Clone, Debug)]
-enum Conv {
+pub(crate) enum Conv {
     Dense(Conv2d),
     Depthwise(DepthwiseConv2d),
 }
@@ -54,9 +54,18 @@ enum Conv {
 /// `activation(batch_norm(conv(x)))`, the convolution without bias.
 #[derive(Clone, Debug)]
 pub struct ConvBnAct {
-    conv: Conv,
-    norm: BatchNorm,
-    activation: Activation,
+    pub(crate) conv: Conv,
+    pub(crate) norm: BatchNorm,
+    pub(crate) activation: Activation,
+}
+
+impl Conv {
+    pub(crate) fn weight(&self) -> &Tensor {
+        match self {
+            Self::Dense(conv) => &conv.weight,
+            Self::Depthwise(conv) => &conv.weight,
+        }
+    }
 }
 
 impl ConvBnAct {
@@ -84,6 +93,14 @@ impl ConvBnAct {
             Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
         };
         Ok(Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation })
+    }
+
+    /// The weight, `[c_out, c_in, 1, 1]`, if the convolution is a 1×1 at stride 1.
+    pub(crate) fn pointwise_weight(&self) -> Option<&Tensor> {
+        match &self.conv {
+            Conv::Dense(conv) if conv.config == Conv2dConfig::POINTWISE => Some(&conv.weight),
+            _ => None,
+        }
     }
 }
 

@@ -11,8 +11,8 @@ use crate::init::kaiming_normal_fan_out;
 /// A depthwise convolution without bias: weight `[channels, 1, k, k]`, initialized as torchvision does.
 #[derive(Clone, Debug)]
 pub struct DepthwiseConv2d {
-    weight: Tensor,
-    config: Window,
+    pub(crate) weight: Tensor,
+    pub(crate) window: Window,
 }
 
 impl DepthwiseConv2d {
@@ -26,16 +26,16 @@ impl DepthwiseConv2d {
             bail!("depthwise convolution: expected all to be at least 1, found {channels} channels, {config:?}")
         }
         let init = kaiming_normal_fan_out(channels, kernel, channels);
-        Ok(Self { weight: vb.get_with_hints((channels, 1, kernel, kernel), "weight", init)?, config })
+        Ok(Self { weight: vb.get_with_hints((channels, 1, kernel, kernel), "weight", init)?, window: config })
     }
 
     /// The definition in Candle's own ops: a sum over the window's taps of shifted images, each scaled channel by
     /// channel. k² passes, where Candle's grouped convolution is one convolution per channel.
     fn compose(&self, xs: &Tensor) -> Result<Tensor> {
-        let kernel = self.config.kernel;
+        let kernel = self.window.kernel;
         let weight = self.weight.flatten_from(1)?;
         let mut sum: Option<Tensor> = None;
-        for (k, tap) in self.config.taps(xs)?.iter().enumerate() {
+        for (k, tap) in self.window.taps(xs)?.iter().enumerate() {
             let scale = weight.narrow(1, k, 1)?.reshape((1, (), 1, 1))?;
             let term = tap.broadcast_mul(&scale)?;
             sum = Some(match sum {
@@ -54,13 +54,13 @@ impl Module for DepthwiseConv2d {
     /// `[n, c, h, w] -> [n, c, h', w']` with `h' = (h + 2 padding - dilation (k - 1) - 1) / stride + 1`
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let (_, c, h, w) = xs.dims4()?;
-        if c != self.weight.dim(0)? || self.config.output_len(h) == 0 || self.config.output_len(w) == 0 {
-            bail!("depthwise convolution: {:?} does not fit an image of shape {:?}", self.config, xs.shape())
+        if c != self.weight.dim(0)? || self.window.output_len(h) == 0 || self.window.output_len(w) == 0 {
+            bail!("depthwise convolution: {:?} does not fit an image of shape {:?}", self.window, xs.shape())
         }
         if !has_kernels(xs) {
             return self.compose(xs);
         }
-        let Window { kernel, stride, dilation, padding } = self.config;
+        let Window { kernel, stride, dilation, padding } = self.window;
         let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
         let geometry = Geometry { h, w, c, kernel, stride, dilation, padding };
         to_nchw(&to_nhwc(xs)?.apply_op2(&windows, Op(geometry))?)
@@ -114,7 +114,7 @@ mod tests {
                         let config = Window { kernel, stride, dilation, padding };
                         let xs = image((2, c, h, w), 1., 1)?;
                         let weight = image((c, 1, kernel, kernel), 1., 2)?;
-                        let conv = |args: &[Tensor]| DepthwiseConv2d { weight: args[1].clone(), config };
+                        let conv = |args: &[Tensor]| DepthwiseConv2d { weight: args[1].clone(), window: config };
                         let compared = Compared::new(
                             &[&xs, &weight],
                             |args| conv(args).forward(&args[0]),
@@ -133,7 +133,7 @@ mod tests {
         for (kernel, stride, dilation) in [(3, 1, 1), (3, 2, 1), (5, 2, 1), (3, 1, 2)] {
             let config = Window::same(kernel, stride, dilation);
             let (xs, weight) = (image((2, 6, 8, 7), 1., 1)?, image((6, 1, kernel, kernel), 1., 2)?);
-            let got = DepthwiseConv2d { weight: weight.clone(), config }.compose(&xs)?;
+            let got = DepthwiseConv2d { weight: weight.clone(), window: config }.compose(&xs)?;
             let expected = xs.conv2d(&weight, config.padding, stride, dilation, 6)?;
             let error = (got - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
             assert!(error < 1e-5, "{config:?}: {error}");
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_window_that_does_not_fit_is_an_error() -> Result<()> {
         let config = Window { kernel: 5, stride: 1, dilation: 1, padding: 0 };
-        let conv = DepthwiseConv2d { weight: image((2, 1, 5, 5), 1., 1)?, config };
+        let conv = DepthwiseConv2d { weight: image((2, 1, 5, 5), 1., 1)?, window: config };
         for shape in [(1, 2, 4, 8), (1, 2, 8, 4), (1, 3, 8, 8), (1, 2, 0, 0)] {
             assert!(conv.forward(&Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu)?).is_err());
         }

@@ -9,6 +9,7 @@ mod depthwise;
 mod dropout;
 mod init;
 mod linear;
+mod linear_bottleneck;
 mod pool;
 mod squeeze_excite;
 #[cfg(test)]
@@ -23,6 +24,7 @@ pub use depthwise::DepthwiseConv2d;
 pub use dropout::{Dropout, DropoutRng};
 pub use init::seeded_var_builder;
 pub use linear::Linear;
+pub use linear_bottleneck::LinearBottleneck;
 pub use pool::global_avg_pool;
 pub use squeeze_excite::SqueezeExcite;
 pub use window::Window;

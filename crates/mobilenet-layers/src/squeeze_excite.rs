@@ -17,8 +17,8 @@ use crate::{Activation, Conv2d, Conv2dConfig, global_avg_pool};
 /// The squeeze-and-excite layer of MobileNetV3.
 #[derive(Clone, Debug)]
 pub struct SqueezeExcite {
-    fc1: Conv2d,
-    fc2: Conv2d,
+    pub(crate) fc1: Conv2d,
+    pub(crate) fc2: Conv2d,
 }
 
 impl SqueezeExcite {

@@ -1,0 +1,86 @@
+//! Large buffers that are used again.
+//!
+//! A training step needs the same buffers as the one before. Given back to the system, a buffer of some megabytes costs a
+//! page fault for every 4 KiB when it is needed again: about as much as the arithmetic on it.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::Mutex;
+
+static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+
+/// A float32 buffer that goes back to a common store when it is dropped. The store never holds more than was in use at
+/// one time.
+#[derive(Debug, Default)]
+pub struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// A buffer of `len` values, whatever they are.
+    pub fn new(len: usize) -> Self {
+        let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let fitting = free.iter().enumerate().filter(|(_, v)| v.capacity() >= len && v.capacity() <= 2 * len);
+        match fitting.min_by_key(|(_, v)| v.capacity()).map(|(i, _)| i) {
+            Some(i) => {
+                let mut values = free.swap_remove(i);
+                drop(free);
+                values.resize(len, 0.);
+                Self(values)
+            }
+            None => {
+                drop(free);
+                Self(vec![0.; len])
+            }
+        }
+    }
+
+    /// A buffer of `len` zeros.
+    pub fn zeroed(len: usize) -> Self {
+        let mut buffer = Self::new(len);
+        buffer.fill(0.);
+        buffer
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        free.push(std::mem::take(&mut self.0));
+    }
+}
+
+impl AsRef<[f32]> for Buffer {
+    fn as_ref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.0
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_buffer_is_used_again() {
+        // A length of its own: other tests use the store at the same time.
+        let len = 1_234_567;
+        let first = Buffer::new(len);
+        let at = first.as_ptr();
+        drop(first);
+        let again = Buffer::zeroed(len - 3);
+        assert_eq!((again.as_ptr(), again.len()), (at, len - 3));
+        assert!(again.iter().all(|v| *v == 0.));
+        assert_ne!(Buffer::new(len).as_ptr(), at, "in use");
+    }
+}
