@@ -14,9 +14,9 @@ pub struct Rate {
 /// Rates on two threads of a current server core; only a first guess.
 #[rustfmt::skip]
 const NOMINAL: [(Arch, Rate); 3] = [
-    (Arch::V2,      Rate { train:  45.0, eval: 250.0 }),
-    (Arch::V3Large, Rate { train:  60.0, eval: 300.0 }),
-    (Arch::V3Small, Rate { train: 160.0, eval: 900.0 }),
+    (Arch::V2,      Rate { train: 170.0, eval: 250.0 }),
+    (Arch::V3Large, Rate { train: 200.0, eval: 300.0 }),
+    (Arch::V3Small, Rate { train: 500.0, eval: 900.0 }),
 ];
 
 /// The rates in force.
@@ -129,18 +129,21 @@ mod tests {
         let sizes = Sizes { train: 1_000, test: 0 };
         let mut estimator = Estimator::new(2);
         let stage = Stage::Train(Arch::V2, 1);
+        let want = settings.recipe.epochs as f64 * sizes.train as f64 / 100.0;
+        assert_ne!(estimator.seconds(&stage, &settings, sizes), want);
         estimator.correct(Arch::V2, 100.0);
-        assert_eq!(estimator.seconds(&stage, &settings, sizes), 30.0);
+        assert_eq!(estimator.seconds(&stage, &settings, sizes), want);
         assert!(!estimator.is_measured(&settings.models));
         estimator.correct(Arch::V2, f64::NAN);
-        assert_eq!(estimator.seconds(&stage, &settings, sizes), 30.0);
+        assert_eq!(estimator.seconds(&stage, &settings, sizes), want);
     }
 
     #[test]
     fn sizes_never_exceed_the_set() {
         let data = DataInfo { train_images: 500, test_images: 2_000, ..DataInfo::default() };
-        let sizes = Sizes::new(&settings(), Some(&data));
-        assert_eq!((sizes.train, sizes.test), (500, 1_000));
+        let settings = settings();
+        let sizes = Sizes::new(&settings, Some(&data));
+        assert_eq!((sizes.train, Some(sizes.test)), (500, settings.recipe.limit_test));
         assert_eq!(sizes.share_of_article(10_000), 1.0);
     }
 }
