@@ -217,15 +217,16 @@ mod tests {
     #[test]
     fn a_run_with_other_settings_is_noticed() {
         let settings = settings();
-        let config = |epochs: u64, limit: Value| {
-            json!({"train": {"epochs": epochs, "batch_size": settings.recipe.batch_size, "seed": 1},
-                   "data": {"limit_train": limit, "limit_test": 1000}})
+        let recipe = &settings.recipe;
+        let config = |epochs: u64, limit: Option<u64>| {
+            json!({"train": {"epochs": epochs, "batch_size": recipe.batch_size, "seed": 1},
+                   "data": {"limit_train": limit, "limit_test": recipe.limit_test}})
         };
-        assert_eq!(config_mismatch(&config(3, json!(2048)), &settings, 1), None);
+        assert_eq!(config_mismatch(&config(recipe.epochs, recipe.limit_train), &settings, 1), None);
         assert_eq!(config_mismatch(&json!({}), &settings, 1), None);
-        let (name, found, wanted) = config_mismatch(&config(9, json!(2048)), &settings, 1).unwrap();
-        assert_eq!((name, &*found, &*wanted), ("epochs", "9", "3"));
-        let (name, found, _) = config_mismatch(&config(3, Value::Null), &settings, 1).unwrap();
+        let (name, found, wanted) = config_mismatch(&config(9, recipe.limit_train), &settings, 1).unwrap();
+        assert_eq!((name, &*found, &*wanted), ("epochs", "9", &*recipe.epochs.to_string()));
+        let (name, found, _) = config_mismatch(&config(recipe.epochs, None), &settings, 1).unwrap();
         assert_eq!((name, &*found), ("limit-train", "none"));
     }
 }

@@ -1,6 +1,9 @@
 //! The report's plots.
 
-use super::artefacts::Epoch;
+mod curves;
+
+pub use curves::curves;
+
 use super::gather::{Gathered, Model, Run};
 use super::names::Arch;
 use super::stats::wilson;
@@ -53,76 +56,6 @@ impl Frame {
         svg.text("", (self.left + self.width / 2.0, bottom + 38.0), "middle", x_title);
         svg.text("title", (14.0, 24.0), "start", y_title);
     }
-}
-
-/// Loss and accuracy over the epochs.
-pub fn curves(gathered: &Gathered) -> Vec<Plot> {
-    let scaled = |value: Option<f64>| value.map(|v| 100.0 * v);
-    vec![
-        curve(gathered, ("curves-loss", "Loss (cross-entropy)"), &|epoch| Some(epoch.train_loss), &|epoch| {
-            epoch.test_loss
-        }),
-        curve(gathered, ("curves-accuracy", "Accuracy (%)"), &|epoch| scaled(Some(epoch.train_top1)), &|epoch| {
-            scaled(epoch.test_top1)
-        }),
-    ]
-}
-
-fn curve(
-    gathered: &Gathered,
-    (name, title): (&str, &str),
-    train: &dyn Fn(&Epoch) -> Option<f64>,
-    test: &dyn Fn(&Epoch) -> Option<f64>,
-) -> Plot {
-    let points = |run: &Run, value: &dyn Fn(&Epoch) -> Option<f64>| -> Vec<(f64, f64)> {
-        run.epochs.iter().filter_map(|e| Some((e.epoch as f64, value(e).filter(|v| v.is_finite())?))).collect()
-    };
-    let runs: Vec<(Arch, &Run)> = gathered.models.iter().flat_map(|m| m.runs.iter().map(|run| (m.arch, run))).collect();
-    let all: Vec<_> = runs.iter().flat_map(|(_, r)| [points(r, train), points(r, test)].concat()).collect();
-    let last = all.iter().map(|p| p.0).fold(1.0, f64::max);
-    let low = all.iter().map(|p| p.1).fold(f64::INFINITY, f64::min);
-    let high = all.iter().map(|p| p.1).fold(f64::NEG_INFINITY, f64::max);
-
-    let mut svg = Svg::new(560.0, 360.0, &format!("{title} of training and test per epoch"));
-    let frame =
-        Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x: whole_ticks(last), y: ticks(low, high, 5) };
-    frame.draw(&mut svg, "Epoch", title);
-    for (arch, run) in &runs {
-        for (value, style, part) in [(train, "line faint", "training"), (test, "line", "test")] {
-            let data = points(run, value);
-            let placed: Vec<_> = data.iter().map(|&p| frame.place(p)).collect();
-            svg.polyline(&format!("{style} stroke {arch}"), &placed);
-            if data.len() > 20 {
-                continue;
-            }
-            for (&(epoch, v), &at) in data.iter().zip(&placed) {
-                let hint = format!("{}, seed {}, {part}, epoch {epoch}: {v:.3}", arch.label(), run.seed);
-                let radius = if part == "test" { 4.0 } else { 2.5 };
-                svg.disc(&format!("fill {arch}"), at, radius, &hint);
-            }
-        }
-    }
-    let mut x = frame.left;
-    for model in &gathered.models {
-        svg.line(&format!("line stroke {}", model.arch), (x, 44.0), (x + 22.0, 44.0));
-        svg.text("name", (x + 28.0, 48.0), "start", model.arch.short());
-        x += 96.0;
-    }
-    svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
-    let caption =
-        format!("{title}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.");
-    plot(name, caption, svg)
-}
-
-/// Ticks at whole epochs, from 1 (or 0 where there are many).
-fn whole_ticks(last: f64) -> Vec<f64> {
-    if last <= 1.0 {
-        return vec![0.0, 1.0, 2.0];
-    }
-    if last <= 12.0 {
-        return (1..=(last as u32)).map(f64::from).collect();
-    }
-    ticks(0.0, last, 6)
 }
 
 /// Accuracy against a cost: the article's trade-off, with 95 % intervals.

@@ -61,6 +61,18 @@ pub fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
+/// The middle value, or the mean of the two middle ones; nothing if there is none.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n.is_multiple_of(2) => Some(mean(&sorted[middle - 1..=middle])),
+        _ => Some(sorted[middle]),
+    }
+}
+
 /// Sample standard deviation; 0 for fewer than two values.
 pub fn deviation(values: &[f64]) -> f64 {
     if values.len() < 2 {
@@ -165,6 +177,15 @@ mod tests {
         let (low, high) = wilson(0.5, 100);
         close(low, 0.4038, 1e-3);
         close(high, 0.5962, 1e-3);
+    }
+
+    #[test]
+    fn medians() {
+        for (values, want) in
+            [(&[][..], None), (&[3.0], Some(3.0)), (&[9.0, 1.0], Some(5.0)), (&[9.0, 1.0, 2.0], Some(2.0))]
+        {
+            assert_eq!(median(values), want);
+        }
     }
 
     #[test]

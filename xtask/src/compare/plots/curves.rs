@@ -1,0 +1,188 @@
+//! Loss and accuracy over the epochs.
+
+use super::{Frame, Plot, plot};
+use crate::compare::artefacts::Epoch;
+use crate::compare::gather::{Gathered, Run};
+use crate::compare::names::Arch;
+use crate::compare::stats::median;
+use crate::compare::svg::{Svg, ticks};
+use crate::compare::text::{list, significant};
+
+/// One kind of value over the epochs, with what it is called.
+struct Subject {
+    name: &'static str,
+    title: &'static str,
+    train: fn(&Epoch) -> Option<f64>,
+    test: fn(&Epoch) -> Option<f64>,
+}
+
+const LOSS: Subject = Subject {
+    name: "curves-loss",
+    title: "Loss (cross-entropy)",
+    train: |epoch| Some(epoch.train_loss),
+    test: |epoch| epoch.test_loss,
+};
+
+const ACCURACY: Subject = Subject {
+    name: "curves-accuracy",
+    title: "Accuracy (%)",
+    train: |epoch| Some(100.0 * epoch.train_top1),
+    test: |epoch| epoch.test_top1.map(|v| 100.0 * v),
+};
+
+/// Both plots.
+pub fn curves(gathered: &Gathered) -> Vec<Plot> {
+    let chance = (gathered.data.classes.len().max(2) as f64).ln();
+    vec![draw(gathered, &LOSS, Some(chance)), draw(gathered, &ACCURACY, None)]
+}
+
+/// The values of one run's training or test images.
+struct Curve<'a> {
+    arch: Arch,
+    run: &'a Run,
+    part: &'static str,
+    /// (epoch, value); values that are no numbers are left out
+    points: Vec<(f64, f64)>,
+}
+
+impl Curve<'_> {
+    fn hint(&self, (epoch, value): (f64, f64)) -> String {
+        format!("{}, seed {}, {}, epoch {epoch}: {value:.3}", self.arch.label(), self.run.seed, self.part)
+    }
+}
+
+/// With `chance`, the value of a mere guess, the axis ends where single far higher values would flatten the rest.
+fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
+    let curves = collect(gathered, subject);
+    let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.1)).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = chance.map_or(f64::INFINITY, |chance| limit(&values, chance));
+    let high = values.iter().copied().filter(|&v| v <= high).fold(f64::NEG_INFINITY, f64::max);
+    let last = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).fold(1.0, f64::max);
+    let y = ticks(low, high, 5);
+    let top = y[y.len() - 1];
+
+    let mut svg = Svg::new(560.0, 360.0, &format!("{} of training and test per epoch", subject.title));
+    let frame = Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x: whole_ticks(last), y };
+    frame.draw(&mut svg, "Epoch", subject.title);
+    for curve in &curves {
+        let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
+        for piece in below(&curve.points, top) {
+            let placed: Vec<_> = piece.into_iter().map(|p| frame.place(p)).collect();
+            svg.polyline(&format!("{style} stroke {}", curve.arch), &placed);
+        }
+        if curve.points.len() > 20 {
+            continue;
+        }
+        for &point in curve.points.iter().filter(|p| p.1 <= top) {
+            svg.disc(&format!("fill {}", curve.arch), frame.place(point), radius, &curve.hint(point));
+        }
+    }
+    let mut x = frame.left;
+    for model in &gathered.models {
+        svg.line(&format!("line stroke {}", model.arch), (x, 44.0), (x + 22.0, 44.0));
+        svg.text("name", (x + 28.0, 48.0), "start", model.arch.short());
+        x += 96.0;
+    }
+    svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
+    let caption = format!(
+        "{}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.{}",
+        subject.title,
+        beyond(&curves, top)
+    );
+    plot(subject.name, caption, svg)
+}
+
+fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
+    let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.arch, run)));
+    runs.flat_map(|(arch, run)| {
+        [("training", subject.train), ("test", subject.test)].map(|(part, value)| {
+            let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
+            let points = run.epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, finite(epoch)?))).collect();
+            Curve { arch, run, part, points }
+        })
+    })
+    .collect()
+}
+
+/// The highest value that may stretch the axis: twice what is usual, be that a mere guess or the median.
+fn limit(values: &[f64], chance: f64) -> f64 {
+    2.0 * median(values).map_or(chance, |median| median.max(chance))
+}
+
+/// The pieces of a curve that lie at or below `top`, each ending where the curve crosses it.
+fn below(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
+    let (mut pieces, mut piece) = (Vec::new(), Vec::new());
+    let mut previous: Option<(f64, f64)> = None;
+    for &(x, y) in points {
+        if let Some((x0, y0)) = previous.filter(|p| (p.1 > top) != (y > top)) {
+            piece.push((x0 + (x - x0) * (top - y0) / (y - y0), top));
+        }
+        if y <= top {
+            piece.push((x, y));
+        } else {
+            pieces.push(std::mem::take(&mut piece));
+        }
+        previous = Some((x, y));
+    }
+    pieces.push(piece);
+    pieces.retain(|piece| piece.len() > 1);
+    pieces
+}
+
+/// A sentence on the values above the plot, the first few of them by name; empty if there are none.
+fn beyond(curves: &[Curve<'_>], top: f64) -> String {
+    const NAMED: usize = 3;
+    let mut above: Vec<String> = curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().filter(|p| p.1 > top).map(move |&point| (curve, point)))
+        .map(|(curve, (epoch, value))| {
+            format!("{} {} epoch {epoch} ({})", curve.arch.short(), curve.part, significant(value))
+        })
+        .collect();
+    if above.is_empty() {
+        return String::new();
+    }
+    if above.len() > NAMED {
+        let more = above.len() - NAMED;
+        above.truncate(NAMED);
+        above.push(format!("{more} more"));
+    }
+    format!(" Too high for the picture, so that their curves leave it at the top: {}.", list(&above))
+}
+
+/// Ticks at whole epochs, from 1 (or 0 where there are many).
+fn whole_ticks(last: f64) -> Vec<f64> {
+    if last <= 1.0 {
+        return vec![0.0, 1.0, 2.0];
+    }
+    if last <= 12.0 {
+        return (1..=(last as u32)).map(f64::from).collect();
+    }
+    ticks(0.0, last, 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_far_from_usual_is_left_out() {
+        let chance = 10_f64.ln();
+        assert!(limit(&[137.3, 2.3, 2.1, 1.9], chance) < 5.0);
+        assert!(limit(&[3.9, 2.3, 2.1, 1.9], chance) > 3.9);
+        // A loss that is high throughout is the subject, not an outlier.
+        assert!(limit(&[30.0, 31.0, 29.0], chance) > 31.0);
+        assert!(limit(&[], chance) > chance);
+    }
+
+    #[test]
+    fn a_curve_ends_where_it_leaves_the_plot() {
+        let check = |points: &[(f64, f64)], want: &[&[(f64, f64)]]| assert_eq!(below(points, 4.0), want, "{points:?}");
+        check(&[(1.0, 3.0), (2.0, 4.0)], &[&[(1.0, 3.0), (2.0, 4.0)]]);
+        check(&[(1.0, 6.0), (2.0, 2.0), (3.0, 1.0)], &[&[(1.5, 4.0), (2.0, 2.0), (3.0, 1.0)]]);
+        check(&[(1.0, 2.0), (2.0, 6.0), (3.0, 2.0)], &[&[(1.0, 2.0), (1.5, 4.0)], &[(2.5, 4.0), (3.0, 2.0)]]);
+        check(&[(1.0, 6.0), (2.0, 7.0)], &[]);
+        check(&[], &[]);
+    }
+}
