@@ -63,7 +63,12 @@ impl InvertedResidual {
         let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
         let depthwise = ConvBnAct::new(expanded, expanded, depthwise, conv, bn)?;
         let project = ConvBnAct::new(expanded, c_out, project, vb.pp(next + 1), vb.pp(next + 2))?;
-        Ok(Self(LinearBottleneck::new(expand, depthwise, None, project, config.has_residual())))
+        Ok(Self(LinearBottleneck::new(expand, depthwise, None, project, config.has_residual())?))
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
+    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        self.0.forward_channels_last(xs, train)
     }
 
     /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.

@@ -69,7 +69,12 @@ impl Bottleneck {
         };
         let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
         let project = unit(expanded, c_out, project, part())?;
-        Ok(Self(LinearBottleneck::new(expand, depthwise, squeeze_excite, project, config.has_residual())))
+        Ok(Self(LinearBottleneck::new(expand, depthwise, squeeze_excite, project, config.has_residual())?))
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
+    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        self.0.forward_channels_last(xs, train)
     }
 
     /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.

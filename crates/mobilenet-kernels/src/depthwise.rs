@@ -4,7 +4,7 @@
 //! y[oy, ox, c] = Σ_ky Σ_kx w[ky, kx, c] · x[oy·stride + ky·dilation - padding, ox·stride + kx·dilation - padding, c]
 //! ```
 //!
-//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them ([`Frame`]), so that no
+//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so that no
 //! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
 //! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
 

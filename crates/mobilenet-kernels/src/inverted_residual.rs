@@ -20,7 +20,7 @@ use crate::activation::{Activation, Function, HSigmoid, Identity, with_function}
 use crate::batch_norm::{Affine, Backward, GradientSums, Moments, Statistics, input_gradient, normalize, scale};
 use crate::buffer::Buffer;
 use crate::depthwise::{self, Frame, image_backward_input, image_backward_weight, image_forward};
-use crate::matmul::{Matrix, matmul, transposed};
+use crate::matmul::{Matrix, matmul, matmul_few_rows, transposed};
 use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts, map_parts_mut};
 use crate::pool::{add_rows, dot_rows, scale_rows, scale_shift_rows, sum_rows};
 use crate::simd::Level;
@@ -73,7 +73,7 @@ struct Parameters<'a> {
 }
 
 impl Geometry {
-    /// How long each parameter is, in the order in which `theta` holds them: weight, norm weight and norm bias of the
+    /// How long each parameter is, in the order of `theta`: weight, norm weight and norm bias of the
     /// expansion (if any) and of the depthwise convolution, the weights and biases of squeeze-and-excite (if any), and the
     /// projection's three. Weights are laid out as in PyTorch.
     pub fn parameter_lengths(&self) -> Vec<usize> {
@@ -90,14 +90,8 @@ impl Geometry {
         lengths
     }
 
-    fn split<'a>(&self, theta: &'a [f32]) -> Parameters<'a> {
-        let mut rest = theta;
-        let lengths = self.parameter_lengths();
-        let mut parts = lengths.iter().map(|len| {
-            let (part, tail) = rest.split_at(*len);
-            rest = tail;
-            part
-        });
+    fn split<'a>(&self, theta: &[&'a [f32]]) -> Parameters<'a> {
+        let mut parts = theta.iter().copied();
         let mut next = || parts.next().unwrap_or(&[]);
         let unit = |next: &mut dyn FnMut() -> &'a [f32]| ConvNorm { weight: next(), gamma: next(), beta: next() };
         let expand = self.has_expand.then(|| unit(&mut next));
@@ -117,10 +111,10 @@ impl Geometry {
         self.depthwise.h_out() * self.depthwise.w_out()
     }
 
-    fn assert_fits(&self, x: &[f32], theta: &[f32], y: &[f32]) {
+    fn assert_fits(&self, x: &[f32], theta: &[&[f32]], y: &[f32]) {
         assert_eq!(x.len(), self.n * self.pixels_in() * self.c_in, "images of {self:?}");
         assert_eq!(y.len(), self.n * self.pixels_out() * self.c_out, "outputs of {self:?}");
-        assert_eq!(theta.len(), self.parameter_lengths().iter().sum::<usize>(), "parameters of {self:?}");
+        assert!(theta.iter().map(|p| p.len()).eq(self.parameter_lengths()), "parameters of {self:?}");
         assert!(self.has_expand || self.depthwise.c == self.c_in, "channels of {self:?}");
         assert!(!self.has_residual || x.len() == y.len(), "residual of {self:?}");
         assert!(self.n > 0 && self.pixels_in() > 0, "pixels of {self:?}");
@@ -175,18 +169,25 @@ impl Saved {
 }
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`, with the batch's statistics.
-pub fn forward(g: &Geometry, x: &[f32], theta: &[f32], y: &mut [f32]) -> Saved {
+pub fn forward(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
     g.assert_fits(x, theta, y);
     with_function!(g.activation, F => forward_with::<F>(g, x, theta, y))
 }
 
-/// The gradients of the input and of the parameters.
-pub fn backward(g: &Geometry, x: &[f32], theta: &[f32], saved: &Saved, gy: &[f32]) -> (Vec<f32>, Vec<f32>) {
+/// `[n, h, w, c_in] -> [n, h', w', c_out]` with given statistics (mean and variance), in the order of [`Saved::statistics`].
+pub fn infer(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
+    g.assert_fits(x, theta, y);
+    assert_eq!(running.len(), 2 + usize::from(g.has_expand), "statistics of {g:?}");
+    with_function!(g.activation, F => infer_with::<F>(g, x, theta, running, y));
+}
+
+/// The gradients of the input and of each parameter.
+pub fn backward(g: &Geometry, x: &[f32], theta: &[&[f32]], saved: &Saved, gy: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
     g.assert_fits(x, theta, gy);
     with_function!(g.activation, F => backward_with::<F>(g, x, theta, saved, gy))
 }
 
-fn forward_with<F: Function>(g: &Geometry, x: &[f32], theta: &[f32], y: &mut [f32]) -> Saved {
+fn forward_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
     let level = Level::best();
     let p = g.split(theta);
     let (c, images) = (g.depthwise.c, images_per_part(g.n));
@@ -270,20 +271,98 @@ fn forward_with<F: Function>(g: &Geometry, x: &[f32], theta: &[f32], y: &mut [f3
     Saved { expand, depthwise, gates, project }
 }
 
+fn infer_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
+    let level = Level::best();
+    let p = g.split(theta);
+    let c = g.depthwise.c;
+    let (pixels_in, pixels_out, w) = (g.pixels_in(), g.pixels_out(), g.depthwise.w);
+    let units = p.expand.iter().chain([&p.depthwise, &p.project]);
+    let scales: Vec<_> = units.clone().zip(running).map(|(unit, (_, var))| scale(unit.gamma, var, g.eps)).collect();
+    let mut affines =
+        units.zip(running).zip(&scales).map(|((unit, (mean, _)), scale)| Affine { mean, scale, bias: unit.beta });
+    let mut next = || affines.next().unwrap_or(Affine { mean: &[], scale: &[], bias: &[] });
+    let expand =
+        p.expand.as_ref().map(|unit| (Product::new(unit.weight, g.c_in, c, pixels_in * images_per_part(g.n)), next()));
+    let (depthwise_affine, project_affine) = (next(), next());
+    let project = Product::new(p.project.weight, c, g.c_out, pixels_out * images_per_part(g.n));
+    let windows = transposed(p.depthwise.weight, c, g.depthwise.kernel * g.depthwise.kernel);
+
+    for_parts(y, pixels_out * g.c_out, images_per_part(g.n), |first, y| {
+        let mut frame = g.depthwise.input_frame();
+        let (mut filtered, mut tile) =
+            (Buffer::new(pixels_out * c.max(g.c_out)), Buffer::new(pixels_out.max(TILE + w) * c));
+        for (i, y) in y.chunks_exact_mut(pixels_out * g.c_out).enumerate() {
+            let x = &x[(first + i) * pixels_in * g.c_in..][..pixels_in * g.c_in];
+            match &expand {
+                Some((product, affine)) => {
+                    let rows_at_once = TILE.div_ceil(w);
+                    let mut rows = frame.rows_mut();
+                    for x in x.chunks(rows_at_once * w * g.c_in) {
+                        let tile = &mut tile[..x.len() / g.c_in * c];
+                        product.multiply(level, x, tile);
+                        for (from, to) in tile.chunks_exact(w * c).zip(&mut rows) {
+                            normalize::<F>(level, from, *affine, to);
+                        }
+                    }
+                }
+                None => frame.copy_from(x),
+            }
+            image_forward(level, &g.depthwise, &frame, &windows, &mut filtered[..pixels_out * c]);
+            let activated = &mut tile[..pixels_out * c];
+            normalize::<F>(level, &filtered[..pixels_out * c], depthwise_affine, activated);
+            if let Some(se) = &p.squeeze_excite {
+                let mut mean = vec![0.; c];
+                sum_rows(level, activated, &mut mean);
+                mean.iter_mut().for_each(|m| *m /= pixels_out as f32);
+                scale_rows(level, &Gates::new(level, se, mean, c).gates, activated);
+            }
+            let projected = &mut filtered[..pixels_out * g.c_out];
+            project.multiply(level, activated, projected);
+            normalize::<Identity>(level, projected, project_affine, y);
+            if g.has_residual {
+                add_rows(level, x, y);
+            }
+        }
+    });
+}
+
+/// A 1×1 convolution, its weight transposed where there are rows enough to make up for it.
+struct Product<'a> {
+    weight: &'a [f32],
+    transposed: Option<Vec<f32>>,
+    c_in: usize,
+    c_out: usize,
+}
+
+impl<'a> Product<'a> {
+    fn new(weight: &'a [f32], c_in: usize, c_out: usize, rows: usize) -> Self {
+        Self { weight, transposed: (rows > 64).then(|| transposed(weight, c_out, c_in)), c_in, c_out }
+    }
+
+    fn multiply(&self, level: Level, xs: &[f32], ys: &mut [f32]) {
+        match &self.transposed {
+            Some(weight) => {
+                matmul(level, Matrix::new(xs, xs.len() / self.c_in, self.c_in), weight, self.c_out, false, ys)
+            }
+            None => matmul_few_rows(level, xs, self.weight, self.c_in, self.c_out, ys),
+        }
+    }
+}
+
 fn backward_with<F: Function>(
     g: &Geometry,
     x: &[f32],
-    theta: &[f32],
+    theta: &[&[f32]],
     saved: &Saved,
     gy: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
+) -> (Vec<f32>, Vec<Vec<f32>>) {
     let level = Level::best();
     let p = g.split(theta);
     let (c, images) = (g.depthwise.c, images_per_part(g.n));
     let (image_in, image_out) = (g.depthwise.image_in(), g.depthwise.image_out());
     let (pixels_in, pixels_out) = (g.pixels_in(), g.pixels_out());
     let Saved { expand, depthwise, gates, project } = saved;
-    let mut gtheta = Gradients(Vec::with_capacity(theta.len()));
+    let mut gtheta = Vec::with_capacity(theta.len());
 
     // The projection's batch norm.
     let affine = project.affine(p.project.beta);
@@ -429,23 +508,12 @@ fn backward_with<F: Function>(
         });
         let mut weight = vec![0.; c * g.c_in];
         add_up_into(&gweights, &mut weight);
-        gtheta.unit(&weight, &norm);
+        gtheta.extend([weight, norm.weight, norm.bias]);
     }
-    gtheta.unit(&transposed(&depthwise_weight, k2, c), &depthwise_norm);
-    squeeze_gradients.into_iter().flatten().for_each(|part| gtheta.0.extend(part));
-    gtheta.unit(&project_weight, &project_norm);
-    (gx, gtheta.0)
-}
-
-/// The parameters' gradients, in `theta`'s order.
-struct Gradients(Vec<f32>);
-
-impl Gradients {
-    fn unit(&mut self, weight: &[f32], norm: &Backward) {
-        self.0.extend_from_slice(weight);
-        self.0.extend_from_slice(&norm.weight);
-        self.0.extend_from_slice(&norm.bias);
-    }
+    gtheta.extend([transposed(&depthwise_weight, k2, c), depthwise_norm.weight, depthwise_norm.bias]);
+    gtheta.extend(squeeze_gradients.into_iter().flatten());
+    gtheta.extend([project_weight, project_norm.weight, project_norm.bias]);
+    (gx, gtheta)
 }
 
 /// Writes what the depthwise convolution sees of image `i` into `frame`: `act(bn(e))`, or `x` where nothing is expanded.
@@ -488,9 +556,9 @@ impl Gates {
         let dense = |xs: &[f32], weight: &[f32], bias: &[f32]| {
             let (c_in, c_out) = (weight.len() / bias.len(), bias.len());
             let rows = xs.len() / c_in;
-            let mut ys = bias.repeat(rows);
-            let weight = transposed(weight, c_out, c_in);
-            matmul(level, Matrix::new(xs, rows, c_in), &weight, c_out, true, &mut ys);
+            let mut ys = vec![0.; rows * c_out];
+            Product::new(weight, c_in, c_out, rows).multiply(level, xs, &mut ys);
+            ys.chunks_exact_mut(c_out).for_each(|y| add_rows(level, bias, y));
             ys
         };
         let mut hidden = dense(&mean, se.weight1, se.bias1);

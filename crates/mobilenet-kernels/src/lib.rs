@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod activation;
+mod allocator;
 pub mod batch_norm;
 mod buffer;
 pub mod conv;
@@ -13,4 +14,5 @@ pub mod pool;
 mod simd;
 
 pub use activation::Activation;
+pub use allocator::KeepLarge;
 pub use simd::Level;

@@ -4,7 +4,7 @@
 //! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
 //! and `b` is read row by row, which is contiguous. The tile fills the registers of each instruction set.
 
-use crate::simd::{Arithmetic, Fused, Level, Separate, Set};
+use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level};
 
 /// A matrix in a slice: `rows × cols`, row-major, or the transpose of such a one.
 #[derive(Clone, Copy)]
@@ -33,10 +33,15 @@ impl<'a> Matrix<'a> {
 /// The transpose of the row-major `rows × cols` matrix `data`, row-major: what a weight must be to stand on the right.
 pub(crate) fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
     assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
+    const BLOCK: usize = 16; // a block of either side stays in the cache
     let mut out = vec![0.; data.len()];
-    for (r, row) in data.chunks_exact(cols.max(1)).enumerate() {
-        for (c, value) in row.iter().enumerate() {
-            out[c * rows + r] = *value;
+    for first_row in (0..rows).step_by(BLOCK) {
+        for first_col in (0..cols).step_by(BLOCK) {
+            for c in first_col..(first_col + BLOCK).min(cols) {
+                for r in first_row..(first_row + BLOCK).min(rows) {
+                    out[c * rows + r] = data[r * cols + c];
+                }
+            }
         }
     }
     out
@@ -52,6 +57,108 @@ pub(crate) fn matmul(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: b
     }
     if m * n * k > 0 {
         product(level, a, b, n, accumulate, out);
+    }
+}
+
+/// `out = xs · weightᵀ` with `xs` `[rows, c_in]`, `weight` `[c_out, c_in]`, both row-major, `rows` being few: dot products, where
+/// transposing the weight would cost more than the product itself.
+pub(crate) fn matmul_few_rows(level: Level, xs: &[f32], weight: &[f32], c_in: usize, c_out: usize, out: &mut [f32]) {
+    assert_eq!(weight.len(), c_out * c_in, "a {c_out} × {c_in} weight");
+    assert_eq!(xs.len() * c_out, out.len() * c_in, "rows of xs and out");
+    dots(level, xs, weight, c_in, c_out, out);
+}
+
+for_each_level! {
+    fn dots(xs: &[f32], weight: &[f32], k: usize, n: usize, out: &mut [f32]) = dots_body[LANES]
+}
+
+#[inline(always)]
+fn dots_body<A: Arithmetic, const L: usize>(xs: &[f32], weight: &[f32], k: usize, n: usize, out: &mut [f32]) {
+    let m = out.len() / n;
+    let mut row = 0;
+    while row + 4 <= m {
+        dot_rows::<A, L, 4>(&xs[row * k..], weight, k, n, &mut out[row * n..]);
+        row += 4;
+    }
+    while row < m {
+        dot_rows::<A, L, 1>(&xs[row * k..], weight, k, n, &mut out[row * n..]);
+        row += 1;
+    }
+}
+
+/// `R` rows of dot products.
+#[inline(always)]
+fn dot_rows<A: Arithmetic, const L: usize, const R: usize>(
+    xs: &[f32],
+    weight: &[f32],
+    k: usize,
+    n: usize,
+    out: &mut [f32],
+) {
+    let mut rows: [&[f32]; R] = [&[]; R];
+    for (r, row) in rows.iter_mut().enumerate() {
+        *row = &xs[r * k..][..k];
+    }
+    let xs = rows;
+    let mut col = 0;
+    while col + 4 <= n {
+        let weights = [0, 1, 2, 3].map(|c| &weight[(col + c) * k..][..k]);
+        dot_tile::<A, L, R, 4>(xs, weights, k, n, &mut out[col..]);
+        col += 4;
+    }
+    while col < n {
+        dot_tile::<A, L, R, 1>(xs, [&weight[col * k..][..k]], k, n, &mut out[col..]);
+        col += 1;
+    }
+}
+
+/// The sum of a register's values, halving it until one is left: short chains of additions.
+#[inline(always)]
+fn total<const L: usize>(mut values: [f32; L]) -> f32 {
+    let mut len = L;
+    while len > 1 {
+        len /= 2;
+        for i in 0..len {
+            values[i] += values[i + len];
+        }
+    }
+    values[0]
+}
+
+#[inline(always)]
+fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
+    xs: [&[f32]; R],
+    weights: [&[f32]; C],
+    k: usize,
+    n: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [[[0f32; L]; C]; R];
+    let blocks = k / L;
+    for b in 0..blocks {
+        let at = b * L;
+        let mut left = [[0f32; L]; R];
+        for (left, x) in left.iter_mut().zip(xs) {
+            left.copy_from_slice(&x[at..at + L]);
+        }
+        for (c, weight) in weights.iter().enumerate() {
+            let mut right = [0f32; L];
+            right.copy_from_slice(&weight[at..at + L]);
+            for r in 0..R {
+                for l in 0..L {
+                    sums[r][c][l] = A::mul_add(left[r][l], right[l], sums[r][c][l]);
+                }
+            }
+        }
+    }
+    for (r, x) in xs.iter().enumerate() {
+        for (c, weight) in weights.iter().enumerate() {
+            let mut sum = total(sums[r][c]);
+            for i in blocks * L..k {
+                sum = A::mul_add(x[i], weight[i], sum);
+            }
+            out[r * n + c] = sum;
+        }
     }
 }
 
@@ -207,6 +314,22 @@ mod tests {
                             }
                         }
                     }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn few_rows_agree_with_many() {
+        for (m, n, k) in [(1, 1, 1), (4, 8, 16), (5, 7, 40), (16, 13, 33), (3, 4, 0)] {
+            let (xs, weight) = (values(m * k, 1), values(n * k, 2));
+            let mut expected = vec![0.; m * n];
+            matmul(Level::best(), Matrix::new(&xs, m, k), &transposed(&weight, n, k), n, false, &mut expected);
+            for level in Level::available() {
+                let mut out = vec![f32::NAN; m * n];
+                dots(level, &xs, &weight, k, n, &mut out);
+                for (a, b) in out.iter().zip(&expected) {
+                    assert!((a - b).abs() < 1e-5, "{m} × {n} × {k}, {level}: {a} {b}");
                 }
             }
         }

@@ -74,9 +74,7 @@ impl BatchNorm {
             self.track(&batch, n * h * w)?;
             batch
         } else {
-            with_slices([&self.running_mean, &self.running_var], |[mean, var]| {
-                Ok(Statistics { mean: mean.to_vec(), var: var.to_vec() })
-            })?
+            self.running()?
         };
         let op = NormalizeActivate { statistics, of_batch: train, eps: self.config.eps, activation };
         to_nchw(&xs.apply_op3(&self.weight, &self.bias, op)?)
@@ -99,6 +97,13 @@ impl BatchNorm {
         };
         let scale = ((var + self.config.eps)?.sqrt()?.recip()? * per_channel(&self.weight)?)?;
         xs.broadcast_sub(&mean)?.broadcast_mul(&scale)?.broadcast_add(&per_channel(&self.bias)?)
+    }
+
+    /// The running statistics.
+    pub(crate) fn running(&self) -> Result<Statistics> {
+        with_slices([&self.running_mean, &self.running_var], |[mean, var]| {
+            Ok(Statistics { mean: mean.to_vec(), var: var.to_vec() })
+        })
     }
 
     /// [`Self::update`] with the kernels' statistics.

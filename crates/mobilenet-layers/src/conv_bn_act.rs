@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, ModuleT, VarBuilder};
 
+use crate::channels_last::{to_nchw, to_nhwc};
 use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DepthwiseConv2d, Window};
 
 /// What a [`ConvBnAct`] is made of. The padding is `dilation * (kernel - 1) / 2`.
@@ -93,6 +94,11 @@ impl ConvBnAct {
             Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
         };
         Ok(Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation })
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
+    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        to_nhwc(&self.forward_t(&to_nchw(xs)?, train)?)
     }
 
     /// The weight, `[c_out, c_in, 1, 1]`, if the convolution is a 1×1 at stride 1.

@@ -10,6 +10,7 @@ mod dropout;
 mod init;
 mod linear;
 mod linear_bottleneck;
+mod parameters;
 mod pool;
 mod squeeze_excite;
 #[cfg(test)]

@@ -5,12 +5,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor, Var, bail};
 use candle_nn::ModuleT;
 use mobilenet_kernels::inverted_residual::{self as kernels, Geometry, Saved};
 
 use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
 use crate::conv_bn_act::Conv;
+use crate::parameters::Parameters;
 use crate::{Activation, ConvBnAct, SqueezeExcite, Window};
 
 /// A linear bottleneck: `project(squeeze_excite(depthwise(expand(x))))`, and `+ x` where `residual` is set.
@@ -21,6 +22,8 @@ pub struct LinearBottleneck {
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvBnAct,
     residual: bool,
+    /// All of the above, for the fused operation; `None` where there are no kernels.
+    parameters: Option<Parameters>,
 }
 
 impl LinearBottleneck {
@@ -31,8 +34,17 @@ impl LinearBottleneck {
         squeeze_excite: Option<SqueezeExcite>,
         project: ConvBnAct,
         residual: bool,
-    ) -> Self {
-        Self { expand, depthwise, squeeze_excite, project, residual }
+    ) -> Result<Self> {
+        let unit = |unit: &ConvBnAct| [unit.conv.weight(), &unit.norm.weight, &unit.norm.bias].map(Clone::clone);
+        let mut tensors = Vec::new();
+        tensors.extend(expand.iter().flat_map(unit));
+        tensors.extend(unit(&depthwise));
+        for fc in squeeze_excite.iter().flat_map(|se| [&se.fc1, &se.fc2]) {
+            tensors.extend([Some(&fc.weight), fc.bias.as_ref()].into_iter().flatten().cloned());
+        }
+        tensors.extend(unit(&project));
+        let parameters = tensors.iter().all(has_kernels).then(|| Parameters::new(tensors)).transpose()?;
+        Ok(Self { expand, depthwise, squeeze_excite, project, residual, parameters })
     }
 
     /// The chain without its shortcut.
@@ -40,9 +52,9 @@ impl LinearBottleneck {
         Self { residual: false, ..self }
     }
 
-    /// The sizes the fused operation needs for `xs`; `None` if it cannot take this chain or this tensor.
+    /// The sizes the fused operation needs for `xs` (`[n, h, w, c_in]`); `None` if it cannot take this chain or this tensor.
     fn geometry(&self, xs: &Tensor) -> Result<Option<Geometry>> {
-        let (n, c_in, h, w) = xs.dims4()?;
+        let (n, h, w, c_in) = xs.dims4()?;
         let (depthwise, project) = (&self.depthwise, &self.project);
         let (Conv::Depthwise(conv), Some(project_weight)) = (&depthwise.conv, project.pointwise_weight()) else {
             return Ok(None);
@@ -79,23 +91,11 @@ impl LinearBottleneck {
         }))
     }
 
-    /// All parameters in one vector, in the order of [`Geometry::parameter_lengths`].
-    fn theta(&self) -> Result<Tensor> {
-        let unit = |unit: &ConvBnAct| [unit.conv.weight(), &unit.norm.weight, &unit.norm.bias].map(Clone::clone);
-        let mut parts = Vec::new();
-        parts.extend(self.expand.iter().flat_map(unit));
-        parts.extend(unit(&self.depthwise));
-        for fc in self.squeeze_excite.iter().flat_map(|se| [&se.fc1, &se.fc2]) {
-            parts.extend([Some(&fc.weight), fc.bias.as_ref()].into_iter().flatten().cloned());
-        }
-        parts.extend(unit(&self.project));
-        Tensor::cat(&parts.iter().map(Tensor::flatten_all).collect::<Result<Vec<_>>>()?, 0)
-    }
-
     /// One operation, with the batch's statistics.
-    fn fused(&self, xs: &Tensor, geometry: Geometry) -> Result<Tensor> {
+    fn train_fused(&self, xs: &Tensor, geometry: Geometry, parameters: &Parameters) -> Result<Tensor> {
         let saved = Arc::new(Mutex::new(None));
-        let ys = to_nhwc(xs)?.apply_op2(&self.theta()?, Fused { geometry, saved: saved.clone() })?;
+        let op = Train { geometry, parameters: parameters.clone(), saved: saved.clone() };
+        let ys = xs.apply_op2(parameters.handle(), op)?;
         let saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(saved) = saved.as_ref() {
             let Geometry { n, depthwise: d, .. } = geometry;
@@ -106,7 +106,21 @@ impl LinearBottleneck {
             self.depthwise.norm.track(depthwise, n * d.h_out() * d.w_out())?;
             self.project.norm.track(project, n * d.h_out() * d.w_out())?;
         }
-        to_nchw(&ys)
+        Ok(ys)
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
+    /// layers this way spares Candle's backward two changes of layout for each.
+    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        let xs = xs.contiguous()?;
+        match (self.geometry(&xs)?, &self.parameters) {
+            (Some(geometry), Some(parameters)) if train => self.train_fused(&xs, geometry, parameters),
+            (Some(geometry), Some(parameters)) => {
+                let op = Infer { geometry, parameters: parameters.clone(), layers: self.clone() };
+                xs.apply_op2(parameters.handle(), op)
+            }
+            _ => to_nhwc(&self.chained(&to_nchw(&xs)?, train)?),
+        }
     }
 
     /// Layer by layer.
@@ -127,48 +141,79 @@ impl LinearBottleneck {
 impl ModuleT for LinearBottleneck {
     /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
     fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match self.geometry(xs)? {
-            Some(geometry) if train => self.fused(xs, geometry),
-            _ => self.chained(xs, train),
-        }
+        to_nchw(&self.forward_channels_last(&to_nhwc(xs)?, train)?)
     }
 }
 
-/// `[n, h, w, c_in] × theta -> [n, h', w', c_out]`; what the backward needs is kept in `saved`.
-struct Fused {
+/// `[n, h, w, c_in] -> [n, h', w', c_out]` in training; what the backward needs is kept in `saved`.
+struct Train {
     geometry: Geometry,
+    parameters: Parameters,
     saved: Arc<Mutex<Option<Saved>>>,
 }
 
-impl CustomOp2 for Fused {
+fn output_shape(g: &Geometry) -> Shape {
+    (g.n, g.depthwise.h_out(), g.depthwise.w_out(), g.c_out).into()
+}
+
+impl CustomOp2 for Train {
     fn name(&self) -> &'static str {
         "linear-bottleneck"
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        theta: &CpuStorage,
-        theta_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let Geometry { n, c_out, depthwise: d, .. } = self.geometry;
-        let shape: Shape = (n, d.h_out(), d.w_out(), c_out).into();
+    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = output_shape(&self.geometry);
         let mut ys = vec![0.; shape.elem_count()];
-        let (xs, theta) = (as_slice(xs, xs_layout)?, as_slice(theta, theta_layout)?);
-        let saved = kernels::forward(&self.geometry, xs, theta, &mut ys);
+        let xs = as_slice(xs, layout)?;
+        let saved = self.parameters.with_slices(|theta| Ok(kernels::forward(&self.geometry, xs, theta, &mut ys)))?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
         Ok((CpuStorage::F32(ys), shape))
     }
 
-    fn bwd(&self, xs: &Tensor, theta: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    fn bwd(&self, xs: &Tensor, _: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(saved) = saved.as_ref() else { bail!("linear bottleneck: a backward without its forward") };
-        let (gxs, gtheta) = with_slices([xs, theta, gys], |[xs, theta, gys]| {
-            Ok(kernels::backward(&self.geometry, xs, theta, saved, gys))
+        let (gxs, gtheta) = with_slices([xs, gys], |[xs, gys]| {
+            self.parameters.with_slices(|theta| Ok(kernels::backward(&self.geometry, xs, theta, saved, gys)))
         })?;
-        let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
-        Ok((Some(tensor(gxs, xs)?), Some(tensor(gtheta, theta)?)))
+        Ok((Some(Tensor::from_vec(gxs, xs.shape(), xs.device())?), self.parameters.leave(gtheta)?))
+    }
+}
+
+/// `[n, h, w, c_in] -> [n, h', w', c_out]` with the running statistics.
+struct Infer {
+    geometry: Geometry,
+    parameters: Parameters,
+    layers: LinearBottleneck,
+}
+
+impl CustomOp2 for Infer {
+    fn name(&self) -> &'static str {
+        "linear-bottleneck-inference"
+    }
+
+    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
+        let shape = output_shape(&self.geometry);
+        let mut ys = vec![0.; shape.elem_count()];
+        let xs = as_slice(xs, layout)?;
+        let units = self.layers.expand.iter().chain([&self.layers.depthwise, &self.layers.project]);
+        let running = units.map(|unit| unit.norm.running()).collect::<Result<Vec<_>>>()?;
+        let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
+        self.parameters.with_slices(|theta| {
+            kernels::infer(&self.geometry, xs, theta, &running, &mut ys);
+            Ok(())
+        })?;
+        Ok((CpuStorage::F32(ys), shape))
+    }
+
+    /// Gradients with fixed statistics are rarely asked for (fine-tuning below frozen batch norms): the chain of layers
+    /// computes them.
+    fn bwd(&self, xs: &Tensor, _: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let input = Var::from_tensor(&xs.detach())?;
+        let ys = to_nhwc(&self.layers.chained(&to_nchw(&input)?, false)?)?;
+        let gradients = (ys * gys.detach())?.sum_all()?.backward()?;
+        let gtheta = self.parameters.gradients(&gradients)?;
+        Ok((gradients.get(&input).cloned(), self.parameters.leave(gtheta)?))
     }
 }
 
@@ -201,17 +246,17 @@ mod tests {
         let depthwise = ConvBnActConfig::depthwise(kernel, stride, dilation, norm, row.activation);
         let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
         let c = row.expanded;
-        Ok(LinearBottleneck::new(
+        LinearBottleneck::new(
             (c != row.c_in).then(|| unit(row.c_in, c, expand, "expand")).transpose()?,
             unit(c, c, depthwise, "depthwise")?,
             row.squeeze.map(|squeeze| SqueezeExcite::new(c, squeeze, vb.pp("se"))).transpose()?,
             unit(c, row.c_out, project, "project")?,
             stride == 1 && row.c_in == row.c_out,
-        ))
+        )
     }
 
     /// Holds the operation to the chain of layers: output, gradients of the input and of every variable, statistics.
-    fn check(row: &Row) -> Result<()> {
+    fn check(row: &Row, train: bool) -> Result<()> {
         let vars = VarMap::new();
         let vb = crate::seeded_var_builder(&vars, 5, DType::F32, &Device::Cpu);
         bottleneck(row, &vb)?;
@@ -232,8 +277,8 @@ mod tests {
         let statistics = |fused: bool, args: &[Tensor]| -> Result<(Tensor, Vec<Tensor>)> {
             let tensors = names.iter().cloned().zip(args[1..].iter().cloned()).collect();
             let block = bottleneck(row, &VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-            let geometry = block.geometry(&args[0])?.expect("the fused operation takes it");
-            let ys = if fused { block.fused(&args[0], geometry) } else { block.chained(&args[0], true) }?;
+            assert!(block.geometry(&to_nhwc(&args[0])?)?.is_some(), "the fused operation takes it");
+            let ys = if fused { block.forward_t(&args[0], train) } else { block.chained(&args[0], train) }?;
             let norms = block.expand.iter().chain([&block.depthwise, &block.project]).map(|unit| &unit.norm);
             let running = norms.flat_map(|n| [&n.running_mean, &n.running_var]).map(|v| v.as_detached_tensor());
             Ok((ys, running.collect()))
@@ -265,7 +310,9 @@ mod tests {
                     ((5, 2, 1), Some(5), Activation::HSwish),
                     ((3, 1, 2), Some(8), Activation::HSwish),
                 ] {
-                    check(&Row { n, size, c_in, expanded, c_out, window, squeeze, activation })?;
+                    let row = Row { n, size, c_in, expanded, c_out, window, squeeze, activation };
+                    check(&row, true)?;
+                    check(&row, false)?;
                 }
             }
         }

@@ -74,11 +74,12 @@ impl MobileNet {
 
     /// The last feature map: `[n, 3, h, w] -> [n, c, h / r, w / r]`, rounded up, `r` being the product of all strides.
     pub fn features(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        let mut xs = self.stem.forward_t(xs, train)?;
+        // Channels-last from end to end: Candle's backward pays for every change of layout.
+        let mut xs = self.stem.forward_t(xs, train)?.permute((0, 2, 3, 1))?;
         for block in &self.blocks {
-            xs = block.forward_t(&xs, train)?;
+            xs = block.forward_channels_last(&xs, train)?;
         }
-        self.head.forward_t(&xs, train)
+        self.head.forward_channels_last(&xs, train)?.permute((0, 3, 1, 2))
     }
 }
 
@@ -107,10 +108,10 @@ impl Block {
         })
     }
 
-    fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+    fn forward_channels_last(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
         match self {
-            Self::V2(block) => block.forward_t(xs, train),
-            Self::V3(block) => block.forward_t(xs, train),
+            Self::V2(block) => block.forward_channels_last(xs, train),
+            Self::V3(block) => block.forward_channels_last(xs, train),
         }
     }
 }

@@ -14,9 +14,9 @@ pub struct Rate {
 /// Rates on two threads of a current server core; only a first guess.
 #[rustfmt::skip]
 const NOMINAL: [(Arch, Rate); 3] = [
-    (Arch::V2,      Rate { train: 170.0, eval: 250.0 }),
-    (Arch::V3Large, Rate { train: 200.0, eval: 300.0 }),
-    (Arch::V3Small, Rate { train: 500.0, eval: 900.0 }),
+    (Arch::V2,      Rate { train: 280.0, eval: 1200.0 }),
+    (Arch::V3Large, Rate { train: 330.0, eval: 1200.0 }),
+    (Arch::V3Small, Rate { train: 800.0, eval: 3000.0 }),
 ];
 
 /// The rates in force.

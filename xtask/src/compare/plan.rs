@@ -43,7 +43,7 @@ pub fn recipe(profile: Profile) -> Recipe {
     match profile {
         //                    epochs batch  train images   test images      lr    decay  schedule
         Profile::Smoke   => row(  4,    16, Some( 4_096),  Some(1_000),  2e-3,   1e-4,  "one-cycle"),
-        Profile::Quick   => row(  3,    64, None,          None,          2e-3,   1e-4,  "one-cycle"),
+        Profile::Quick   => row(  5,    64, None,          None,          2e-3,   1e-4,  "one-cycle"),
         Profile::Article => row(100,   128, None,          None,         1e-3,   1e-4,  "cosine"),
     }
 }
