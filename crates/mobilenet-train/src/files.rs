@@ -8,7 +8,10 @@ use crate::Error;
 
 /// Writes `bytes` to `path`: a temporary file in the same folder, fsync, rename, fsync of the folder.
 /// After an error or a kill `path` holds what it held before.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+///
+/// # Errors
+/// The folder is missing or not writable, or the disk is full: [`Error::Io`], which names `path`.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),

@@ -16,6 +16,7 @@ mod trainer;
 pub use config::TrainConfig;
 pub use error::Error;
 pub use evaluate::{Evaluation, evaluate};
+pub use files::write_atomically;
 pub use loss::cross_entropy;
 pub use metrics::{EpochMetrics, EvalMetrics, EvalSplit, top_k_correct};
 pub use observer::{Observer, StepReport};
