@@ -2,23 +2,23 @@
 //! a report that holds the article's figures against ours.
 
 mod announce;
-mod artefacts;
+pub mod artefacts;
 mod audit;
-mod build;
+pub mod build;
 mod command;
 mod document;
 mod estimate;
 mod gather;
-mod names;
+pub mod names;
 mod plan;
 mod plots;
 mod report;
 mod run;
 mod samples;
-mod stats;
+pub mod stats;
 mod structure;
 mod svg;
-mod text;
+pub mod text;
 mod verdict;
 
 use std::fs::{File, TryLockError};
@@ -150,7 +150,7 @@ fn settings(args: &Args) -> Result<Settings> {
 }
 
 /// Each value once, in the order given.
-fn unique<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
+pub fn unique<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
     let mut seen = Vec::new();
     for &value in values {
         if !seen.contains(&value) {

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks through the terminal")]
 
 mod compare;
+mod peers;
 
 use std::process::ExitCode;
 
@@ -12,11 +13,13 @@ use clap::Parser;
 #[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
 enum Cli {
     Compare(compare::Args),
+    Peers(peers::Args),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse() {
         Cli::Compare(args) => compare::run(&args),
+        Cli::Peers(args) => peers::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

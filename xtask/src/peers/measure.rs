@@ -1,0 +1,421 @@
+//! The measurements: who runs what, one process each, in rounds.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+
+use super::Settings;
+use super::environment::Environment;
+use super::process::run_to_end;
+use super::quiet::{Counters, TOLERATED_CORES};
+use crate::compare::names::Arch;
+use crate::compare::{stats, text};
+
+/// No measurement takes that long, unless something hangs.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// A measurement that others disturb is tried that often, with a pause in between.
+const ATTEMPTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// What is timed.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Forward, cross-entropy, backward, AdamW
+    Training,
+    /// A batch through the network in evaluation mode
+    Evaluation,
+    /// The same with a single image
+    Latency,
+}
+
+impl Task {
+    const ALL: [Self; 3] = [Self::Training, Self::Evaluation, Self::Latency];
+
+    /// As the worker spells it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Evaluation => "evaluation",
+            Self::Latency => "latency",
+        }
+    }
+
+    /// Images per pass.
+    pub fn batch(self, settings: &Settings) -> u64 {
+        if self == Self::Latency { 1 } else { settings.batch }
+    }
+
+    /// Untimed and timed passes.
+    pub fn passes(self, settings: &Settings) -> (u64, u64) {
+        if self == Self::Latency { (10, 20 * settings.iterations) } else { (2, settings.iterations) }
+    }
+}
+
+/// Who runs it.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    Ours,
+    TorchNchw,
+    TorchChannelsLast,
+    TorchBf16,
+    OnnxRuntime,
+}
+
+impl Program {
+    /// In the order in which they take their turns.
+    const ALL: [Self; 5] = [Self::Ours, Self::TorchNchw, Self::TorchChannelsLast, Self::TorchBf16, Self::OnnxRuntime];
+
+    /// As the worker spells it.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Ours => "ours",
+            Self::TorchNchw => "torch-nchw",
+            Self::TorchChannelsLast => "torch-channels-last",
+            Self::TorchBf16 => "torch-bf16",
+            Self::OnnxRuntime => "onnxruntime",
+        }
+    }
+
+    /// As people spell it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Ours => "this project",
+            Self::TorchNchw => "PyTorch, NCHW",
+            Self::TorchChannelsLast => "PyTorch, channels_last",
+            Self::TorchBf16 => "PyTorch, channels_last, bf16",
+            Self::OnnxRuntime => "ONNX Runtime",
+        }
+    }
+
+    fn can(self, task: Task) -> bool {
+        self != Self::OnnxRuntime || task != Task::Training
+    }
+}
+
+/// What one process found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Of a pass, median
+    pub milliseconds: f64,
+    pub peak_rss_bytes: Option<u64>,
+    /// Cores that other programs kept busy meanwhile; nothing where the system does not tell
+    pub others_cores: Option<f64>,
+}
+
+impl Sample {
+    /// Whether other programs were in the way.
+    pub fn is_disturbed(&self) -> bool {
+        self.others_cores.is_some_and(|cores| cores > TOLERATED_CORES)
+    }
+}
+
+/// One program at one task on one network.
+#[derive(Debug)]
+pub struct Cell {
+    pub arch: Arch,
+    pub task: Task,
+    pub program: Program,
+    /// One per round
+    pub samples: Vec<Sample>,
+    /// Why there are no more of them
+    pub failure: Option<String>,
+}
+
+/// The machine and our build, as `mobilenet bench` tells them.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Machine {
+    pub commit: Option<String>,
+    pub processor: String,
+    pub cores: u64,
+    pub memory_bytes: Option<u64>,
+    pub os: String,
+    pub rustc: Option<String>,
+    pub version: String,
+    pub candle: Option<String>,
+}
+
+/// Everything that was found.
+#[derive(Debug)]
+pub struct Measured {
+    pub settings: Settings,
+    pub machine: Machine,
+    /// Of Python and its packages
+    pub versions: BTreeMap<String, String>,
+    pub cells: Vec<Cell>,
+}
+
+/// Measures everything. Fails only if this project's own part does; a peer that fails is left out from then on.
+pub fn measure(settings: &Settings, binary: &Path, environment: &Environment) -> Result<Measured> {
+    let mut runner = Runner { settings, binary, environment, exported: HashMap::new() };
+    let mut measured = Measured {
+        settings: settings.clone(),
+        machine: Machine::default(),
+        versions: BTreeMap::new(),
+        cells: cells(&settings.models),
+    };
+    eprintln!(
+        "{} in each of {}",
+        text::count(measured.cells.len() as u64, "measurement"),
+        text::count(settings.rounds, "round")
+    );
+    for round in 1..=settings.rounds {
+        for cell in &mut measured.cells {
+            if cell.failure.is_some() {
+                continue;
+            }
+            let what = format!("{}, {}, {}", cell.task.key(), cell.arch.label(), cell.program.label());
+            let begun = Instant::now();
+            match runner.undisturbed(cell, &what) {
+                Ok(Found { sample, machine, versions }) => {
+                    eprintln!(
+                        "round {round}/{}: {what}: {} ms, took {}",
+                        settings.rounds,
+                        text::significant(sample.milliseconds),
+                        text::duration(begun.elapsed().as_secs_f64())
+                    );
+                    cell.samples.push(sample);
+                    measured.machine = machine.unwrap_or(measured.machine);
+                    measured.versions.extend(versions);
+                }
+                Err(error) if cell.program == Program::Ours => return Err(error.context(what)),
+                Err(error) => {
+                    eprintln!("error: {what}: {error:#}; going on without it");
+                    let scratch = environment.folder.display().to_string();
+                    cell.failure = Some(format!("{error:#}").replace(&scratch, "target/peers"));
+                }
+            }
+        }
+    }
+    Ok(measured)
+}
+
+/// All programs at all tasks they can do, those that are compared next to each other.
+fn cells(models: &[Arch]) -> Vec<Cell> {
+    let mut cells = Vec::new();
+    for &arch in models {
+        for task in Task::ALL {
+            let able = Program::ALL.into_iter().filter(|program| program.can(task));
+            cells.extend(able.map(|program| Cell { arch, task, program, samples: Vec::new(), failure: None }));
+        }
+    }
+    cells
+}
+
+/// What one process says.
+#[derive(Debug)]
+struct Found {
+    sample: Sample,
+    machine: Option<Machine>,
+    versions: BTreeMap<String, String>,
+}
+
+struct Runner<'a> {
+    settings: &'a Settings,
+    binary: &'a Path,
+    environment: &'a Environment,
+    /// Networks for ONNX Runtime, by network and batch
+    exported: HashMap<(&'static str, u64), PathBuf>,
+}
+
+impl Runner<'_> {
+    /// Measures, again if others were in the way; the least disturbed attempt counts.
+    fn undisturbed(&mut self, cell: &Cell, what: &str) -> Result<Found> {
+        let mut best: Option<Found> = None;
+        for attempt in 1..=ATTEMPTS {
+            let before = Counters::now();
+            let mut found = self.run(cell)?;
+            found.sample.others_cores =
+                before.and_then(|before| Counters::now().map(|after| after.others_since(before)));
+            let Some(cores) = found.sample.others_cores.filter(|_| found.sample.is_disturbed()) else {
+                return Ok(found);
+            };
+            eprintln!("{what}: other programs kept {cores:.1} cores busy (attempt {attempt} of {ATTEMPTS})");
+            if best.as_ref().is_none_or(|best| Some(cores) < best.sample.others_cores) {
+                best = Some(found);
+            }
+            if attempt < ATTEMPTS {
+                std::thread::sleep(PAUSE);
+            }
+        }
+        best.context("nothing was measured")
+    }
+
+    fn run(&mut self, cell: &Cell) -> Result<Found> {
+        if cell.program == Program::Ours {
+            return parse_ours(&self.process(Command::new(self.binary).args(ours(cell, self.settings)))?);
+        }
+        let mut command = self.worker();
+        command.args(theirs(cell, self.settings));
+        if cell.program == Program::OnnxRuntime {
+            command.arg("--file").arg(self.export(cell.arch, cell.task.batch(self.settings))?);
+        }
+        parse_theirs(&self.process(&mut command)?)
+    }
+
+    fn worker(&self) -> Command {
+        let mut command = Command::new(&self.environment.python);
+        command.arg(&self.environment.worker);
+        command
+    }
+
+    /// The network as an ONNX file for just this batch, written once.
+    fn export(&mut self, arch: Arch, batch: u64) -> Result<PathBuf> {
+        if let Some(file) = self.exported.get(&(arch.key(), batch)) {
+            return Ok(file.clone());
+        }
+        let file = self.environment.folder.join(format!("{arch}-b{batch}.onnx"));
+        let mut command = self.worker();
+        command.args(["export", "--model", arch.key(), "--batch", &batch.to_string(), "--file"]).arg(&file);
+        self.process(&mut command).context("the network could not be exported")?;
+        self.exported.insert((arch.key(), batch), file.clone());
+        Ok(file)
+    }
+
+    /// Runs a process to its end and returns what it printed.
+    fn process(&self, command: &mut Command) -> Result<Vec<u8>> {
+        run_to_end(
+            command.env("OMP_NUM_THREADS", self.settings.threads.to_string()),
+            &self.environment.folder,
+            PATIENCE,
+        )
+    }
+}
+
+/// Arguments of `mobilenet`.
+pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
+    let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.key().to_owned()];
+    if cell.task == Task::Training {
+        args.push("--train".to_owned());
+    }
+    args.extend(shared(cell, settings));
+    args.push("--json".to_owned());
+    args
+}
+
+/// Arguments of the worker.
+pub fn theirs(cell: &Cell, settings: &Settings) -> Vec<String> {
+    let own = [cell.task.key(), "--program", cell.program.key(), "--model", cell.arch.key()];
+    own.map(str::to_owned).into_iter().chain(shared(cell, settings)).collect()
+}
+
+fn shared(cell: &Cell, settings: &Settings) -> Vec<String> {
+    let (warmup, iterations) = cell.task.passes(settings);
+    [
+        ("--batch", cell.task.batch(settings)),
+        ("--threads", settings.threads),
+        ("--warmup", warmup),
+        ("--iterations", iterations),
+    ]
+    .into_iter()
+    .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
+    .collect()
+}
+
+/// What `mobilenet bench --json` prints.
+fn parse_ours(json: &[u8]) -> Result<Found> {
+    #[derive(Deserialize)]
+    struct Latency {
+        p50: f64,
+    }
+    #[derive(Deserialize)]
+    struct Report {
+        latency_ms: Latency,
+        peak_rss_bytes: Option<u64>,
+        environment: Machine,
+    }
+    let report: Report = serde_json::from_slice(json).context("mobilenet bench does not print what was expected")?;
+    let sample =
+        Sample { milliseconds: report.latency_ms.p50, peak_rss_bytes: report.peak_rss_bytes, others_cores: None };
+    Ok(Found { sample: checked(sample)?, machine: Some(report.environment), versions: BTreeMap::new() })
+}
+
+/// What the worker prints.
+fn parse_theirs(json: &[u8]) -> Result<Found> {
+    #[derive(Deserialize)]
+    struct Report {
+        milliseconds: Vec<f64>,
+        peak_rss_bytes: Option<u64>,
+        versions: BTreeMap<String, String>,
+    }
+    let report: Report = serde_json::from_slice(json).context("the worker does not print what was expected")?;
+    let milliseconds = stats::median(&report.milliseconds).context("the worker has timed nothing")?;
+    let sample = Sample { milliseconds, peak_rss_bytes: report.peak_rss_bytes, others_cores: None };
+    Ok(Found { sample: checked(sample)?, machine: None, versions: report.versions })
+}
+
+/// A time that can be divided by.
+fn checked(sample: Sample) -> Result<Sample> {
+    if sample.milliseconds.is_finite() && sample.milliseconds > 0.0 {
+        return Ok(sample);
+    }
+    bail!("{} ms is not a time", sample.milliseconds)
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    pub fn settings() -> Settings {
+        Settings { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
+    }
+
+    /// A cell with these times, in milliseconds.
+    pub fn cell(task: Task, program: Program, times: &[f64]) -> Cell {
+        let sample = |&milliseconds| Sample { milliseconds, peak_rss_bytes: None, others_cores: None };
+        Cell { arch: Arch::V2, task, program, samples: times.iter().map(sample).collect(), failure: None }
+    }
+
+    #[test]
+    fn reads_what_the_processes_print() {
+        let found = parse_ours(include_bytes!("../../fixtures/peers/ours.json")).unwrap();
+        assert_eq!(
+            found.sample,
+            Sample { milliseconds: 640.5, peak_rss_bytes: Some(1_610_612_736), others_cores: None }
+        );
+        let machine = found.machine.unwrap();
+        assert_eq!((&*machine.processor, machine.cores), ("A Processor", 2));
+        let found = parse_theirs(include_bytes!("../../fixtures/peers/theirs.json")).unwrap();
+        assert_eq!(found.sample, Sample { milliseconds: 1_600.0, peak_rss_bytes: None, others_cores: None });
+        assert_eq!(found.versions["torch"], "2.1.0+cpu");
+    }
+
+    #[test]
+    fn nonsense_is_an_error() {
+        for json in [
+            "",
+            "{}",
+            r#"{"milliseconds":[],"peak_rss_bytes":1,"versions":{}}"#,
+            r#"{"milliseconds":[0.0],"peak_rss_bytes":1,"versions":{}}"#,
+        ] {
+            assert!(parse_theirs(json.as_bytes()).is_err(), "{json}");
+            assert!(parse_ours(json.as_bytes()).is_err(), "{json}");
+        }
+    }
+
+    #[test]
+    fn we_go_first_and_only_those_who_can_train_do() {
+        let cells = cells(&[Arch::V2, Arch::V3Small]);
+        for group in cells.chunk_by(|a, b| (a.arch, a.task) == (b.arch, b.task)) {
+            let programs: Vec<_> = group.iter().map(|cell| cell.program).collect();
+            assert_eq!(programs[0], Program::Ours);
+            assert_eq!(programs.contains(&Program::OnnxRuntime), group[0].task != Task::Training);
+        }
+        assert_eq!(cells.iter().filter(|cell| cell.program == Program::Ours).count(), 2 * Task::ALL.len());
+    }
+
+    #[test]
+    fn both_sides_are_asked_for_the_same() {
+        for task in Task::ALL {
+            let cell = cell(task, Program::TorchNchw, &[]);
+            let tail = shared(&cell, &settings());
+            let (ours, theirs) = (ours(&cell, &settings()).join(" "), theirs(&cell, &settings()).join(" "));
+            assert!(ours.contains(&tail.join(" ")) && theirs.ends_with(&tail.join(" ")), "{ours}; {theirs}");
+            assert_eq!(ours.contains("--train"), task == Task::Training);
+        }
+    }
+}

@@ -1,0 +1,366 @@
+//! `docs/benchmarks.md` from what was measured.
+
+use std::fmt::Write as _;
+
+use super::environment::PACKAGES;
+use super::figures::{self, Figure, Metric, Outcome, Row};
+use super::measure::{self, Measured, Program, Task};
+use crate::compare::text::{count, list, significant};
+
+/// One heading and its table.
+struct Section {
+    title: &'static str,
+    /// What the figures are
+    explanation: &'static str,
+    unit: &'static str,
+    /// What a ratio says
+    ratio: &'static str,
+    metric: Metric,
+}
+
+fn sections() -> [Section; 4] {
+    [
+        Section {
+            title: "Training",
+            explanation: "One step: forward, cross-entropy, backward, AdamW.",
+            unit: "images/s",
+            ratio: "our images per second over theirs: above 1, we are faster",
+            metric: figures::images_per_second(Task::Training),
+        },
+        Section {
+            title: "Evaluation",
+            explanation: "A batch through the network in evaluation mode, without gradients.",
+            unit: "images/s",
+            ratio: "our images per second over theirs: above 1, we are faster",
+            metric: figures::images_per_second(Task::Evaluation),
+        },
+        Section {
+            title: "Latency, batch 1",
+            explanation: "A single image through the network in evaluation mode.",
+            unit: "ms",
+            ratio: "our time over theirs: below 1, we are faster",
+            metric: figures::milliseconds(Task::Latency),
+        },
+        Section {
+            title: "Memory in training",
+            explanation: "Peak resident memory of the training process, its interpreter and libraries included.",
+            unit: "MB",
+            ratio: "our memory over theirs: below 1, we need less",
+            metric: figures::megabytes(Task::Training),
+        },
+    ]
+}
+
+/// The whole document.
+pub fn render(measured: &Measured, created: &str) -> String {
+    let settings = &measured.settings;
+    let mut out = format!(
+        "# Benchmarks\n\n\
+         This project, PyTorch and ONNX Runtime on the same networks on the same machine, in turns. Written on {created} by\n\n\
+         ```text\n{}\n```\n\n\
+         Figures hold for the machine they were taken on; ratios travel better, but the call above gives your own.\n\n",
+        settings.command()
+    );
+    if let Some(warning) = disturbance(measured) {
+        let _ = writeln!(out, "> **WARNING: {warning}**\n");
+    }
+    let _ = writeln!(out, "## What was run\n\n{}", setup(measured));
+    for section in sections() {
+        let rows = section.metric.rows(&measured.cells, section.metric.task.batch(settings));
+        let _ = writeln!(
+            out,
+            "## {}\n\n{} Ratio: {}.\n\n{}\n\n{}",
+            section.title,
+            section.explanation,
+            section.ratio,
+            verdict(&section.metric, &rows),
+            table(&section, &rows)
+        );
+    }
+    if let Some(failures) = failures(measured) {
+        let _ = writeln!(out, "## What could not be run\n\n{failures}");
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+/// A warning if other programs were in the way.
+pub fn disturbance(measured: &Measured) -> Option<String> {
+    let samples = || measured.cells.iter().flat_map(|cell| &cell.samples);
+    let disturbed = samples().filter(|sample| sample.is_disturbed()).count();
+    let most = samples().filter_map(|sample| sample.others_cores).fold(0.0, f64::max);
+    (disturbed > 0).then(|| {
+        format!(
+            "During {disturbed} of {} other programs kept up to {most:.1} cores busy. That slows some programs far more \
+             than others: the ratios are not to be relied on.",
+            count(samples().count() as u64, "measurement")
+        )
+    })
+}
+
+/// One line per table: where we win and where we lose.
+pub fn verdicts(measured: &Measured) -> Vec<String> {
+    sections()
+        .into_iter()
+        .map(|section| {
+            let rows = section.metric.rows(&measured.cells, section.metric.task.batch(&measured.settings));
+            format!("{}: {} Ratio: {}.", section.title, verdict(&section.metric, &rows), section.ratio)
+        })
+        .collect()
+}
+
+/// Machine, versions and method.
+fn setup(measured: &Measured) -> String {
+    let (settings, machine) = (&measured.settings, &measured.machine);
+    let unknown = || "unknown".to_owned();
+    let said = |value: &Option<String>| value.clone().unwrap_or_else(unknown);
+    let memory = machine
+        .memory_bytes
+        .map_or_else(String::new, |bytes| format!(", {} GB of memory", significant(bytes as f64 / f64::from(1 << 30))));
+    let versions: Vec<_> = measured.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
+    let versions = if versions.is_empty() { unknown() } else { list(&versions) };
+    let networks: Vec<_> = settings.models.iter().map(|arch| arch.label().to_owned()).collect();
+    format!(
+        "- Processor: {}, {}{memory}; {}. Every process computes on {}.\n\
+         - This project: version {}, commit {}, {}, Candle {}, float32.\n\
+         - Peers: {versions}.\n\
+         - Networks: {}, for 32×32 images and 10 classes. The peers' are torchvision's, with stride 1 in the stem and in the \
+         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\n\
+         - Method: {}; in each, for each network and task, all programs take their turn one after the other, each in a \
+         process of its own. A process's figure is the median of its timed passes; the tables show the median over the rounds \
+         and, as spread, the lowest and the highest. Ratios are taken round by round, then their median and spread. Images \
+         are made up, weights are fresh. {}{}\n\n{}",
+        machine.processor,
+        count(machine.cores, "core"),
+        machine.os,
+        count(settings.threads, "thread"),
+        machine.version,
+        said(&machine.commit),
+        said(&machine.rustc),
+        said(&machine.candle),
+        list(&networks),
+        count(settings.rounds, "round"),
+        quiet(measured),
+        few_rounds(settings.rounds),
+        commands(measured)
+    )
+}
+
+/// What is known of other programs' work.
+fn quiet(measured: &Measured) -> String {
+    let known = measured.cells.iter().flat_map(|cell| &cell.samples).map(|sample| sample.others_cores);
+    match known.collect::<Option<Vec<f64>>>().filter(|cores| !cores.is_empty()) {
+        Some(cores) => {
+            let most = cores.into_iter().fold(0.0, f64::max);
+            format!("During the measurements other programs used at most {most:.2} of a core.")
+        }
+        None => "Whether other programs ran meanwhile is not known.".to_owned(),
+    }
+}
+
+fn few_rounds(rounds: u64) -> &'static str {
+    if rounds < 3 { " **With fewer than three rounds the spread says little.**" } else { "" }
+}
+
+/// The processes behind the first network's figures.
+fn commands(measured: &Measured) -> String {
+    let settings = &measured.settings;
+    let mut lines: Vec<String> = Vec::new();
+    for cell in measured.cells.iter().filter(|cell| Some(&cell.arch) == settings.models.first()) {
+        match cell.program {
+            Program::Ours => lines.push(format!("mobilenet {}", measure::ours(cell, settings).join(" "))),
+            // The others differ in --program alone.
+            Program::TorchChannelsLast => {
+                lines.push(format!("python worker.py {}", measure::theirs(cell, settings).join(" ")));
+            }
+            _ => {}
+        }
+    }
+    format!(
+        "The processes, for one network and one of the peers' programs (`worker.py` is `xtask/src/peers/worker.py`; it needs {}):\n\n\
+         ```text\n{}\n```\n",
+        list(&PACKAGES.map(str::to_owned)),
+        lines.join("\n")
+    )
+}
+
+fn table(section: &Section, rows: &[Row<'_>]) -> String {
+    let mut out = format!(
+        "| network | program | {} | spread | ours ÷ theirs | spread |\n|---|---|---:|---:|---:|---:|\n",
+        section.unit
+    );
+    for row in rows {
+        let (value, spread) = row.figure.map_or_else(|| ("–".to_owned(), "–".to_owned()), |f| said(f, significant));
+        let (ratio, ratio_spread) = row.ratio.map_or_else(Default::default, |f| said(f, |v| format!("{v:.2}")));
+        let strong = if row.cell.program == Program::Ours { "**" } else { "" };
+        let _ = writeln!(
+            out,
+            "| {} | {strong}{}{strong} | {value} | {spread} | {ratio} | {ratio_spread} |",
+            row.cell.arch.label(),
+            row.cell.program.label()
+        );
+    }
+    out
+}
+
+/// Median and spread.
+fn said(figure: Figure, say: impl Fn(f64) -> String) -> (String, String) {
+    (say(figure.median), format!("{}–{}", say(figure.min), say(figure.max)))
+}
+
+/// Where we win and where we lose, with the ratios of each network.
+fn verdict(metric: &Metric, rows: &[Row<'_>]) -> String {
+    let parts = [
+        (Outcome::Won, "We win against"),
+        (Outcome::Lost, "We lose against"),
+        (Outcome::Open, "The rounds do not agree on"),
+    ];
+    let sentences: Vec<_> = parts
+        .into_iter()
+        .filter_map(|(outcome, lead)| {
+            let peers = peers(rows, |ratio| metric.outcome(ratio) == outcome);
+            (!peers.is_empty()).then(|| format!("{lead} {}.", list(&peers)))
+        })
+        .collect();
+    if sentences.is_empty() {
+        return "There is nothing to compare with.".to_owned();
+    }
+    sentences.join(" ")
+}
+
+/// The programs with such a ratio on any network: `PyTorch, NCHW (V2 2.10, V3-Large 1.95)`.
+fn peers(rows: &[Row<'_>], wanted: impl Fn(Figure) -> bool) -> Vec<String> {
+    let mut found: Vec<(Program, Vec<String>)> = Vec::new();
+    for row in rows {
+        let Some(ratio) = row.ratio.filter(|ratio| wanted(*ratio)) else { continue };
+        let network = format!("{} {:.2}", row.cell.arch.short(), ratio.median);
+        match found.iter_mut().find(|(program, _)| *program == row.cell.program) {
+            Some((_, networks)) => networks.push(network),
+            None => found.push((row.cell.program, vec![network])),
+        }
+    }
+    found.into_iter().map(|(program, networks)| format!("{} ({})", program.label(), networks.join(", "))).collect()
+}
+
+/// The peers that gave up, and why.
+fn failures(measured: &Measured) -> Option<String> {
+    let lines: Vec<_> = measured
+        .cells
+        .iter()
+        .filter_map(|cell| {
+            let reason = cell.failure.as_ref()?;
+            let after = match cell.samples.len() as u64 {
+                0 => String::new(),
+                n => format!(" after {}", count(n, "round")),
+            };
+            Some(format!(
+                "- {}, {}, {}{after}: `{}`\n",
+                cell.program.label(),
+                cell.task.key(),
+                cell.arch.label(),
+                reason.replace('`', "'").replace('\n', " ")
+            ))
+        })
+        .collect();
+    (!lines.is_empty()).then(|| lines.concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::measure::tests::{cell, settings};
+    use super::super::measure::{Cell, Machine, Sample};
+    use super::*;
+
+    fn measured() -> Measured {
+        let with_memory = |mut cell: Cell, megabytes: u64| {
+            for sample in &mut cell.samples {
+                *sample = Sample { peak_rss_bytes: Some(megabytes << 20), ..sample.clone() };
+            }
+            cell
+        };
+        let failed = |mut cell: Cell| {
+            cell.failure = Some("RuntimeError: no `such` operator".to_owned());
+            cell
+        };
+        let cells = vec![
+            with_memory(cell(Task::Training, Program::Ours, &[500.0, 520.0, 480.0]), 1_500),
+            with_memory(cell(Task::Training, Program::TorchNchw, &[1_000.0, 1_040.0, 960.0]), 3_000),
+            with_memory(cell(Task::Training, Program::TorchChannelsLast, &[400.0, 500.0, 500.0]), 1_000),
+            failed(cell(Task::Training, Program::TorchBf16, &[])),
+            cell(Task::Latency, Program::Ours, &[3.0, 3.0, 3.0]),
+            cell(Task::Latency, Program::OnnxRuntime, &[1.5, 1.0, 1.5]),
+        ];
+        let versions = [("torch".to_owned(), "9.9".to_owned())].into();
+        let machine = Machine { processor: "A Processor".to_owned(), cores: 2, ..Machine::default() };
+        Measured { settings: settings(), machine, versions, cells }
+    }
+
+    #[test]
+    fn verdicts_follow_the_figures() {
+        let verdicts = verdicts(&measured());
+        assert!(
+            verdicts[0].starts_with(
+                "Training: We win against PyTorch, NCHW (V2 2.00). The rounds do not agree on PyTorch, channels_last (V2 0.96)."
+            ),
+            "{}",
+            verdicts[0]
+        );
+        assert!(verdicts[1].starts_with("Evaluation: There is nothing to compare with."), "{}", verdicts[1]);
+        assert!(
+            verdicts[2].starts_with("Latency, batch 1: We lose against ONNX Runtime (V2 2.00)."),
+            "{}",
+            verdicts[2]
+        );
+        assert!(
+            verdicts[3].starts_with(
+                "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last (V2 1.50)."
+            ),
+            "{}",
+            verdicts[3]
+        );
+    }
+
+    #[test]
+    fn the_document_says_what_was_run_and_found() {
+        let document = render(&measured(), "2026-06-05 20:18 UTC");
+        for part in [
+            "2026-06-05 20:18 UTC",
+            "cargo xtask peers --models v2,v3-large --batch 100 --threads 2 --rounds 3 --iterations 5\n",
+            "mobilenet bench --model v2 --train --batch 100 --threads 2",
+            "Processor: A Processor, 2 cores",
+            "torch 9.9",
+            "| MobileNetV2 | **this project** | 200 | 192–208 |  |  |\n",
+            "| MobileNetV2 | PyTorch, NCHW | 100 | 96.2–104 | 2.00 | 2.00–2.00 |\n",
+            "| MobileNetV2 | PyTorch, channels_last, bf16 | – | – |  |  |\n",
+            "| MobileNetV2 | ONNX Runtime | 1.50 | 1.00–1.50 | 2.00 | 2.00–3.00 |\n",
+            "- PyTorch, channels_last, bf16, training, MobileNetV2: `RuntimeError: no 'such' operator`\n",
+        ] {
+            assert!(document.contains(part), "{part:?} is missing in\n{document}");
+        }
+        assert!(!document.contains("fewer than three rounds"));
+    }
+
+    #[test]
+    fn a_busy_machine_is_owned_up_to() {
+        let mut measured = measured();
+        let say = |measured: &Measured| render(measured, "");
+        assert!(say(&measured).contains("Whether other programs ran meanwhile is not known."));
+        for sample in measured.cells.iter_mut().flat_map(|cell| &mut cell.samples) {
+            sample.others_cores = Some(0.02);
+        }
+        assert!(say(&measured).contains("at most 0.02 of a core") && !say(&measured).contains("WARNING"));
+        measured.cells[1].samples[2].others_cores = Some(0.9);
+        assert!(
+            say(&measured)
+                .contains("> **WARNING: During 1 of 15 measurements other programs kept up to 0.9 cores busy.")
+        );
+    }
+
+    #[test]
+    fn a_single_round_is_owned_up_to() {
+        let mut measured = measured();
+        measured.settings.rounds = 1;
+        assert!(render(&measured, "").contains("fewer than three rounds"));
+    }
+}
