@@ -92,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
     settings.check_against(&out)?;
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let lock = lock(&out)?;
+    let lock = lock(&out, "a comparison, or a process that one left behind, is still running")?;
     artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
     let stages = plan::stages(&settings, !args.no_samples);
     run::run(&settings, &out, &stages, &lock)?;
@@ -170,16 +170,30 @@ fn default_out(profile: Profile) -> PathBuf {
     }
 }
 
-/// Keeps a second comparison out of the folder while this one runs.
-fn lock(out: &Path) -> Result<File> {
-    let path = out.join(".lock");
+/// Keeps a second run out of the folder while this one runs; `busy` says what is running there.
+pub fn lock(folder: &Path, busy: &str) -> Result<File> {
+    let path = folder.join(".lock");
     let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("a comparison, or a process that one left behind, is still running in {}", out.display())
-        }
+        Err(TryLockError::WouldBlock) => bail!("{busy} in {}", folder.display()),
         // Some network file systems have no locks; better to run without than not at all.
         Err(TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_is_kept_out() {
+        let folder = std::env::temp_dir().join(format!("xtask-lock-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let first = lock(&folder, "another is running").unwrap();
+        let error = lock(&folder, "another is running").unwrap_err().to_string();
+        assert!(error.starts_with("another is running in "), "{error}");
+        drop(first);
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -1,11 +1,12 @@
 //! The peers' Python: an environment of its own under `target/peers`, or an interpreter that is there already.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::compare::{artefacts, build};
+use crate::compare::{artefacts, build, lock};
 
 /// What the worker needs, as `pip` and `import` both spell it.
 pub const PACKAGES: [&str; 5] = ["torch", "torchvision", "onnxruntime", "onnx", "numpy"];
@@ -18,12 +19,15 @@ pub struct Environment {
     pub worker: PathBuf,
     /// For exported networks and the processes' output
     pub folder: PathBuf,
+    /// Held as long as this lives
+    _lock: File,
 }
 
 /// Writes the worker and finds or makes its interpreter.
 pub fn prepare(python: Option<&Path>) -> Result<Environment> {
     let folder = target_folder().join("peers");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let lock = lock(&folder, "another measurement is running, and two would disturb each other,")?;
     let worker = folder.join("worker.py");
     artefacts::write(&worker, WORKER.as_bytes())?;
     let python = match python {
@@ -34,7 +38,7 @@ pub fn prepare(python: Option<&Path>) -> Result<Environment> {
         }
         None => installed(&folder.join("venv"))?,
     };
-    Ok(Environment { python, worker, folder })
+    Ok(Environment { python, worker, folder, _lock: lock })
 }
 
 /// Where cargo builds.
