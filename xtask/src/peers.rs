@@ -30,7 +30,8 @@ Examples:
 
 Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, onnxruntime,
 onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that: python3 and a network.
-Leave the machine alone while it measures. On Linux, a measurement during which other programs used a tenth of a core or
+The peers run with glibc settings that keep the pages of freed memory, as our own binary does: PyTorch is much slower
+without. Leave the machine alone while it measures. On Linux, a measurement during which other programs used a tenth of a core or
 more is repeated, twice at most; if that does not help, the result opens with a warning.")]
 pub struct Args {
     /// Networks, separated by commas

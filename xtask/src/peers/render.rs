@@ -127,6 +127,9 @@ fn setup(measured: &Measured) -> String {
          - Peers: {versions}.\n\
          - Networks: {}, for 32×32 images and 10 classes. The peers' are torchvision's, with stride 1 in the stem and in the \
          first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\n\
+         - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what is \
+         compared, the peers run with {}, by which glibc does the same. Without that, PyTorch is much slower and \
+         its peak memory somewhat lower.\n\
          - Method: {}; in each, for each network and task, all programs take their turn one after the other, each in a \
          process of its own. A process's figure is the median of its timed passes; the tables show the median over the rounds \
          and, as spread, the lowest and the highest. Ratios are taken round by round, then their median and spread. Images \
@@ -140,6 +143,7 @@ fn setup(measured: &Measured) -> String {
         said(&machine.rustc),
         said(&machine.candle),
         list(&networks),
+        list(&measure::KEEP_PAGES.map(|(name, value)| format!("`{name}={value}`"))),
         count(settings.rounds, "round"),
         quiet(measured),
         few_rounds(settings.rounds),
@@ -330,6 +334,7 @@ mod tests {
             "mobilenet bench --model v2 --train --batch 100 --threads 2",
             "Processor: A Processor, 2 cores",
             "torch 9.9",
+            "`MALLOC_MMAP_THRESHOLD_=4000000000` and `MALLOC_TRIM_THRESHOLD_=8000000000`",
             "| MobileNetV2 | **this project** | 200 | 192–208 |  |  |\n",
             "| MobileNetV2 | PyTorch, NCHW | 100 | 96.2–104 | 2.00 | 2.00–2.00 |\n",
             "| MobileNetV2 | PyTorch, channels_last, bf16 | – | – |  |  |\n",
