@@ -22,8 +22,8 @@ const CLASSES: usize = 8 * 28;
 /// Large blocks begin at a multiple of this; a request for more goes to the system.
 const ALIGN: usize = 4096;
 
-/// A global allocator that never returns a block of a mebibyte or more to the system. What it holds is bounded by what was
-/// in use at one time, size class by size class.
+/// A global allocator that never returns a block of a mebibyte or more to the system. For each
+/// size class it keeps as much as was in use at one time.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct KeepLarge;
 

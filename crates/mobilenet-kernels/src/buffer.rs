@@ -8,8 +8,8 @@ use std::sync::Mutex;
 
 static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
-/// A float32 buffer that goes back to a common store when it is dropped. The store never holds more than was in use at
-/// one time.
+/// A float32 buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it
+/// grows to what the program has needed of each size at one time.
 #[derive(Debug, Default)]
 pub struct Buffer(Vec<f32>);
 
