@@ -70,10 +70,12 @@ impl InvertedResidual {
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         self.0.forward_channels_last(xs, train)
     }
+}
 
-    /// The block without its shortcut, for a network whose stride was made 1 where the published one, being 2, had none.
-    pub fn without_residual(self) -> Self {
-        Self(self.0.without_residual())
+impl From<InvertedResidual> for LinearBottleneck {
+    /// The chain of layers that the block is, to be stacked or changed.
+    fn from(block: InvertedResidual) -> Self {
+        block.0
     }
 }
 

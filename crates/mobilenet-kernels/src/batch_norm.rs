@@ -10,12 +10,18 @@
 //! The activation is fused: its input is recomputed in the backward, so that of a convolution, a batch norm and an
 //! activation only the convolution's output is kept.
 
+use std::ops::Range;
+
 use crate::activation::{Activation, Function, with_function};
-use crate::parallel::{for_parts, map_parts, rows_per_part};
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::buffer::Buffer;
+use crate::parallel::{for_parts, map_parts, map_parts_mut, rows_per_part};
+use crate::simd::{Arithmetic, Level, for_each_level, for_lanes, load, prefetch, store};
 
 /// How many rows are summed in float32: more of them would cost digits of the statistics.
-const RUN: usize = 128;
+const RUN: usize = 64;
+
+/// How many rows are walked over before the next block of channels: few enough that they are still in the L1 then.
+const STRIP: usize = 16;
 
 /// A batch's mean and biased variance, channel by channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +44,16 @@ pub struct Affine<'a> {
 }
 
 impl<'a> Affine<'a> {
-    /// The channels and three slices of as many values: a loop over them needs no bounds checks.
+    /// That of some of the channels.
+    pub(crate) fn of(self, channels: Range<usize>) -> Self {
+        let Self { mean, scale, bias } = self;
+        Self { mean: &mean[channels.clone()], scale: &scale[channels.clone()], bias: &bias[channels] }
+    }
+
+    /// Mean, scale and bias of the channels from `at` on.
     #[inline(always)]
-    fn slices(self) -> (usize, &'a [f32], &'a [f32], &'a [f32]) {
-        let c = self.scale.len();
-        (c, &self.mean[..c], self.scale, &self.bias[..c])
+    fn load<const L: usize>(self, at: usize) -> [[f32; L]; 3] {
+        [load(self.mean, at), load(self.scale, at), load(self.bias, at)]
     }
 }
 
@@ -60,7 +71,7 @@ fn statistics_at(level: Level, xs: &[f32], c: usize) -> Statistics {
     assert!(c > 0 && !xs.is_empty() && xs.len().is_multiple_of(c), "{} values over {c} channels", xs.len());
     let parts = map_parts(xs.len() / c, rows_per_part(c), |r| {
         let mut moments = Moments::new(c);
-        moments.add(level, &xs[r.start * c..r.end * c]);
+        moments.add(level, &xs[r.start * c..r.end * c], 0..c);
         moments
     });
     Moments::merge(&parts)
@@ -71,45 +82,40 @@ fn statistics_at(level: Level, xs: &[f32], c: usize) -> Statistics {
 /// The variance is taken about the part's first row: sums of squares about 0 would cancel where the mean is much larger
 /// than the deviation. Sums are float32 over [`RUN`] rows, float64 over runs.
 pub(crate) struct Moments {
-    rows: usize,
+    /// Rows of each channel.
+    rows: Vec<f64>,
     origin: Vec<f32>,
     sum: Vec<f64>,
     square: Vec<f64>,
-    scratch: Vec<f32>,
 }
 
 impl Moments {
     pub(crate) fn new(c: usize) -> Self {
-        Self { rows: 0, origin: vec![0.; c], sum: vec![0.; c], square: vec![0.; c], scratch: vec![0.; 2 * c] }
+        Self { rows: vec![0.; c], origin: vec![0.; c], sum: vec![0.; c], square: vec![0.; c] }
     }
 
-    /// Takes in some rows.
-    pub(crate) fn add(&mut self, level: Level, xs: &[f32]) {
-        let c = self.origin.len();
-        if self.rows == 0 {
-            self.origin.copy_from_slice(&xs[..c]);
+    /// Takes in some rows of some channels.
+    pub(crate) fn add(&mut self, level: Level, xs: &[f32], channels: Range<usize>) {
+        let c = channels.len();
+        if self.rows[channels.start] == 0. {
+            self.origin[channels.clone()].copy_from_slice(&xs[..c]);
         }
-        self.rows += xs.len() / c;
-        for xs in xs.chunks(RUN * c) {
-            self.scratch.fill(0.);
-            let (sum, square) = self.scratch.split_at_mut(c);
-            moments(level, xs, &self.origin, sum, square);
-            accumulate(&mut self.sum, sum);
-            accumulate(&mut self.square, square);
-        }
+        self.rows[channels.clone()].iter_mut().for_each(|rows| *rows += (xs.len() / c) as f64);
+        let (sum, square) = (&mut self.sum[channels.clone()], &mut self.square[channels.clone()]);
+        moments(level, xs, &self.origin[channels], sum, square);
     }
 
     /// The statistics of all parts together, each of at least one row.
     pub(crate) fn merge(parts: &[Self]) -> Statistics {
-        let rows: f64 = parts.iter().map(|p| p.rows as f64).sum();
         let c = parts.first().map_or(0, |p| p.origin.len());
         let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
         for ch in 0..c {
-            let part_mean = |p: &Self| f64::from(p.origin[ch]) + p.sum[ch] / p.rows as f64;
-            let m = parts.iter().map(|p| p.rows as f64 * part_mean(p)).sum::<f64>() / rows;
+            let rows: f64 = parts.iter().map(|p| p.rows[ch]).sum();
+            let part_mean = |p: &Self| f64::from(p.origin[ch]) + p.sum[ch] / p.rows[ch];
+            let m = parts.iter().map(|p| p.rows[ch] * part_mean(p)).sum::<f64>() / rows;
             let squares = parts.iter().map(|p| {
-                let within = p.square[ch] - p.sum[ch] * p.sum[ch] / p.rows as f64;
-                within + p.rows as f64 * (part_mean(p) - m).powi(2)
+                let within = p.square[ch] - p.sum[ch] * p.sum[ch] / p.rows[ch];
+                within + p.rows[ch] * (part_mean(p) - m).powi(2)
             });
             let squares = squares.sum::<f64>();
             mean.push(m as f32);
@@ -117,11 +123,6 @@ impl Moments {
         }
         Statistics { mean, var }
     }
-}
-
-/// `total += part`
-pub(crate) fn accumulate(total: &mut [f64], part: &[f32]) {
-    total.iter_mut().zip(part).for_each(|(t, p)| *t += f64::from(*p));
 }
 
 /// `ys = act((xs - mean) · scale + bias)`
@@ -183,19 +184,19 @@ fn backward_at(
     let rows = xs.len() / c;
     let scale = scale(p.weight, p.var, p.eps);
     let affine = Affine { mean: p.mean, scale: &scale, bias: p.bias };
-    let parts = map_parts(rows, rows_per_part(c), |r| {
+    let mut gxs = gys.to_vec();
+    let parts = map_parts_mut(&mut gxs, c, rows_per_part(c), |first, gs| {
         let mut sums = GradientSums::new(c);
-        let part = r.start * c..r.end * c;
-        with_function!(act, F => sums.add::<F>(level, &xs[part.clone()], &gys[part], affine));
+        let xs = &xs[first * c..first * c + gs.len()];
+        with_function!(act, F => sums.add::<F>(level, xs, affine, gs, 0..c));
         sums
     });
     let Backward { slope, offset, weight, bias } = GradientSums::merge(&parts, rows, &scale, p.var, p.eps);
     let (slope, offset) = if batch_statistics { (slope, offset) } else { (vec![0.; c], vec![0.; c]) };
-    let mut gxs = vec![0.; xs.len()];
+    let gs = gxs.clone();
     for_parts(&mut gxs, c, rows_per_part(c), |first, gxs| {
         let part = first * c..first * c + gxs.len();
-        let (xs, gys) = (&xs[part.clone()], &gys[part]);
-        with_function!(act, F => input_gradient::<F>(level, xs, gys, affine, &slope, &offset, gxs));
+        input_gradient(level, &xs[part.clone()], &gs[part], affine, &slope, &offset, gxs);
     });
     Gradients { xs: gxs, weight, bias }
 }
@@ -204,24 +205,24 @@ fn backward_at(
 pub(crate) struct GradientSums {
     sum: Vec<f64>,
     dot: Vec<f64>,
-    scratch: Vec<f32>,
 }
 
 impl GradientSums {
     pub(crate) fn new(c: usize) -> Self {
-        Self { sum: vec![0.; c], dot: vec![0.; c], scratch: vec![0.; 2 * c] }
+        Self { sum: vec![0.; c], dot: vec![0.; c] }
     }
 
-    /// Takes in some rows.
-    pub(crate) fn add<F: Function>(&mut self, level: Level, xs: &[f32], gys: &[f32], affine: Affine) {
-        let c = affine.scale.len();
-        for (xs, gys) in xs.chunks(RUN * c).zip(gys.chunks(RUN * c)) {
-            self.scratch.fill(0.);
-            let (sum, dot) = self.scratch.split_at_mut(c);
-            gradient_sums::<F>(level, xs, gys, affine, sum, dot);
-            accumulate(&mut self.sum, sum);
-            accumulate(&mut self.dot, dot);
-        }
+    /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows of some channels, whose
+    /// batch norm is `affine`.
+    pub(crate) fn add<F: Function>(
+        &mut self,
+        level: Level,
+        xs: &[f32],
+        affine: Affine,
+        gs: &mut [f32],
+        channels: Range<usize>,
+    ) {
+        through_activation::<F>(level, xs, affine, gs, &mut self.sum[channels.clone()], &mut self.dot[channels]);
     }
 
     /// What all parts together, of `rows` rows, say.
@@ -252,90 +253,219 @@ pub(crate) struct Backward {
     pub(crate) bias: Vec<f32>,
 }
 
+/// A convolution's output with its statistics: what the backward needs of it.
+pub(crate) struct Unit {
+    pub(crate) pre: Buffer,
+    pub(crate) statistics: Statistics,
+    pub(crate) scale: Vec<f32>,
+}
+
+impl Unit {
+    pub(crate) fn new(pre: Buffer, moments: &[Moments], gamma: &[f32], eps: f64) -> Self {
+        let statistics = Moments::merge(moments);
+        let scale = scale(gamma, &statistics.var, eps);
+        Self { pre, statistics, scale }
+    }
+
+    pub(crate) fn affine<'a>(&'a self, beta: &'a [f32]) -> Affine<'a> {
+        Affine { mean: &self.statistics.mean, scale: &self.scale, bias: beta }
+    }
+
+    pub(crate) fn backward(&self, sums: &[GradientSums], eps: f64) -> Backward {
+        let rows = self.pre.len() / self.scale.len();
+        GradientSums::merge(sums, rows, &self.scale, &self.statistics.var, eps)
+    }
+}
+
 for_each_level! {
     /// `sum[c] += Σ (x - origin)` and `square[c] += Σ (x - origin)²`
-    fn moments(xs: &[f32], origin: &[f32], sum: &mut [f32], square: &mut [f32]) = moments_body
+    fn moments(xs: &[f32], origin: &[f32], sum: &mut [f64], square: &mut [f64]) = moments_body[LANES]
 }
 
 #[inline(always)]
-fn moments_body<A: Arithmetic>(xs: &[f32], origin: &[f32], sum: &mut [f32], square: &mut [f32]) {
+fn moments_body<A: Arithmetic, const L: usize>(xs: &[f32], origin: &[f32], sum: &mut [f64], square: &mut [f64]) {
     let c = origin.len();
-    let (sum, square) = (&mut sum[..c], &mut square[..c]);
-    for row in xs.chunks_exact(c) {
-        for i in 0..c {
-            let d = row[i] - origin[i];
-            sum[i] += d;
-            square[i] = A::mul_add(d, d, square[i]);
-        }
+    for xs in xs.chunks(RUN * c) {
+        for_lanes!(c, moments_lanes::<A; L>(xs, origin, sum, square));
+    }
+}
+
+#[inline(always)]
+fn moments_lanes<A: Arithmetic, const L: usize>(
+    xs: &[f32],
+    origin: &[f32],
+    sum: &mut [f64],
+    square: &mut [f64],
+    at: usize,
+) {
+    let c = origin.len();
+    let origin: [f32; L] = load(origin, at);
+    let (mut even, mut odd) = ([[0.; L]; 2], [[0.; L]; 2]);
+    let mut pairs = xs.chunks_exact(2 * c);
+    for pair in &mut pairs {
+        add_moments::<A, L>(load(pair, at), origin, &mut even);
+        add_moments::<A, L>(load(pair, c + at), origin, &mut odd);
+    }
+    if let Some(row) = pairs.remainder().chunks_exact(c).next() {
+        add_moments::<A, L>(load(row, at), origin, &mut even);
+    }
+    accumulate(&mut sum[at..at + L], even[0], odd[0]);
+    accumulate(&mut square[at..at + L], even[1], odd[1]);
+}
+
+/// One row's part of the sums of `x - origin` and of its square. Even and odd rows have sums of their own: one addition need
+/// not wait for the other.
+#[inline(always)]
+fn add_moments<A: Arithmetic, const L: usize>(x: [f32; L], origin: [f32; L], sums: &mut [[f32; L]; 2]) {
+    for l in 0..L {
+        let d = x[l] - origin[l];
+        sums[0][l] += d;
+        sums[1][l] = A::mul_add(d, d, sums[1][l]);
+    }
+}
+
+#[inline(always)]
+fn accumulate<const L: usize>(total: &mut [f64], even: [f32; L], odd: [f32; L]) {
+    for (l, total) in total.iter_mut().enumerate() {
+        *total += f64::from(even[l] + odd[l]);
     }
 }
 
 for_each_level! {
     /// `ys = act((xs - mean) · scale + bias)` over rows.
-    pub(crate) fn normalize<F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) = normalize_body
+    pub(crate) fn normalize<F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) = normalize_body[LANES]
 }
 
 #[inline(always)]
-fn normalize_body<A: Arithmetic, F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) {
-    let (c, mean, scale, bias) = affine.slices();
+fn normalize_body<A: Arithmetic, const L: usize, F: Function>(xs: &[f32], affine: Affine, ys: &mut [f32]) {
+    let c = affine.scale.len();
+    for (xs, ys) in xs.chunks(STRIP * c).zip(ys.chunks_mut(STRIP * c)) {
+        for_lanes!(c, normalize_lanes::<A, F; L>(xs, affine, ys));
+    }
+}
+
+#[inline(always)]
+fn normalize_lanes<A: Arithmetic, F: Function, const L: usize>(xs: &[f32], affine: Affine, ys: &mut [f32], at: usize) {
+    let c = affine.scale.len();
+    let [mean, scale, bias] = affine.load::<L>(at);
     for (x, y) in xs.chunks_exact(c).zip(ys.chunks_exact_mut(c)) {
-        for i in 0..c {
-            y[i] = F::value(A::mul_add(x[i] - mean[i], scale[i], bias[i]));
+        prefetch(x, STRIP * c + at);
+        let mut block: [f32; L] = load(x, at);
+        for l in 0..L {
+            block[l] = F::value(A::mul_add(block[l] - mean[l], scale[l], bias[l]));
         }
+        store(y, at, block);
     }
 }
 
 for_each_level! {
-    /// With `g = gy · act'`: `sum[c] += Σ g` and `dot[c] += Σ g · (x - mean)`
-    fn gradient_sums<F: Function>(
-        xs: &[f32], gys: &[f32], affine: Affine, sum: &mut [f32], dot: &mut [f32],
-    ) = gradient_sums_body
+    /// Turns the gradient `gs` of the activation into that of its input, `g = g · act'`, with the sums `sum[c] += Σ g` and
+    /// `dot[c] += Σ g · (x - mean)`.
+    fn through_activation<F: Function>(
+        xs: &[f32], affine: Affine, gs: &mut [f32], sum: &mut [f64], dot: &mut [f64],
+    ) = through_activation_body[LANES]
 }
 
 #[inline(always)]
-fn gradient_sums_body<A: Arithmetic, F: Function>(
+fn through_activation_body<A: Arithmetic, const L: usize, F: Function>(
     xs: &[f32],
-    gys: &[f32],
     affine: Affine,
-    sum: &mut [f32],
-    dot: &mut [f32],
+    gs: &mut [f32],
+    sum: &mut [f64],
+    dot: &mut [f64],
 ) {
-    let (c, mean, scale, bias) = affine.slices();
-    let (sum, dot) = (&mut sum[..c], &mut dot[..c]);
-    for (x, gy) in xs.chunks_exact(c).zip(gys.chunks_exact(c)) {
-        for i in 0..c {
-            let d = x[i] - mean[i];
-            let g = gy[i] * F::derivative(A::mul_add(d, scale[i], bias[i]));
-            sum[i] += g;
-            dot[i] = A::mul_add(g, d, dot[i]);
-        }
+    let c = affine.scale.len();
+    for (xs, gs) in xs.chunks(RUN * c).zip(gs.chunks_mut(RUN * c)) {
+        for_lanes!(c, through_activation_lanes::<A, F; L>(xs, affine, gs, sum, dot));
     }
 }
 
-for_each_level! {
-    /// `gx = scale · (gy · act') + slope · (x - mean) + offset`
-    pub(crate) fn input_gradient<F: Function>(
-        xs: &[f32], gys: &[f32], affine: Affine, slope: &[f32], offset: &[f32], gxs: &mut [f32],
-    ) = input_gradient_body
+#[inline(always)]
+fn through_activation_lanes<A: Arithmetic, F: Function, const L: usize>(
+    xs: &[f32],
+    affine: Affine,
+    gs: &mut [f32],
+    sum: &mut [f64],
+    dot: &mut [f64],
+    at: usize,
+) {
+    let c = affine.scale.len();
+    let affine = affine.load::<L>(at);
+    let (mut even, mut odd) = ([[0.; L]; 2], [[0.; L]; 2]);
+    let (mut x_pairs, mut g_pairs) = (xs.chunks_exact(2 * c), gs.chunks_exact_mut(2 * c));
+    for (x, g) in (&mut x_pairs).zip(&mut g_pairs) {
+        row_through_activation::<A, F, L>(load(x, at), affine, &mut g[at..at + L], &mut even);
+        row_through_activation::<A, F, L>(load(x, c + at), affine, &mut g[c + at..c + at + L], &mut odd);
+    }
+    if let (Some(x), Some(g)) =
+        (x_pairs.remainder().chunks_exact(c).next(), g_pairs.into_remainder().chunks_exact_mut(c).next())
+    {
+        row_through_activation::<A, F, L>(load(x, at), affine, &mut g[at..at + L], &mut even);
+    }
+    accumulate(&mut sum[at..at + L], even[0], odd[0]);
+    accumulate(&mut dot[at..at + L], even[1], odd[1]);
 }
 
 #[inline(always)]
-fn input_gradient_body<A: Arithmetic, F: Function>(
+fn row_through_activation<A: Arithmetic, F: Function, const L: usize>(
+    x: [f32; L],
+    [mean, scale, bias]: [[f32; L]; 3],
+    g: &mut [f32],
+    sums: &mut [[f32; L]; 2],
+) {
+    let mut block: [f32; L] = load(g, 0);
+    for l in 0..L {
+        let d = x[l] - mean[l];
+        block[l] *= F::derivative(A::mul_add(d, scale[l], bias[l]));
+        sums[0][l] += block[l];
+        sums[1][l] = A::mul_add(block[l], d, sums[1][l]);
+    }
+    store(g, 0, block);
+}
+
+for_each_level! {
+    /// `gx = scale · g + slope · (x - mean) + offset`, `g` being the gradient of the batch norm's output.
+    pub(crate) fn input_gradient(
+        xs: &[f32], gs: &[f32], affine: Affine, slope: &[f32], offset: &[f32], gxs: &mut [f32],
+    ) = input_gradient_body[LANES]
+}
+
+#[inline(always)]
+fn input_gradient_body<A: Arithmetic, const L: usize>(
     xs: &[f32],
-    gys: &[f32],
+    gs: &[f32],
     affine: Affine,
     slope: &[f32],
     offset: &[f32],
     gxs: &mut [f32],
 ) {
-    let (c, mean, scale, bias) = affine.slices();
-    let (slope, offset) = (&slope[..c], &offset[..c]);
-    for ((x, gy), gx) in xs.chunks_exact(c).zip(gys.chunks_exact(c)).zip(gxs.chunks_exact_mut(c)) {
-        for i in 0..c {
-            let d = x[i] - mean[i];
-            let g = gy[i] * F::derivative(A::mul_add(d, scale[i], bias[i]));
-            gx[i] = A::mul_add(g, scale[i], A::mul_add(d, slope[i], offset[i]));
+    let c = affine.scale.len();
+    for ((xs, gs), gxs) in xs.chunks(STRIP * c).zip(gs.chunks(STRIP * c)).zip(gxs.chunks_mut(STRIP * c)) {
+        for_lanes!(c, input_gradient_lanes::<A; L>(xs, gs, affine, slope, offset, gxs));
+    }
+}
+
+#[inline(always)]
+fn input_gradient_lanes<A: Arithmetic, const L: usize>(
+    xs: &[f32],
+    gs: &[f32],
+    affine: Affine,
+    slope: &[f32],
+    offset: &[f32],
+    gxs: &mut [f32],
+    at: usize,
+) {
+    let c = affine.scale.len();
+    let [mean, scale, _] = affine.load::<L>(at);
+    let (slope, offset): ([f32; L], [f32; L]) = (load(slope, at), load(offset, at));
+    for ((x, g), gx) in xs.chunks_exact(c).zip(gs.chunks_exact(c)).zip(gxs.chunks_exact_mut(c)) {
+        prefetch(x, STRIP * c + at);
+        prefetch(g, STRIP * c + at);
+        let (x, mut block): ([f32; L], [f32; L]) = (load(x, at), load(g, at));
+        for l in 0..L {
+            block[l] = A::mul_add(block[l], scale[l], A::mul_add(x[l] - mean[l], slope[l], offset[l]));
         }
+        store(gx, at, block);
     }
 }
 

@@ -8,27 +8,46 @@ use std::sync::Mutex;
 
 static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
+/// Where a buffer begins: at a cache line, so that no register is loaded from two of them.
+const ALIGN: usize = 64 / size_of::<f32>();
+
 /// A float32 buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it
 /// grows to what the program has needed of each size at one time.
 #[derive(Debug, Default)]
-pub struct Buffer(Vec<f32>);
+pub struct Buffer {
+    values: Vec<f32>,
+    start: usize,
+    len: usize,
+}
 
 impl Buffer {
     /// A buffer of `len` values, whatever they are.
     pub fn new(len: usize) -> Self {
         let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let fitting = free.iter().enumerate().filter(|(_, v)| v.capacity() >= len && v.capacity() <= 2 * len);
-        match fitting.min_by_key(|(_, v)| v.capacity()).map(|(i, _)| i) {
-            Some(i) => {
-                let mut values = free.swap_remove(i);
-                drop(free);
-                values.resize(len, 0.);
-                Self(values)
-            }
+        let room = len + ALIGN;
+        let fitting = free.iter().enumerate().filter(|(_, v)| v.len() >= room && v.len() <= 2 * room);
+        let values = match fitting.min_by_key(|(_, v)| v.len()).map(|(i, _)| i) {
+            Some(i) => free.swap_remove(i),
             None => {
                 drop(free);
-                Self(vec![0.; len])
+                vec![0.; room]
             }
+        };
+        let start = values.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+        Self { values, start, len }
+    }
+
+    /// A buffer of the same values.
+    pub fn copy_of(values: &[f32]) -> Self {
+        let mut buffer = Self::new(values.len());
+        buffer.copy_from_slice(values);
+        buffer
+    }
+
+    /// Makes it `len` values long, whatever they are.
+    pub fn resize(&mut self, len: usize) {
+        if self.len != len {
+            *self = Self::new(len);
         }
     }
 
@@ -42,14 +61,16 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        free.push(std::mem::take(&mut self.0));
+        if !self.values.is_empty() {
+            let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            free.push(std::mem::take(&mut self.values));
+        }
     }
 }
 
 impl AsRef<[f32]> for Buffer {
     fn as_ref(&self) -> &[f32] {
-        &self.0
+        self
     }
 }
 
@@ -57,13 +78,13 @@ impl Deref for Buffer {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        &self.0
+        &self.values[self.start..self.start + self.len]
     }
 }
 
 impl DerefMut for Buffer {
     fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.0
+        &mut self.values[self.start..self.start + self.len]
     }
 }
 

@@ -37,11 +37,11 @@ impl Geometry {
         (self.w + 2 * self.padding - self.kernel) / self.stride + 1
     }
 
-    fn unfolded(&self) -> usize {
+    pub(crate) fn unfolded(&self) -> usize {
         self.c_in * self.kernel * self.kernel
     }
 
-    fn pixels_out(&self) -> usize {
+    pub(crate) fn pixels_out(&self) -> usize {
         self.h_out() * self.w_out()
     }
 
@@ -68,8 +68,18 @@ impl Geometry {
     }
 
     /// The windows of one image, `[h_out · w_out, c_in · k · k]`, in `rows`, whose borders are 0 already.
-    fn unfold(&self, xs: &[f32], rows: &mut [f32]) {
+    pub(crate) fn unfold(&self, xs: &[f32], rows: &mut [f32]) {
         self.for_each_tap(|at, pixel| rows[at] = xs[pixel]);
+    }
+
+    /// The opposite: adds each tap's gradient to that of its pixel.
+    pub(crate) fn fold(&self, rows: &[f32], gxs: &mut [f32]) {
+        self.for_each_tap(|at, pixel| gxs[pixel] += rows[at]);
+    }
+
+    /// Whether the windows of an image are the image itself.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        (self.kernel, self.stride, self.padding) == (1, 1, 0)
     }
 
     fn image<'a>(&self, xs: &'a [f32], i: usize) -> &'a [f32] {
@@ -105,7 +115,7 @@ pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]
         let gys = &gys[i * size_out..(i + 1) * size_out];
         matmul(Level::best(), Matrix::new(gys, g.pixels_out(), g.c_out), weight, g.unfolded(), false, &mut rows);
         gxs.fill(0.);
-        g.for_each_tap(|at, pixel| gxs[pixel] += rows[at]);
+        g.fold(&rows, gxs);
     });
 }
 

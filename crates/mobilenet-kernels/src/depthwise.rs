@@ -8,9 +8,11 @@
 //! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
 //! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
 
+use std::ops::Range;
+
 use crate::buffer::Buffer;
 use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts};
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::simd::{Arithmetic, Level, for_each_level, load, prefetch, store};
 
 /// The sizes of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +63,9 @@ impl Geometry {
         matches!(self.kernel, 3 | 5) && self.stride <= 2 && self.dilation == 1 && self.padding == self.kernel / 2
     }
 
-    /// A frame for input images.
-    pub(crate) fn input_frame(&self) -> Frame {
-        let reach = self.dilation * (self.kernel - 1) + 1;
-        let end = |len: usize| ((self.len_out(len) - 1) * self.stride + reach).saturating_sub(len + self.padding);
-        Frame::new(self.h, self.w, self.c, self.padding, end(self.h).max(end(self.w)))
-    }
-
-    /// A frame for the gradients of output images: as far as the window reaches, in steps of the stride.
-    pub(crate) fn output_frame(&self) -> Frame {
-        let reach = if self.is_unrolled() { self.kernel / 2 + 1 } else { 0 };
-        Frame::new(self.h_out(), self.w_out(), self.c, reach, reach)
+    /// The same over another number of channels.
+    pub(crate) fn with_channels(&self, c: usize) -> Self {
+        Self { c, ..*self }
     }
 
     fn assert_fits(&self, xs: &[f32], weight: &[f32], ys: &[f32]) -> usize {
@@ -84,6 +78,7 @@ impl Geometry {
 }
 
 /// One image inside a frame of zeros.
+#[derive(Default)]
 pub(crate) struct Frame {
     values: Buffer,
     h: usize,
@@ -96,10 +91,26 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    fn new(h: usize, w: usize, c: usize, before: usize, after: usize) -> Self {
-        let stride = (before + w + after) * c;
-        let values = Buffer::zeroed((before + h + after) * stride);
-        Self { values, h, row: w * c, stride, first: before * stride + before * c }
+    /// Makes it fit input images.
+    pub(crate) fn fit_input(&mut self, g: &Geometry) {
+        let reach = g.dilation * (g.kernel - 1) + 1;
+        let end = |len: usize| ((g.len_out(len) - 1) * g.stride + reach).saturating_sub(len + g.padding);
+        self.fit(g.h, g.w, g.c, g.padding, end(g.h).max(end(g.w)));
+    }
+
+    /// Makes it fit the gradients of output images: the frame is as wide as the window reaches, in steps of the stride.
+    pub(crate) fn fit_output(&mut self, g: &Geometry) {
+        let reach = if g.is_unrolled() { g.kernel / 2 + 1 } else { 0 };
+        self.fit(g.h_out(), g.w_out(), g.c, reach, reach);
+    }
+
+    fn fit(&mut self, h: usize, w: usize, c: usize, before: usize, after: usize) {
+        let (row, stride) = (w * c, (before + w + after) * c);
+        let first = before * (stride + c);
+        let len = (before + h + after) * stride;
+        if (self.h, self.row, self.stride, self.first, self.values.len()) != (h, row, stride, first, len) {
+            *self = Self { values: Buffer::zeroed(len), h, row, stride, first };
+        }
     }
 
     /// The image's rows, to be written.
@@ -109,9 +120,20 @@ impl Frame {
     }
 
     /// Takes an image.
-    pub(crate) fn copy_from(&mut self, image: &[f32]) {
+    fn copy_from(&mut self, image: &[f32]) {
         let len = self.row;
         self.rows_mut().zip(image.chunks_exact(len)).for_each(|(to, from)| to.copy_from_slice(from));
+    }
+
+    /// Takes some channels of an image of `c` channels.
+    pub(crate) fn copy_channels(&mut self, image: &[f32], c: usize, channels: Range<usize>) {
+        let width = channels.len();
+        let mut pixels = image.chunks_exact(c);
+        for row in self.rows_mut() {
+            for (to, from) in row.chunks_exact_mut(width).zip(&mut pixels) {
+                to.copy_from_slice(&from[channels.clone()]);
+            }
+        }
     }
 }
 
@@ -134,7 +156,8 @@ fn forward_at(level: Level, g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [
     let n = g.assert_fits(xs, weight, ys);
     let images = images_per_part(n);
     for_parts(ys, g.image_out(), images, |first, ys| {
-        let mut frame = g.input_frame();
+        let mut frame = Frame::default();
+        frame.fit_input(g);
         for (x, y) in xs[first * g.image_in()..].chunks_exact(g.image_in()).zip(ys.chunks_exact_mut(g.image_out())) {
             frame.copy_from(x);
             image_forward(level, g, &frame, weight, y);
@@ -146,7 +169,8 @@ fn backward_input_at(level: Level, g: &Geometry, gys: &[f32], weight: &[f32], gx
     let n = g.assert_fits(gxs, weight, gys);
     let images = images_per_part(n);
     for_parts(gxs, g.image_in(), images, |first, gxs| {
-        let mut frame = g.output_frame();
+        let mut frame = Frame::default();
+        frame.fit_output(g);
         for (gy, gx) in gys[first * g.image_out()..].chunks_exact(g.image_out()).zip(gxs.chunks_exact_mut(g.image_in()))
         {
             frame.copy_from(gy);
@@ -159,7 +183,9 @@ fn backward_weight_at(level: Level, g: &Geometry, xs: &[f32], gys: &[f32], gweig
     let n = g.assert_fits(xs, gweight, gys);
     let parts = map_parts(n, images_per_part(n), |images| {
         let mut part = vec![0.; gweight.len()];
-        let (mut x_frame, mut gy_frame) = (g.input_frame(), g.output_frame());
+        let (mut x_frame, mut gy_frame) = (Frame::default(), Frame::default());
+        x_frame.fit_input(g);
+        gy_frame.fit_output(g);
         for i in images {
             x_frame.copy_from(&xs[i * g.image_in()..(i + 1) * g.image_in()]);
             gy_frame.copy_from(&gys[i * g.image_out()..(i + 1) * g.image_out()]);
@@ -226,15 +252,15 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
         let mut ox = 0;
         if K > 0 {
             while ox + 8 <= w_out {
-                pixels_forward::<A, L, K, S, 8>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                pixels_forward::<A, L, K, S, 8>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
                 ox += 8;
             }
             while ox + 4 <= w_out {
-                pixels_forward::<A, L, K, S, 4>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                pixels_forward::<A, L, K, S, 4>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
                 ox += 4;
             }
             while ox < w_out {
-                pixels_forward::<A, L, K, S, 1>(rows, x.stride, c, &w[at..], ox, &mut y[at..]);
+                pixels_forward::<A, L, K, S, 1>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
                 ox += 1;
             }
         }
@@ -258,9 +284,13 @@ fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize,
     c: usize,
     w: &[f32],
     ox: usize,
+    next_row: usize,
     y: &mut [f32],
 ) {
     let mut sums = [[0.; L]; B];
+    for b in 0..B {
+        prefetch(y, (next_row + ox + b) * c);
+    }
     for ky in 0..K {
         let row = &rows[ky * row_stride + ox * S * c..];
         let weights: [[f32; L]; K] = std::array::from_fn(|kx| load(w, (ky * K + kx) * c));
@@ -447,17 +477,6 @@ fn add_product<A: Arithmetic, const L: usize>(sum: &mut [f32; L], x: [f32; L], w
     }
 }
 
-#[inline(always)]
-fn load<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
-    let mut block = [0.; L];
-    block.copy_from_slice(&values[at..at + L]);
-    block
-}
-
-#[inline(always)]
-fn store<const L: usize>(values: &mut [f32], at: usize, block: [f32; L]) {
-    values[at..at + L].copy_from_slice(&block);
-}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -5,14 +5,17 @@ mod allocator;
 pub mod batch_norm;
 mod buffer;
 pub mod conv;
+pub mod conv_norm;
 pub mod depthwise;
 pub mod inverted_residual;
 mod matmul;
 mod parallel;
 pub mod pointwise;
 pub mod pool;
+pub mod profile;
 mod simd;
 
 pub use activation::Activation;
 pub use allocator::KeepLarge;
+pub use buffer::Buffer;
 pub use simd::Level;

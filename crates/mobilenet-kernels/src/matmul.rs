@@ -4,7 +4,9 @@
 //! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
 //! and `b` is read row by row, which is contiguous. The tile fills the registers of each instruction set.
 
-use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level};
+use std::ops::Range;
+
+use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level, prefetch};
 
 /// A matrix in a slice: `rows × cols`, row-major, or the transpose of such a one.
 #[derive(Clone, Copy)]
@@ -27,6 +29,13 @@ impl<'a> Matrix<'a> {
     pub(crate) fn t(self) -> Self {
         let Self { data, rows, cols, row_stride, col_stride } = self;
         Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
+    }
+
+    /// Some of its rows.
+    pub(crate) fn rows(self, rows: Range<usize>) -> Self {
+        assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
+        let data = self.data.get(rows.start * self.row_stride..).unwrap_or(&[]);
+        Self { data, rows: rows.len(), ..self }
     }
 }
 
@@ -250,6 +259,11 @@ fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
     row: usize,
     col: usize,
 ) {
+    for r in 0..R {
+        for v in 0..V {
+            prefetch(out, (row + r) * n + col + v * L);
+        }
+    }
     let mut sums = [[[0f32; L]; V]; R];
     let a_values = &a.data[row * a.row_stride..];
     let last = (R - 1) * a.row_stride + (a.cols - 1) * a.col_stride;

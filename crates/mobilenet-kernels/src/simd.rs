@@ -122,3 +122,51 @@ macro_rules! for_each_level {
     };
 }
 pub(crate) use for_each_level;
+
+/// `L` values from `at` on.
+#[inline(always)]
+pub(crate) fn load<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
+    let mut block = [0.; L];
+    block.copy_from_slice(&values[at..at + L]);
+    block
+}
+
+/// Writes `block` from `at` on.
+#[inline(always)]
+pub(crate) fn store<const L: usize>(values: &mut [f32], at: usize, block: [f32; L]) {
+    values[at..at + L].copy_from_slice(&block);
+}
+
+/// Asks for the cache line of `values[at]`, which may lie outside: what follows in memory is as often needed next.
+#[inline(always)]
+pub(crate) fn prefetch(values: &[f32], at: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch of any address is allowed; it reads nothing and never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(values.as_ptr().wrapping_add(at).cast()) }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (values, at);
+}
+
+/// Calls `$f::<…, L>($args…, first channel)` for every block of `L` of `$c` channels: the level's lanes, then 8, then 1.
+/// Walking down a block of channels keeps what belongs to a channel in registers.
+macro_rules! for_lanes {
+    ($c:expr, $f:ident::<$($g:ident),*; $L:ident>($($arg:expr),* $(,)?)) => {{
+        let (c, mut at) = ($c, 0);
+        while at + $L <= c {
+            $f::<$($g,)* $L>($($arg,)* at);
+            at += $L;
+        }
+        while at + 8 <= c {
+            $f::<$($g,)* 8>($($arg,)* at);
+            at += 8;
+        }
+        while at < c {
+            $f::<$($g,)* 1>($($arg,)* at);
+            at += 1;
+        }
+    }};
+}
+pub(crate) use for_lanes;

@@ -2,8 +2,11 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, ModuleT, VarBuilder};
+use mobilenet_kernels::conv_norm::Geometry;
 
-use crate::channels_last::{to_nchw, to_nhwc};
+use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
+use crate::fused::{self, Dims, Fusable, Kernel, Stage};
+use crate::parameters::Parameters;
 use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DepthwiseConv2d, Window};
 
 /// What a [`ConvBnAct`] is made of. The padding is `dilation * (kernel - 1) / 2`.
@@ -58,6 +61,10 @@ pub struct ConvBnAct {
     pub(crate) conv: Conv,
     pub(crate) norm: BatchNorm,
     pub(crate) activation: Activation,
+    /// The convolution's path among the variables
+    pub(crate) name: String,
+    /// All parameters, for the fused operation; `None` where there are no kernels.
+    parameters: Option<Parameters>,
 }
 
 impl Conv {
@@ -82,6 +89,7 @@ impl ConvBnAct {
         norm_vb: VarBuilder,
     ) -> Result<Self> {
         let ConvBnActConfig { kernel, stride, dilation, depthwise, norm, activation } = config;
+        let name = conv_vb.prefix();
         let conv = if depthwise {
             if c_in != c_out {
                 bail!("depthwise convolution: expected as many output as input channels, found {c_in} and {c_out}")
@@ -93,12 +101,20 @@ impl ConvBnAct {
             }
             Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
         };
-        Ok(Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation })
+        let layer = Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation, name, parameters: None };
+        let tensors = layer.tensors();
+        let parameters = tensors.iter().all(has_kernels).then(|| Parameters::new(tensors)).transpose()?;
+        Ok(Self { parameters, ..layer })
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        to_nhwc(&self.forward_t(&to_nchw(xs)?, train)?)
+        if let Some(parameters) = &self.parameters
+            && let Some(ys) = fused::run(std::slice::from_ref(self), parameters, xs, train)?
+        {
+            return Ok(ys);
+        }
+        to_nhwc(&self.chained(&to_nchw(xs)?, train)?)
     }
 
     /// The weight, `[c_out, c_in, 1, 1]`, if the convolution is a 1×1 at stride 1.
@@ -110,13 +126,36 @@ impl ConvBnAct {
     }
 }
 
-impl ModuleT for ConvBnAct {
-    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
-    fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+impl Fusable for ConvBnAct {
+    fn tensors(&self) -> Vec<Tensor> {
+        [self.conv.weight(), &self.norm.weight, &self.norm.bias].map(Clone::clone).into()
+    }
+
+    fn stage(&self, (n, h, w, c): Dims) -> Result<Option<Stage>> {
+        let Conv::Dense(conv) = &self.conv else { return Ok(None) };
+        let (c_out, c_in, ..) = conv.weight.dims4()?;
+        if c != c_in || n * h * w == 0 || conv.bias.is_some() {
+            return Ok(None);
+        }
+        let Conv2dConfig { kernel, stride, .. } = conv.config;
+        let conv = mobilenet_kernels::conv::Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
+        let geometry = Geometry { n, conv, activation: self.activation.kernel(), eps: self.norm.config.eps };
+        let norms = vec![self.norm.clone()];
+        Ok(Some(Stage { kernel: Kernel::ConvNorm(geometry), norms, name: self.name.clone() }))
+    }
+
+    fn chained(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         let ys = match &self.conv {
             Conv::Dense(conv) => conv.forward(xs)?,
             Conv::Depthwise(conv) => conv.forward(xs)?,
         };
         self.norm.forward_act(&ys, self.activation, train)
+    }
+}
+
+impl ModuleT for ConvBnAct {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']` with `h' = (h - 1) / stride + 1`
+    fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        to_nchw(&self.forward_channels_last(&to_nhwc(xs)?, train)?)
     }
 }

@@ -7,12 +7,14 @@ mod conv;
 mod conv_bn_act;
 mod depthwise;
 mod dropout;
+mod fused;
 mod init;
 mod linear;
 mod linear_bottleneck;
 mod parameters;
 mod pool;
 mod squeeze_excite;
+mod stack;
 #[cfg(test)]
 mod testing;
 mod window;
@@ -28,6 +30,7 @@ pub use linear::Linear;
 pub use linear_bottleneck::LinearBottleneck;
 pub use pool::global_avg_pool;
 pub use squeeze_excite::SqueezeExcite;
+pub use stack::{Layer, Stack};
 pub use window::Window;
 
 /// Rounds a scaled channel count to a multiple of 8, never below 8 and never more than 10 % below `v`.

@@ -3,14 +3,13 @@
 //! Trained on the CPU, it is one operation under autograd: backward calls into Candle cost a pass over memory for every
 //! tensor, and the expanded tensors are large (see `mobilenet_kernels::inverted_residual`).
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor, Var, bail};
+use candle_core::{Module, Result, Tensor};
 use candle_nn::ModuleT;
-use mobilenet_kernels::inverted_residual::{self as kernels, Geometry, Saved};
+use mobilenet_kernels::inverted_residual::Geometry;
 
-use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
+use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
 use crate::conv_bn_act::Conv;
+use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
 use crate::{Activation, ConvBnAct, SqueezeExcite, Window};
 
@@ -22,6 +21,8 @@ pub struct LinearBottleneck {
     squeeze_excite: Option<SqueezeExcite>,
     project: ConvBnAct,
     residual: bool,
+    /// Where it is among the variables.
+    name: String,
     /// All of the above, for the fused operation; `None` where there are no kernels.
     parameters: Option<Parameters>,
 }
@@ -35,16 +36,11 @@ impl LinearBottleneck {
         project: ConvBnAct,
         residual: bool,
     ) -> Result<Self> {
-        let unit = |unit: &ConvBnAct| [unit.conv.weight(), &unit.norm.weight, &unit.norm.bias].map(Clone::clone);
-        let mut tensors = Vec::new();
-        tensors.extend(expand.iter().flat_map(unit));
-        tensors.extend(unit(&depthwise));
-        for fc in squeeze_excite.iter().flat_map(|se| [&se.fc1, &se.fc2]) {
-            tensors.extend([Some(&fc.weight), fc.bias.as_ref()].into_iter().flatten().cloned());
-        }
-        tensors.extend(unit(&project));
+        let name = common_path(&depthwise.name, &project.name);
+        let block = Self { expand, depthwise, squeeze_excite, project, residual, name, parameters: None };
+        let tensors = block.tensors();
         let parameters = tensors.iter().all(has_kernels).then(|| Parameters::new(tensors)).transpose()?;
-        Ok(Self { expand, depthwise, squeeze_excite, project, residual, parameters })
+        Ok(Self { parameters, ..block })
     }
 
     /// The chain without its shortcut.
@@ -52,9 +48,31 @@ impl LinearBottleneck {
         Self { residual: false, ..self }
     }
 
-    /// The sizes the fused operation needs for `xs` (`[n, h, w, c_in]`); `None` if it cannot take this chain or this tensor.
-    fn geometry(&self, xs: &Tensor) -> Result<Option<Geometry>> {
-        let (n, h, w, c_in) = xs.dims4()?;
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
+    /// layers this way spares Candle's backward two changes of layout for each.
+    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+        if let Some(parameters) = &self.parameters
+            && let Some(ys) = fused::run(std::slice::from_ref(self), parameters, xs, train)?
+        {
+            return Ok(ys);
+        }
+        to_nhwc(&self.chained(&to_nchw(xs)?, train)?)
+    }
+}
+
+impl Fusable for LinearBottleneck {
+    fn tensors(&self) -> Vec<Tensor> {
+        let mut tensors = Vec::new();
+        tensors.extend(self.expand.iter().flat_map(ConvBnAct::tensors));
+        tensors.extend(self.depthwise.tensors());
+        for fc in self.squeeze_excite.iter().flat_map(|se| [&se.fc1, &se.fc2]) {
+            tensors.extend([Some(&fc.weight), fc.bias.as_ref()].into_iter().flatten().cloned());
+        }
+        tensors.extend(self.project.tensors());
+        tensors
+    }
+
+    fn stage(&self, (n, h, w, c_in): Dims) -> Result<Option<Stage>> {
         let (depthwise, project) = (&self.depthwise, &self.project);
         let (Conv::Depthwise(conv), Some(project_weight)) = (&depthwise.conv, project.pointwise_weight()) else {
             return Ok(None);
@@ -75,10 +93,10 @@ impl LinearBottleneck {
         let fits = expands && projects == c && n * h * w * h_out * w_out > 0;
         let adds = !self.residual || (c_in, h, w) == (c_out, h_out, w_out);
         let linear = project.activation == Activation::Identity && project.norm.config.eps == eps;
-        if !(has_kernels(xs) && fits && adds && linear) {
+        if !(fits && adds && linear) {
             return Ok(None);
         }
-        Ok(Some(Geometry {
+        let geometry = Geometry {
             n,
             c_in,
             c_out,
@@ -88,39 +106,10 @@ impl LinearBottleneck {
             activation: depthwise.activation.kernel(),
             has_residual: self.residual,
             eps,
-        }))
-    }
-
-    /// One operation, with the batch's statistics.
-    fn train_fused(&self, xs: &Tensor, geometry: Geometry, parameters: &Parameters) -> Result<Tensor> {
-        let saved = Arc::new(Mutex::new(None));
-        let op = Train { geometry, parameters: parameters.clone(), saved: saved.clone() };
-        let ys = xs.apply_op2(parameters.handle(), op)?;
-        let saved = saved.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(saved) = saved.as_ref() {
-            let Geometry { n, depthwise: d, .. } = geometry;
-            let (expand, depthwise, project) = saved.statistics();
-            if let (Some(layer), Some(statistics)) = (&self.expand, expand) {
-                layer.norm.track(statistics, n * d.h * d.w)?;
-            }
-            self.depthwise.norm.track(depthwise, n * d.h_out() * d.w_out())?;
-            self.project.norm.track(project, n * d.h_out() * d.w_out())?;
-        }
-        Ok(ys)
-    }
-
-    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
-    /// layers this way spares Candle's backward two changes of layout for each.
-    pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        let xs = xs.contiguous()?;
-        match (self.geometry(&xs)?, &self.parameters) {
-            (Some(geometry), Some(parameters)) if train => self.train_fused(&xs, geometry, parameters),
-            (Some(geometry), Some(parameters)) => {
-                let op = Infer { geometry, parameters: parameters.clone(), layers: self.clone() };
-                xs.apply_op2(parameters.handle(), op)
-            }
-            _ => to_nhwc(&self.chained(&to_nchw(&xs)?, train)?),
-        }
+        };
+        let units = self.expand.iter().chain([depthwise, project]);
+        let norms = units.map(|unit| unit.norm.clone()).collect();
+        Ok(Some(Stage { kernel: Kernel::Bottleneck(geometry), norms, name: self.name.clone() }))
     }
 
     /// Layer by layer.
@@ -145,76 +134,10 @@ impl ModuleT for LinearBottleneck {
     }
 }
 
-/// `[n, h, w, c_in] -> [n, h', w', c_out]` in training; what the backward needs is kept in `saved`.
-struct Train {
-    geometry: Geometry,
-    parameters: Parameters,
-    saved: Arc<Mutex<Option<Saved>>>,
-}
-
-fn output_shape(g: &Geometry) -> Shape {
-    (g.n, g.depthwise.h_out(), g.depthwise.w_out(), g.c_out).into()
-}
-
-impl CustomOp2 for Train {
-    fn name(&self) -> &'static str {
-        "linear-bottleneck"
-    }
-
-    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = output_shape(&self.geometry);
-        let mut ys = vec![0.; shape.elem_count()];
-        let xs = as_slice(xs, layout)?;
-        let saved = self.parameters.with_slices(|theta| Ok(kernels::forward(&self.geometry, xs, theta, &mut ys)))?;
-        *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
-        Ok((CpuStorage::F32(ys), shape))
-    }
-
-    fn bwd(&self, xs: &Tensor, _: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let saved = self.saved.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(saved) = saved.as_ref() else { bail!("linear bottleneck: a backward without its forward") };
-        let (gxs, gtheta) = with_slices([xs, gys], |[xs, gys]| {
-            self.parameters.with_slices(|theta| Ok(kernels::backward(&self.geometry, xs, theta, saved, gys)))
-        })?;
-        Ok((Some(Tensor::from_vec(gxs, xs.shape(), xs.device())?), self.parameters.leave(gtheta)?))
-    }
-}
-
-/// `[n, h, w, c_in] -> [n, h', w', c_out]` with the running statistics.
-struct Infer {
-    geometry: Geometry,
-    parameters: Parameters,
-    layers: LinearBottleneck,
-}
-
-impl CustomOp2 for Infer {
-    fn name(&self) -> &'static str {
-        "linear-bottleneck-inference"
-    }
-
-    fn cpu_fwd(&self, xs: &CpuStorage, layout: &Layout, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        let shape = output_shape(&self.geometry);
-        let mut ys = vec![0.; shape.elem_count()];
-        let xs = as_slice(xs, layout)?;
-        let units = self.layers.expand.iter().chain([&self.layers.depthwise, &self.layers.project]);
-        let running = units.map(|unit| unit.norm.running()).collect::<Result<Vec<_>>>()?;
-        let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
-        self.parameters.with_slices(|theta| {
-            kernels::infer(&self.geometry, xs, theta, &running, &mut ys);
-            Ok(())
-        })?;
-        Ok((CpuStorage::F32(ys), shape))
-    }
-
-    /// Gradients with fixed statistics are rarely asked for (fine-tuning below frozen batch norms): the chain of layers
-    /// computes them.
-    fn bwd(&self, xs: &Tensor, _: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let input = Var::from_tensor(&xs.detach())?;
-        let ys = to_nhwc(&self.layers.chained(&to_nchw(&input)?, false)?)?;
-        let gradients = (ys * gys.detach())?.sum_all()?.backward()?;
-        let gtheta = self.parameters.gradients(&gradients)?;
-        Ok((gradients.get(&input).cloned(), self.parameters.leave(gtheta)?))
-    }
+/// The path above two paths: `features.3.conv` of `features.3.conv.1.0` and `features.3.conv.2`.
+fn common_path(a: &str, b: &str) -> String {
+    let common = a.split('.').zip(b.split('.')).take_while(|(a, b)| a == b);
+    common.map(|(part, _)| part).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -277,7 +200,7 @@ mod tests {
         let statistics = |fused: bool, args: &[Tensor]| -> Result<(Tensor, Vec<Tensor>)> {
             let tensors = names.iter().cloned().zip(args[1..].iter().cloned()).collect();
             let block = bottleneck(row, &VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-            assert!(block.geometry(&to_nhwc(&args[0])?)?.is_some(), "the fused operation takes it");
+            assert!(block.stage(to_nhwc(&args[0])?.dims4()?)?.is_some(), "the fused operation takes it");
             let ys = if fused { block.forward_t(&args[0], train) } else { block.chained(&args[0], train) }?;
             let norms = block.expand.iter().chain([&block.depthwise, &block.project]).map(|unit| &unit.norm);
             let running = norms.flat_map(|n| [&n.running_mean, &n.running_var]).map(|v| v.as_detached_tensor());

@@ -4,7 +4,9 @@ use candle_core::{Module, Result as CandleResult, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
 use mobilenet_blocks::v2::InvertedResidual;
 use mobilenet_blocks::v3::Bottleneck;
-use mobilenet_layers::{Activation, ConvBnAct, Dropout, DropoutRng, Linear, global_avg_pool};
+use mobilenet_layers::{
+    Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Stack, global_avg_pool,
+};
 
 use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
 use crate::{Error, ModelConfig};
@@ -15,20 +17,13 @@ use crate::{Error, ModelConfig};
 #[derive(Clone, Debug)]
 pub struct MobileNet {
     config: ModelConfig,
-    stem: ConvBnAct,
-    blocks: Vec<Block>,
-    head: ConvBnAct,
+    /// The stem, the blocks and the last convolution.
+    features: Stack,
     /// V3's hidden layer.
     hidden: Option<Linear>,
     dropout: Dropout,
     last: Linear,
     dropout_rng: DropoutRng,
-}
-
-#[derive(Clone, Debug)]
-enum Block {
-    V2(InvertedResidual),
-    V3(Bottleneck),
 }
 
 impl MobileNet {
@@ -41,20 +36,17 @@ impl MobileNet {
         let features = vb.pp("features");
         let conv =
             |plan: &ConvPlan, vb: VarBuilder| ConvBnAct::new(plan.c_in, plan.c_out, plan.config, vb.pp(0), vb.pp(1));
-        let stem = conv(&plan.stem, features.pp(0))?;
-        let mut blocks = Vec::with_capacity(plan.blocks.len());
-        for (i, block) in plan.blocks.iter().enumerate() {
-            blocks.push(Block::new(block, features.pp(i + 1))?);
+        let mut layers: Vec<Layer> = vec![conv(&plan.stem, features.pp(0))?.into()];
+        for (i, plan) in plan.blocks.iter().enumerate() {
+            layers.push(block(plan, features.pp(i + 1))?);
         }
-        let head = conv(&plan.head, features.pp(plan.blocks.len() + 1))?;
+        layers.push(conv(&plan.head, features.pp(layers.len()))?.into());
 
         let ClassifierPlan { c_in, hidden, num_classes, dropout } = plan.classifier;
         let dropout_rng = DropoutRng::new();
         Ok(Self {
             config: config.clone(),
-            stem,
-            blocks,
-            head,
+            features: Stack::new(layers)?,
             hidden: hidden.map(|units| Linear::new(c_in, units, vb.pp(ClassifierPlan::HIDDEN_PATH))).transpose()?,
             dropout: Dropout::new(dropout, dropout_rng.clone())?,
             last: Linear::new(hidden.unwrap_or(c_in), num_classes, vb.pp(plan.classifier.last_path()))?,
@@ -74,12 +66,7 @@ impl MobileNet {
 
     /// The last feature map: `[n, 3, h, w] -> [n, c, h / r, w / r]`, rounded up, `r` being the product of all strides.
     pub fn features(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        // Channels-last from end to end: Candle's backward pays for every change of layout.
-        let mut xs = self.stem.forward_t(xs, train)?.permute((0, 2, 3, 1))?;
-        for block in &self.blocks {
-            xs = block.forward_channels_last(&xs, train)?;
-        }
-        self.head.forward_channels_last(&xs, train)?.permute((0, 3, 1, 2))
+        self.features.forward_t(xs, train)
     }
 }
 
@@ -94,24 +81,10 @@ impl ModuleT for MobileNet {
     }
 }
 
-impl Block {
-    fn new(plan: &BlockPlan, vb: VarBuilder) -> CandleResult<Self> {
-        Ok(match &plan.config {
-            BlockConfig::V2(config) => {
-                let block = InvertedResidual::new(config, vb)?;
-                Self::V2(if plan.residual { block } else { block.without_residual() })
-            }
-            BlockConfig::V3(config) => {
-                let block = Bottleneck::new(config, vb)?;
-                Self::V3(if plan.residual { block } else { block.without_residual() })
-            }
-        })
-    }
-
-    fn forward_channels_last(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        match self {
-            Self::V2(block) => block.forward_channels_last(xs, train),
-            Self::V3(block) => block.forward_channels_last(xs, train),
-        }
-    }
+fn block(plan: &BlockPlan, vb: VarBuilder) -> CandleResult<Layer> {
+    let block: LinearBottleneck = match &plan.config {
+        BlockConfig::V2(config) => InvertedResidual::new(config, vb)?.into(),
+        BlockConfig::V3(config) => Bottleneck::new(config, vb)?.into(),
+    };
+    Ok(if plan.residual { block } else { block.without_residual() }.into())
 }
