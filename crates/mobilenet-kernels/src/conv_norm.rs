@@ -241,8 +241,7 @@ mod tests {
         for (kernel, stride, n, size, c_in, c_out) in
             [(3, 1, 5, (6, 7), 3, 16), (3, 2, 2, (7, 6), 3, 9), (1, 1, 3, (4, 4), 40, 33), (1, 1, 1, (2, 3), 24, 40)]
         {
-            let conv =
-                conv::Geometry { h: size.0, w: size.1, c_in, c_out, kernel, stride, padding: kernel / 2 };
+            let conv = conv::Geometry { h: size.0, w: size.1, c_in, c_out, kernel, stride, padding: kernel / 2 };
             for activation in [Activation::Relu6, Activation::HSwish, Activation::Identity] {
                 let g = Geometry { n, conv, activation, eps: 1e-3 };
                 let (x, weight) = (values(n * g.image_in(), 1), values(c_out * conv.unfolded(), 2));
@@ -255,11 +254,8 @@ mod tests {
                 let mut pre = vec![0.; y.len()];
                 conv::forward(&conv, &x, &weight, &mut pre);
                 let statistics = batch_norm::statistics(&pre, c_out);
-                let affine = Affine {
-                    mean: &statistics.mean,
-                    scale: &scale(&gamma, &statistics.var, g.eps),
-                    bias: &beta,
-                };
+                let affine =
+                    Affine { mean: &statistics.mean, scale: &scale(&gamma, &statistics.var, g.eps), bias: &beta };
                 let mut expected = vec![0.; y.len()];
                 batch_norm::forward(&pre, affine, activation, &mut expected);
                 assert_close(&y, &expected, "y");

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level, prefetch};
+use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level, load, prefetch, store};
 
 /// A matrix in a slice: `rows × cols`, row-major, or the transpose of such a one.
 #[derive(Clone, Copy)]
@@ -41,17 +41,57 @@ impl<'a> Matrix<'a> {
 
 /// The transpose of the row-major `rows × cols` matrix `data`, row-major: what a weight must be to stand on the right.
 pub(crate) fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
+    transposed_columns(data, rows, cols, 0..cols)
+}
+
+/// The transpose of some columns of `data`.
+pub(crate) fn transposed_columns(data: &[f32], rows: usize, cols: usize, part: Range<usize>) -> Vec<f32> {
     assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
-    const BLOCK: usize = 16; // a block of either side stays in the cache
-    let mut out = vec![0.; data.len()];
-    for first_row in (0..rows).step_by(BLOCK) {
-        for first_col in (0..cols).step_by(BLOCK) {
-            for c in first_col..(first_col + BLOCK).min(cols) {
-                for r in first_row..(first_row + BLOCK).min(rows) {
-                    out[c * rows + r] = data[r * cols + c];
-                }
+    let mut out = vec![0.; rows * part.len()];
+    transpose(Level::best(), data, cols, part, &mut out);
+    out
+}
+
+for_each_level! {
+    fn transpose(data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) = transpose_body
+}
+
+/// Square blocks, each in registers.
+#[inline(always)]
+fn transpose_body<A: Arithmetic>(data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) {
+    const B: usize = 8;
+    let rows = out.len() / part.len().max(1);
+    let (full_rows, full_cols) = (rows / B * B, part.len() / B * B);
+    for row in (0..full_rows).step_by(B) {
+        for col in (0..full_cols).step_by(B) {
+            let mut block: [[f32; B]; B] = [[0.; B]; B];
+            for (i, line) in block.iter_mut().enumerate() {
+                *line = load(data, (row + i) * cols + part.start + col);
+            }
+            // Three riffles of the eight rows, taken in halves, exchange rows and columns.
+            for _ in 0..3 {
+                block = riffle(block);
+            }
+            for (i, line) in block.into_iter().enumerate() {
+                store(out, (col + i) * rows + row, line);
             }
         }
+    }
+    for row in 0..rows {
+        let from = if row < full_rows { full_cols } else { 0 };
+        for col in from..part.len() {
+            out[col * rows + row] = data[row * cols + part.start + col];
+        }
+    }
+}
+
+#[inline(always)]
+fn riffle(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
+    let mut out = [[0.; 8]; 8];
+    for i in 0..4 {
+        let (a, b) = (rows[i], rows[i + 4]);
+        out[2 * i] = [a[0], b[0], a[1], b[1], a[2], b[2], a[3], b[3]];
+        out[2 * i + 1] = [a[4], b[4], a[5], b[5], a[6], b[6], a[7], b[7]];
     }
     out
 }
@@ -72,25 +112,49 @@ pub(crate) fn matmul(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: b
 /// `out = xs · weightᵀ` with `xs` `[rows, c_in]`, `weight` `[c_out, c_in]`, both row-major, `rows` being few: dot products, where
 /// transposing the weight would cost more than the product itself.
 pub(crate) fn matmul_few_rows(level: Level, xs: &[f32], weight: &[f32], c_in: usize, c_out: usize, out: &mut [f32]) {
+    matmul_few_rows_columns(level, xs, weight, c_in, 0..c_in, c_out, out);
+}
+
+/// The same with some columns of `weight`, as many as `xs` has.
+pub(crate) fn matmul_few_rows_columns(
+    level: Level,
+    xs: &[f32],
+    weight: &[f32],
+    c_in: usize,
+    part: Range<usize>,
+    c_out: usize,
+    out: &mut [f32],
+) {
     assert_eq!(weight.len(), c_out * c_in, "a {c_out} × {c_in} weight");
-    assert_eq!(xs.len() * c_out, out.len() * c_in, "rows of xs and out");
-    dots(level, xs, weight, c_in, c_out, out);
+    assert!(part.start <= part.end && part.end <= c_in, "columns {part:?} of {c_in}");
+    assert_eq!(xs.len() * c_out, out.len() * part.len(), "rows of xs and out");
+    if part.is_empty() {
+        return out.fill(0.);
+    }
+    dots(level, xs, part.len(), &weight[part.start..], c_in, c_out, out);
 }
 
 for_each_level! {
-    fn dots(xs: &[f32], weight: &[f32], k: usize, n: usize, out: &mut [f32]) = dots_body[LANES]
+    fn dots(xs: &[f32], k: usize, weight: &[f32], stride: usize, n: usize, out: &mut [f32]) = dots_body[LANES]
 }
 
 #[inline(always)]
-fn dots_body<A: Arithmetic, const L: usize>(xs: &[f32], weight: &[f32], k: usize, n: usize, out: &mut [f32]) {
+fn dots_body<A: Arithmetic, const L: usize>(
+    xs: &[f32],
+    k: usize,
+    weight: &[f32],
+    stride: usize,
+    n: usize,
+    out: &mut [f32],
+) {
     let m = out.len() / n;
     let mut row = 0;
     while row + 4 <= m {
-        dot_rows::<A, L, 4>(&xs[row * k..], weight, k, n, &mut out[row * n..]);
+        dot_rows::<A, L, 4>(&xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
         row += 4;
     }
     while row < m {
-        dot_rows::<A, L, 1>(&xs[row * k..], weight, k, n, &mut out[row * n..]);
+        dot_rows::<A, L, 1>(&xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
         row += 1;
     }
 }
@@ -99,8 +163,9 @@ fn dots_body<A: Arithmetic, const L: usize>(xs: &[f32], weight: &[f32], k: usize
 #[inline(always)]
 fn dot_rows<A: Arithmetic, const L: usize, const R: usize>(
     xs: &[f32],
-    weight: &[f32],
     k: usize,
+    weight: &[f32],
+    stride: usize,
     n: usize,
     out: &mut [f32],
 ) {
@@ -111,12 +176,12 @@ fn dot_rows<A: Arithmetic, const L: usize, const R: usize>(
     let xs = rows;
     let mut col = 0;
     while col + 4 <= n {
-        let weights = [0, 1, 2, 3].map(|c| &weight[(col + c) * k..][..k]);
+        let weights = [0, 1, 2, 3].map(|c| &weight[(col + c) * stride..][..k]);
         dot_tile::<A, L, R, 4>(xs, weights, k, n, &mut out[col..]);
         col += 4;
     }
     while col < n {
-        dot_tile::<A, L, R, 1>(xs, [&weight[col * k..][..k]], k, n, &mut out[col..]);
+        dot_tile::<A, L, R, 1>(xs, [&weight[col * stride..][..k]], k, n, &mut out[col..]);
         col += 1;
     }
 }
@@ -341,7 +406,7 @@ mod tests {
             matmul(Level::best(), Matrix::new(&xs, m, k), &transposed(&weight, n, k), n, false, &mut expected);
             for level in Level::available() {
                 let mut out = vec![f32::NAN; m * n];
-                dots(level, &xs, &weight, k, n, &mut out);
+                matmul_few_rows(level, &xs, &weight, k, n, &mut out);
                 for (a, b) in out.iter().zip(&expected) {
                     assert!((a - b).abs() < 1e-5, "{m} × {n} × {k}, {level}: {a} {b}");
                 }
@@ -352,6 +417,18 @@ mod tests {
     #[test]
     fn transposing_exchanges_rows_and_columns() {
         assert_eq!(transposed(&[1., 2., 3., 4., 5., 6.], 2, 3), [1., 4., 2., 5., 3., 6.]);
+        for (rows, cols, part) in [(8, 8, 0..8), (19, 33, 3..30), (24, 16, 8..16), (5, 40, 0..40), (7, 3, 1..1)] {
+            let data = values(rows * cols, 1);
+            for level in Level::available() {
+                let mut out = vec![f32::NAN; rows * part.len()];
+                transpose(level, &data, cols, part.clone(), &mut out);
+                for (i, col) in part.clone().enumerate() {
+                    for row in 0..rows {
+                        assert_eq!(out[i * rows + row], data[row * cols + col], "{rows} × {cols}, {level}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]

@@ -10,9 +10,10 @@
 //! assert_eq!((records[0].scope.as_str(), records[0].phase, records[0].work.flops), ("block 1", "sum", 3));
 //! ```
 //!
-//! Phases are recorded on the thread that starts them; the threads among which one divides its work are not.
+//! There is one recording at a time in a process.
 
-use std::cell::RefCell;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a phase has to do.
@@ -39,20 +40,28 @@ pub struct Record {
 
 #[derive(Default)]
 struct Profile {
-    /// `None` while nothing is recorded.
-    records: Option<Vec<Record>>,
+    records: Vec<Record>,
     scope: String,
 }
 
-thread_local! {
-    static PROFILE: RefCell<Profile> = RefCell::default();
+static PROFILE: Mutex<Profile> = Mutex::new(Profile { records: Vec::new(), scope: String::new() });
+static RECORDING: AtomicBool = AtomicBool::new(false);
+
+fn profile() -> MutexGuard<'static, Profile> {
+    PROFILE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn is_recording() -> bool {
+    RECORDING.load(Ordering::Relaxed)
 }
 
 /// Runs `f` and returns the records of all its phases with its result.
 pub fn record<R>(f: impl FnOnce() -> R) -> (R, Vec<Record>) {
-    PROFILE.with_borrow_mut(|p| p.records = Some(Vec::new()));
+    *profile() = Profile::default();
+    RECORDING.store(true, Ordering::Relaxed);
     let result = f();
-    (result, PROFILE.take().records.unwrap_or_default())
+    RECORDING.store(false, Ordering::Relaxed);
+    (result, std::mem::take(&mut profile().records))
 }
 
 /// Runs `f`, whose phases belong to `name`.
@@ -60,9 +69,9 @@ pub fn scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
     if !is_recording() {
         return f();
     }
-    let outer = PROFILE.with_borrow_mut(|p| std::mem::replace(&mut p.scope, name.to_owned()));
+    let outer = std::mem::replace(&mut profile().scope, name.to_owned());
     let result = f();
-    PROFILE.with_borrow_mut(|p| p.scope = outer);
+    profile().scope = outer;
     result
 }
 
@@ -74,15 +83,8 @@ pub fn phase<R>(phase: &'static str, work: Work, f: impl FnOnce() -> R) -> R {
     let start = Instant::now();
     let result = f();
     let time = start.elapsed();
-    PROFILE.with_borrow_mut(|p| {
-        let scope = p.scope.clone();
-        if let Some(records) = &mut p.records {
-            records.push(Record { scope, phase, time, work });
-        }
-    });
+    let mut profile = profile();
+    let scope = profile.scope.clone();
+    profile.records.push(Record { scope, phase, time, work });
     result
-}
-
-fn is_recording() -> bool {
-    PROFILE.with_borrow(|p| p.records.is_some())
 }

@@ -154,6 +154,12 @@ fn output_shape(stages: &[Stage], input: &Layout) -> Result<Shape> {
     })
 }
 
+/// Runs `f` on one of rayon's threads: from there, work is shared without putting the caller to sleep and waking it again
+/// for every loop.
+fn on_the_pool<R: Send>(f: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| f())
+}
+
 /// In training; what the backward needs is kept in `saved`.
 struct Train {
     stages: Vec<Stage>,
@@ -177,20 +183,22 @@ impl CustomOp2 for Train {
         let mut steps: Vec<Step> = Vec::with_capacity(self.stages.len());
         let mut ys = Vec::new();
         self.parameters.with_slices(|mut theta| {
-            for (i, stage) in self.stages.iter().enumerate() {
-                let (own, rest) = theta.split_at(stage.parameters());
-                theta = rest;
-                let input = steps.last().map_or(xs, |step| &step.output);
-                let step = if i + 1 < self.stages.len() {
-                    let mut output = Buffer::new(stage.output_len());
-                    Step { saved: stage.forward(input, own, &mut output)?, output }
-                } else {
-                    ys = vec![0.; stage.output_len()];
-                    Step { saved: stage.forward(input, own, &mut ys)?, output: Buffer::default() }
-                };
-                steps.push(step);
-            }
-            Ok(())
+            on_the_pool(|| {
+                for (i, stage) in self.stages.iter().enumerate() {
+                    let (own, rest) = theta.split_at(stage.parameters());
+                    theta = rest;
+                    let input = steps.last().map_or(xs, |step| &step.output);
+                    let step = if i + 1 < self.stages.len() {
+                        let mut output = Buffer::new(stage.output_len());
+                        Step { saved: stage.forward(input, own, &mut output)?, output }
+                    } else {
+                        ys = vec![0.; stage.output_len()];
+                        Step { saved: stage.forward(input, own, &mut ys)?, output: Buffer::default() }
+                    };
+                    steps.push(step);
+                }
+                Ok(())
+            })
         })?;
         *self.saved.lock().unwrap_or_else(PoisonError::into_inner) = steps;
         Ok((CpuStorage::F32(ys), output_shape(&self.stages, layout)?))
@@ -204,19 +212,22 @@ impl CustomOp2 for Train {
         let tracked = xs.track_op();
         let (gx, gtheta) = with_slices([xs, gys], |[xs, gys]| {
             self.parameters.with_slices(|theta| {
-                let mut end = theta.len();
-                let mut gradient = Buffer::copy_of(gys);
-                let mut gthetas = Vec::with_capacity(self.stages.len());
-                for (i, stage) in self.stages.iter().enumerate().rev() {
-                    let start = end - stage.parameters();
-                    let input = if i == 0 { xs } else { &steps[i - 1].output };
-                    let wants_gx = i > 0 || tracked;
-                    let (gx, gtheta) = stage.backward(&steps[i].saved, input, &theta[start..end], &mut gradient, wants_gx);
-                    gradient = gx;
-                    gthetas.push(gtheta);
-                    end = start;
-                }
-                Ok((gradient, gthetas.into_iter().rev().flatten().collect::<Vec<_>>()))
+                on_the_pool(|| {
+                    let mut end = theta.len();
+                    let mut gradient = Buffer::copy_of(gys);
+                    let mut gthetas = Vec::with_capacity(self.stages.len());
+                    for (i, stage) in self.stages.iter().enumerate().rev() {
+                        let start = end - stage.parameters();
+                        let input = if i == 0 { xs } else { &steps[i - 1].output };
+                        let wants_gx = i > 0 || tracked;
+                        let (gx, gtheta) =
+                            stage.backward(&steps[i].saved, input, &theta[start..end], &mut gradient, wants_gx);
+                        gradient = gx;
+                        gthetas.push(gtheta);
+                        end = start;
+                    }
+                    Ok((gradient, gthetas.into_iter().rev().flatten().collect::<Vec<_>>()))
+                })
             })
         })?;
         let gx = tracked.then(|| Tensor::from_slice(&gx, xs.shape(), xs.device())).transpose()?;
@@ -240,21 +251,23 @@ impl<L: Fusable + Send + Sync> CustomOp2 for Infer<L> {
         let xs = as_slice(xs, layout)?;
         let mut ys = Vec::new();
         self.parameters.with_slices(|mut theta| {
-            let mut before: Option<Buffer> = None;
-            for (i, stage) in self.stages.iter().enumerate() {
-                let (own, rest) = theta.split_at(stage.parameters());
-                theta = rest;
-                let input = before.as_deref().unwrap_or(xs);
-                if i + 1 < self.stages.len() {
-                    let mut output = Buffer::new(stage.output_len());
-                    stage.infer(input, own, &mut output)?;
-                    before = Some(output);
-                } else {
-                    ys = vec![0.; stage.output_len()];
-                    stage.infer(input, own, &mut ys)?;
+            on_the_pool(|| {
+                let mut before: Option<Buffer> = None;
+                for (i, stage) in self.stages.iter().enumerate() {
+                    let (own, rest) = theta.split_at(stage.parameters());
+                    theta = rest;
+                    let input = before.as_deref().unwrap_or(xs);
+                    if i + 1 < self.stages.len() {
+                        let mut output = Buffer::new(stage.output_len());
+                        stage.infer(input, own, &mut output)?;
+                        before = Some(output);
+                    } else {
+                        ys = vec![0.; stage.output_len()];
+                        stage.infer(input, own, &mut ys)?;
+                    }
                 }
-            }
-            Ok(())
+                Ok(())
+            })
         })?;
         Ok((CpuStorage::F32(ys), output_shape(&self.stages, layout)?))
     }

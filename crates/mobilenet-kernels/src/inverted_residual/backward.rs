@@ -43,9 +43,8 @@ fn backward_with<F: Function>(
     let level = Level::best();
     let tiling = Tiling::new(g);
     let p = g.split(theta);
-    let project = phase("backward project", g.work([0, 2], 0, [0, 0, 2, 4]), || {
-        project::<F>(level, g, &tiling, &p, saved, gy)
-    });
+    let project =
+        phase("backward project", g.work([0, 2], 0, [0, 0, 2, 4]), || project::<F>(level, g, &tiling, &p, saved, gy));
     let depthwise_norm = saved.depthwise.backward(&project.sums, g.eps);
     let mut gx = Buffer::new(x.len());
     let products = 2 * usize::from(g.has_expand);
@@ -118,15 +117,7 @@ fn project<F: Function>(
             let rows = group.images * pixels;
             let at = group.rows(pixels, g.c_out, 0);
             gp.resize(at.len());
-            input_gradient(
-                level,
-                &project.pre[at.clone()],
-                &gy[at],
-                output_affine,
-                &norm.slope,
-                &norm.offset,
-                &mut gp,
-            );
+            input_gradient(level, &project.pre[at.clone()], &gy[at], output_affine, &norm.slope, &norm.offset, &mut gp);
             let gp = Matrix::new(&gp, rows, g.c_out);
             let mut ggates = vec![0.; if gates.is_some() { group.images * c } else { 0 }];
             for channels in tiling.blocks() {
@@ -343,8 +334,7 @@ fn expand(
         let rows = m.len() / c_in;
         matmul(level, Matrix::new(&sloped, c, c_in).t().rows(first..first + rows), unit.weight, c_in, false, m);
     });
-    let shift: Vec<f32> =
-        (0..c).map(|i| norm.offset[i] - norm.slope[i] * saved.statistics.mean[i]).collect();
+    let shift: Vec<f32> = (0..c).map(|i| norm.offset[i] - norm.slope[i] * saved.statistics.mean[i]).collect();
     let mut v = vec![0.; c_in];
     matmul(level, Matrix::new(&shift, 1, c), unit.weight, c_in, false, &mut v);
     for_parts(gx, c_in, ROWS, |row, gx| {

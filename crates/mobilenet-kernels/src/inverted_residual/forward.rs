@@ -25,9 +25,8 @@ fn forward_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut 
     let tiling = Tiling::new(g);
     let p = g.split(theta);
     let expand = p.expand.as_ref().map(|unit| {
-        let (pre, moments) = phase("forward expand", g.work([1, 0], 0, [1, 1, 0, 0]), || {
-            expand(level, g, &tiling, x, unit.weight)
-        });
+        let (pre, moments) =
+            phase("forward expand", g.work([1, 0], 0, [1, 1, 0, 0]), || expand(level, g, &tiling, x, unit.weight));
         Unit::new(pre, &moments, unit.gamma, g.eps)
     });
     let depthwise = {

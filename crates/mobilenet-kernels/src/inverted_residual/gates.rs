@@ -78,7 +78,12 @@ impl Gates {
     }
 
     /// The gradients of weight1, bias1, weight2, bias2, given those of all images.
-    pub(super) fn parameter_gradients(&self, level: Level, se: &SqueezeExcite, gradients: &GateGradients) -> [Vec<f32>; 4] {
+    pub(super) fn parameter_gradients(
+        &self,
+        level: Level,
+        se: &SqueezeExcite,
+        gradients: &GateGradients,
+    ) -> [Vec<f32>; 4] {
         let (c, squeeze) = (se.bias2.len(), se.bias1.len());
         [
             weight_gradient(level, &gradients.hidden, squeeze, &self.mean, c),
@@ -105,7 +110,11 @@ fn dense(level: Level, xs: &[f32], weight: &[f32], bias: &[f32], c_in: usize) ->
     let c_out = bias.len();
     let rows = xs.len() / c_in;
     let mut ys = vec![0.; rows * c_out];
-    if rows > 64 {
+    if rows == 1 {
+        for_parts(&mut ys, 1, c_out.div_ceil(2), |first, ys| {
+            matmul_few_rows(level, xs, &weight[first * c_in..(first + ys.len()) * c_in], c_in, ys.len(), ys);
+        });
+    } else if rows > 64 {
         matmul(level, Matrix::new(xs, rows, c_in), &transposed(weight, c_out, c_in), c_out, false, &mut ys);
     } else {
         matmul_few_rows(level, xs, weight, c_in, c_out, &mut ys);

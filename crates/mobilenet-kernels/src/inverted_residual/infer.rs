@@ -10,7 +10,7 @@ use crate::activation::{Function, Identity, with_function};
 use crate::batch_norm::{Affine, normalize, scale};
 use crate::buffer::Buffer;
 use crate::depthwise::{Frame, image_forward};
-use crate::matmul::{Matrix, matmul, matmul_few_rows, transposed};
+use crate::matmul::{Matrix, matmul, matmul_few_rows, matmul_few_rows_columns, transposed, transposed_columns};
 use crate::parallel::for_parts;
 use crate::pool::{add_rows, scale_rows, sum_rows};
 use crate::simd::Level;
@@ -204,9 +204,12 @@ impl Block<'_> {
                 let weight = &weights.project[channels.start * c_out..channels.end * c_out];
                 matmul(self.level, rows, weight, c_out, accumulate, p);
             }
+            None if tile.len() / width <= FEW_ROWS => {
+                let weight = self.p.project.weight;
+                matmul_few_rows_columns(self.level, tile, weight, c, channels.clone(), c_out, p);
+            }
             None => {
-                let columns = self.p.project.weight.chunks_exact(c).flat_map(|row| &row[channels.clone()]);
-                let weight = transposed(&columns.copied().collect::<Vec<_>>(), c_out, width);
+                let weight = transposed_columns(self.p.project.weight, c_out, c, channels.clone());
                 matmul(self.level, rows, &weight, c_out, accumulate, p);
             }
         }
@@ -226,4 +229,4 @@ impl Block<'_> {
 }
 
 /// With fewer rows than this, dot products with the weight as it lies cost less than to transpose it first.
-const FEW_ROWS: usize = 64;
+const FEW_ROWS: usize = 32;

@@ -84,7 +84,8 @@ impl Group {
 fn width(channels: usize, target: usize) -> usize {
     let limit = (target + target / 2).max(16);
     let fewest = channels.div_ceil(limit);
-    let even = (fewest..=channels.div_ceil(16)).find(|n| channels.is_multiple_of(*n) && (channels / n).is_multiple_of(8));
+    let even =
+        (fewest..=channels.div_ceil(16)).find(|n| channels.is_multiple_of(*n) && (channels / n).is_multiple_of(8));
     match even {
         _ if fewest == 1 => channels,
         Some(blocks) => channels / blocks,
@@ -98,8 +99,7 @@ mod tests {
     use crate::depthwise;
 
     fn geometry(n: usize, size: usize, c: usize) -> Geometry {
-        let depthwise =
-            depthwise::Geometry { h: size, w: size, c, kernel: 3, stride: 1, dilation: 1, padding: 1 };
+        let depthwise = depthwise::Geometry { h: size, w: size, c, kernel: 3, stride: 1, dilation: 1, padding: 1 };
         Geometry {
             n,
             c_in: 16,
