@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts};
-use crate::simd::{Arithmetic, Level, for_each_level, load, prefetch, store};
+use crate::simd::{Arithmetic, Level, for_each_level, load, load_unchecked, prefetch, store};
 
 /// The sizes of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,11 +292,13 @@ fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize,
         prefetch(y, (next_row + ox + b) * c);
     }
     for ky in 0..K {
-        let row = &rows[ky * row_stride + ox * S * c..];
+        let row = &rows[ky * row_stride + ox * S * c..][..((B - 1) * S + K - 1) * c + L];
         let weights: [[f32; L]; K] = std::array::from_fn(|kx| load(w, (ky * K + kx) * c));
         for (b, sum) in sums.iter_mut().enumerate() {
             for (kx, weight) in weights.iter().enumerate() {
-                add_product::<A, L>(sum, load(row, (b * S + kx) * c), *weight);
+                // SAFETY: b ≤ B - 1 and kx ≤ K - 1, and the row was cut to end with that block.
+                let x = unsafe { load_unchecked(row, (b * S + kx) * c) };
+                add_product::<A, L>(sum, x, *weight);
             }
         }
     }
@@ -388,7 +390,9 @@ fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S:
         }
         // Row (iy + p - ky) / S of the output, which may lie in the frame; the frame is p + 1 wide, counted in from there.
         let row = (iy + p + S * (p + 1) - ky) / S;
-        let row = &gy.values[row * gy.stride + j * c + at..];
+        // The farthest offset is that of the last column and the first tap.
+        let reach = (S - 1 + p + S * (p + 1)) / S;
+        let row = &gy.values[row * gy.stride + j * c + at..][..(B - 1 + reach) * c + L];
         for f in 0..S {
             for kx in 0..K {
                 if !(f + p + S * K - kx).is_multiple_of(S) {
@@ -397,7 +401,9 @@ fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S:
                 let weight = load::<L>(w, (ky * K + kx) * c);
                 let offset = (f + p + S * (p + 1) - kx) / S;
                 for (b, sums) in sums.iter_mut().enumerate() {
-                    add_product::<A, L>(&mut sums[f], load(row, (b + offset) * c), weight);
+                    // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with that block.
+                    let gy = unsafe { load_unchecked(row, (b + offset) * c) };
+                    add_product::<A, L>(&mut sums[f], gy, weight);
                 }
             }
         }
@@ -446,13 +452,16 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
     let mut sums: [[[f32; L]; K]; K] =
         std::array::from_fn(|ky| std::array::from_fn(|kx| load(gw, (ky * K + kx) * c + at)));
     for oy in 0..h_out {
-        let rows: [&[f32]; K] = std::array::from_fn(|ky| &x.values[(oy * S + ky) * x.stride + at..]);
+        let rows: [&[f32]; K] =
+            std::array::from_fn(|ky| &x.values[(oy * S + ky) * x.stride + at..][..((w_out - 1) * S + K - 1) * c + L]);
         let gy = &gy.values[gy.first + oy * gy.stride + at..];
         for ox in 0..w_out {
             let gy = load::<L>(gy, ox * c);
             for (sums, row) in sums.iter_mut().zip(rows) {
                 for (kx, sum) in sums.iter_mut().enumerate() {
-                    add_product::<A, L>(sum, load(row, (ox * S + kx) * c), gy);
+                    // SAFETY: ox ≤ w_out - 1 and kx ≤ K - 1, and the rows were cut to end with that block.
+                    let x = unsafe { load_unchecked(row, (ox * S + kx) * c) };
+                    add_product::<A, L>(sum, x, gy);
                 }
             }
         }

@@ -131,6 +131,19 @@ pub(crate) fn load<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
     block
 }
 
+/// [`load`] without asking whether the values are there.
+///
+/// # Safety
+/// `at + L` is at most the number of `values`.
+#[inline(always)]
+pub(crate) unsafe fn load_unchecked<const L: usize>(values: &[f32], at: usize) -> [f32; L] {
+    debug_assert!(at + L <= values.len(), "{at} + {L} of {}", values.len());
+    let mut block = [0.; L];
+    // SAFETY: the caller's promise.
+    block.copy_from_slice(unsafe { values.get_unchecked(at..at + L) });
+    block
+}
+
 /// Writes `block` from `at` on.
 #[inline(always)]
 pub(crate) fn store<const L: usize>(values: &mut [f32], at: usize, block: [f32; L]) {

@@ -106,23 +106,34 @@ impl BatchNorm {
         })
     }
 
-    /// [`Self::update`] with the kernels' statistics.
+    /// [`Self::update`] with the kernels' statistics: on so few values, Candle's threads would cost more than they save.
     pub(crate) fn track(&self, batch: &Statistics, count: usize) -> Result<()> {
-        let tensor = |values: &Vec<f32>| Tensor::new(values.as_slice(), self.running_mean.device());
-        self.update(&tensor(&batch.mean)?, &tensor(&batch.var)?, count)
+        let momentum = self.config.momentum as f32;
+        let running = self.running()?;
+        let mix = |var: &Var, running: Vec<f32>, batch: &[f32], factor: f32| -> Result<()> {
+            let mixed: Vec<f32> =
+                running.iter().zip(batch).map(|(r, b)| r * (1. - momentum) + b * (momentum * factor)).collect();
+            var.set(&Tensor::from_vec(mixed, var.shape(), var.device())?)
+        };
+        mix(&self.running_mean, running.mean, &batch.mean, 1.)?;
+        mix(&self.running_var, running.var, &batch.var, unbiasing(count) as f32)
     }
 
     /// Moves the running statistics toward a batch's, `count` values a channel.
     fn update(&self, mean: &Tensor, biased_var: &Tensor, count: usize) -> Result<()> {
         let momentum = self.config.momentum;
-        let unbiased = if count > 1 { count as f64 / (count - 1) as f64 } else { 1. };
         let mix = |running: &Var, batch: Tensor| -> Result<()> {
             let kept = (running.as_detached_tensor() * (1. - momentum))?;
             running.set(&(kept + batch)?)
         };
         mix(&self.running_mean, (mean * momentum)?)?;
-        mix(&self.running_var, (biased_var * (momentum * unbiased))?)
+        mix(&self.running_var, (biased_var * (momentum * unbiasing(count)))?)
     }
+}
+
+/// What makes the variance of `count` values an unbiased one.
+fn unbiasing(count: usize) -> f64 {
+    if count > 1 { count as f64 / (count - 1) as f64 } else { 1. }
 }
 
 impl ModuleT for BatchNorm {
