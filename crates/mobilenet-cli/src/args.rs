@@ -217,6 +217,9 @@ pub struct BenchArgs {
     /// Time full training steps instead of inference
     #[arg(long)]
     pub train: bool,
+    /// Show where a training step's time goes, phase by phase of each layer
+    #[arg(long, requires = "train")]
+    pub profile: bool,
     /// Untimed passes first [default: 10, with --train 2]
     #[arg(long, value_name = "N")]
     pub warmup: Option<usize>,

@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::output::{print, print_json};
+use crate::step_profile::StepProfile;
 
 /// Larger batches, and how often each is run.
 const BATCHES: [usize; 3] = [8, 32, 128];
@@ -41,6 +42,9 @@ struct Report {
     /// Before the network was made.
     baseline_rss_bytes: Option<u64>,
     throughput: Vec<Throughput>,
+    /// Where a training step's time went, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<StepProfile>,
     environment: Environment,
 }
 
@@ -64,9 +68,14 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let vars = VarMap::new();
     let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &device))?;
     let xs = input(batch, picture, &device)?;
-    let timing = match args.train {
-        true => training(&model, &vars, &config, &xs, protocol, &device)?,
-        false => inference(&model, &xs, protocol)?,
+    let (timing, profile) = match (args.train, args.profile) {
+        (true, false) => (training(&model, &vars, &config, &xs, protocol, &device)?, None),
+        (true, true) => {
+            let (timing, profile) =
+                StepProfile::of(protocol, || training(&model, &vars, &config, &xs, protocol, &device))?;
+            (timing, Some(profile))
+        }
+        (false, _) => (inference(&model, &xs, protocol)?, None),
     };
     let peak_rss_bytes = peak_rss_bytes();
     let throughput = match args.train || batch != 1 {
@@ -91,6 +100,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         peak_rss_bytes,
         baseline_rss_bytes,
         throughput,
+        profile,
         environment,
     };
     if args.json {
@@ -161,6 +171,9 @@ fn said(report: &Report, config: &ModelConfig) -> String {
     }
     for found in &report.throughput {
         text += &format!("batch {}: {:.1} images/s\n", found.batch, found.images_per_second);
+    }
+    if let Some(profile) = &report.profile {
+        text += &format!("\n{profile}");
     }
     text
 }

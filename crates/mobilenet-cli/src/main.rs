@@ -11,6 +11,7 @@ mod predict;
 mod progress;
 mod run;
 mod settings;
+mod step_profile;
 mod summary;
 mod train;
 

@@ -45,7 +45,7 @@ pub(crate) enum Kernel {
 
 enum Saved {
     ConvNorm(conv_norm::Saved),
-    Bottleneck(inverted_residual::Saved),
+    Bottleneck(Box<inverted_residual::Saved>),
 }
 
 impl Stage {
@@ -72,7 +72,7 @@ impl Stage {
     fn forward(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Result<Saved> {
         let saved = profile::scope(&self.name, || match &self.kernel {
             Kernel::ConvNorm(g) => Saved::ConvNorm(conv_norm::forward(g, x, theta, y)),
-            Kernel::Bottleneck(g) => Saved::Bottleneck(inverted_residual::forward(g, x, theta, y)),
+            Kernel::Bottleneck(g) => Saved::Bottleneck(inverted_residual::forward(g, x, theta, y).into()),
         });
         let statistics: Vec<&Statistics> = match &saved {
             Saved::ConvNorm(saved) => vec![saved.statistics()],
@@ -108,9 +108,10 @@ impl Stage {
     fn infer(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Result<()> {
         let running = self.norms.iter().map(BatchNorm::running).collect::<Result<Vec<_>>>()?;
         let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
-        profile::scope(&self.name, || match &self.kernel {
-            Kernel::ConvNorm(g) => conv_norm::infer(g, x, theta, running[0], y),
-            Kernel::Bottleneck(g) => inverted_residual::infer(g, x, theta, &running, y),
+        profile::scope(&self.name, || match (&self.kernel, running.first()) {
+            (Kernel::ConvNorm(g), Some(running)) => conv_norm::infer(g, x, theta, *running, y),
+            (Kernel::ConvNorm(_), None) => unreachable!("a convolution's stage has its batch norm"),
+            (Kernel::Bottleneck(g), _) => inverted_residual::infer(g, x, theta, &running, y),
         });
         Ok(())
     }

@@ -14,7 +14,7 @@ pub enum Layer {
     /// Convolution, batch norm, activation.
     ConvBnAct(ConvBnAct),
     /// The block of both networks.
-    LinearBottleneck(LinearBottleneck),
+    LinearBottleneck(Box<LinearBottleneck>),
 }
 
 impl From<ConvBnAct> for Layer {
@@ -25,7 +25,7 @@ impl From<ConvBnAct> for Layer {
 
 impl From<LinearBottleneck> for Layer {
     fn from(layer: LinearBottleneck) -> Self {
-        Self::LinearBottleneck(layer)
+        Self::LinearBottleneck(layer.into())
     }
 }
 

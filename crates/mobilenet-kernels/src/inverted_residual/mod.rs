@@ -14,9 +14,9 @@
 //! ```
 //!
 //! Of the expanded tensors, the forward writes and reads `e` and `d` once; the backward reads `d` twice and `e` once, and
-//! writes and reads `gd`. See [`backward`](mod@backward) for why `ge` never leaves the cache.
+//! writes and reads `gd`. The `backward` file says why `ge` never leaves the cache.
 //!
-//! A phase walks over tiles: a few images by a block of channels, small enough for a core's cache (see [`Tiling`]). The expanded
+//! A phase walks over tiles: a few images by a block of channels, small enough for a core's cache (`tiling`). The expanded
 //! tensors are private to the block, so they are laid out tile after tile. Images are divided into parts, worked on in
 //! parallel; each has partial sums of its own, added up in order.
 
