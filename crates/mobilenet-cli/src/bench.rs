@@ -68,14 +68,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let vars = VarMap::new();
     let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &device))?;
     let xs = input(batch, picture, &device)?;
-    let (timing, profile) = match (args.train, args.profile) {
-        (true, false) => (training(&model, &vars, &config, &xs, protocol, &device)?, None),
-        (true, true) => {
-            let (timing, profile) =
-                StepProfile::of(protocol, || training(&model, &vars, &config, &xs, protocol, &device))?;
-            (timing, Some(profile))
-        }
-        (false, _) => (inference(&model, &xs, protocol)?, None),
+    let (timing, profile) = match args.train {
+        true => training(&model, &vars, &config, &xs, protocol, args.profile, &device)?,
+        false => (inference(&model, &xs, protocol)?, None),
     };
     let peak_rss_bytes = peak_rss_bytes();
     let throughput = match args.train || batch != 1 {
@@ -109,28 +104,31 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     print(&said(&report, &config))
 }
 
-/// Full training steps: forward, loss, backward, AdamW.
+/// Full training steps: forward, loss, backward, AdamW; and as many again for a profile, which would disturb the timing.
 fn training(
     model: &MobileNet,
     vars: &VarMap,
     config: &ModelConfig,
     xs: &Tensor,
     protocol: Protocol,
+    profiled: bool,
     device: &Device,
-) -> Result<Timing> {
+) -> Result<(Timing, Option<StepProfile>)> {
     let rule = OptimizerConfig::default();
     let mut optimizer = Optimizer::new(vars, rule)?;
     let batch = xs.dim(0)?;
     let labels = (0..batch).map(|i| (i % config.num_classes) as u32).collect::<Vec<_>>();
     let labels = Tensor::from_vec(labels, batch, device)?;
-    let step = || {
+    let mut step = || {
         let loss = cross_entropy(&model.forward_t(xs, true)?, &labels, 0.0)?;
         optimizer.step(&loss.backward()?, rule.lr())?;
         // Waits for the update too: devices work in order.
         device.synchronize()?;
         Ok(loss.to_scalar::<f32>()?)
     };
-    Ok(time_steps(protocol, batch, step)?)
+    let timing = time_steps(protocol, batch, &mut step)?;
+    let profile = profiled.then(|| StepProfile::of(protocol.iterations, step)).transpose()?;
+    Ok((timing, profile))
 }
 
 fn said(report: &Report, config: &ModelConfig) -> String {

@@ -9,8 +9,8 @@ use crate::activation::{Activation, Function, with_function};
 use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, input_gradient, normalize, scale};
 use crate::buffer::Buffer;
 use crate::conv;
-use crate::matmul::{Matrix, matmul, matmul_few_rows, transposed};
-use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts_mut};
+use crate::matmul::{FEW_ROWS, Matrix, matmul, matmul_weight, transposed};
+use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
 use crate::profile::{Work, phase};
 use crate::simd::Level;
 
@@ -65,8 +65,9 @@ impl Geometry {
             return x;
         }
         let (image, len) = (self.image_in(), self.conv.pixels_out() * self.conv.unfolded());
-        scratch.resize(x.len() / image * len);
-        scratch.fill(0.); // the borders
+        if scratch.len() != x.len() / image * len {
+            *scratch = Buffer::zeroed(x.len() / image * len); // the borders stay so
+        }
         for (x, rows) in x.chunks_exact(image).zip(scratch.chunks_exact_mut(len)) {
             self.conv.unfold(x, rows);
         }
@@ -115,8 +116,10 @@ pub fn forward(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Save
     Saved(unit)
 }
 
-/// `[n, h, w, c_in] -> [n, h', w', c_out]` with a given mean and variance.
-pub fn infer(g: &Geometry, x: &[f32], theta: &[&[f32]], (mean, var): (&[f32], &[f32]), y: &mut [f32]) {
+/// `[n, h, w, c_in] -> [n, h', w', c_out]` with given statistics: one mean and variance, as for other operations.
+pub fn infer(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
+    assert_eq!(running.len(), 1, "statistics of {g:?}");
+    let (mean, var) = running[0];
     let [weight, gamma, beta] = g.parameters(x, theta, y);
     let scale = scale(gamma, var, g.eps);
     let affine = Affine { mean, scale: &scale, bias: beta };
@@ -142,9 +145,7 @@ fn infer_with<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affi
     });
 }
 
-/// With so few rows the weight is what takes time to read: it is not transposed, and the threads share its channels.
-const FEW_ROWS: usize = 64;
-
+/// With so few rows the weight is what takes time to read: the threads share its channels.
 fn few_rows<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
     let (level, c, k) = (Level::best(), g.conv.c_out, g.conv.unfolded());
     let mut scratch = Buffer::default();
@@ -153,7 +154,8 @@ fn few_rows<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine
     let blocks = (0..c).step_by(width).map(|start| start..(start + width).min(c)).collect::<Vec<_>>();
     let tiles = blocks.into_par_iter().map(|channels| {
         let mut pre = Buffer::new(rows.len() / k * channels.len());
-        matmul_few_rows(level, rows, &weight[channels.start * k..channels.end * k], k, channels.len(), &mut pre);
+        let weight = &weight[channels.start * k..channels.end * k];
+        matmul_weight(level, rows, weight, (channels.len(), k), 0..k, &mut pre);
         let mut tile = Buffer::new(pre.len());
         normalize::<F>(level, &pre, affine.of(channels.clone()), &mut tile);
         (channels, tile)
@@ -221,12 +223,10 @@ pub fn backward(
                 let count = gx.len() / g.image_in();
                 part(first, count, Some(gx))
             }),
-            None => crate::parallel::map_parts(g.n, images, |range| part(range.start, range.len(), None)),
+            None => map_parts(g.n, images, |range| part(range.start, range.len(), None)),
         }
     });
-    let mut gweight = vec![0.; c * k];
-    add_up_into(&gweights, &mut gweight);
-    [gweight, norm.weight, norm.bias]
+    [added_up(&gweights), norm.weight, norm.bias]
 }
 
 #[cfg(test)]
@@ -259,8 +259,8 @@ mod tests {
                 let mut expected = vec![0.; y.len()];
                 batch_norm::forward(&pre, affine, activation, &mut expected);
                 assert_close(&y, &expected, "y");
-                let given = (&statistics.mean[..], &statistics.var[..]);
-                infer(&g, &x, &theta, given, &mut y);
+                let given = [(&statistics.mean[..], &statistics.var[..])];
+                infer(&g, &x, &theta, &given, &mut y);
                 assert_close(&y, &expected, "inferred");
 
                 let Statistics { mean, var } = &statistics;

@@ -45,7 +45,7 @@ pub(crate) fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
 }
 
 /// The transpose of some columns of `data`.
-pub(crate) fn transposed_columns(data: &[f32], rows: usize, cols: usize, part: Range<usize>) -> Vec<f32> {
+fn transposed_columns(data: &[f32], rows: usize, cols: usize, part: Range<usize>) -> Vec<f32> {
     assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
     let mut out = vec![0.; rows * part.len()];
     transpose(Level::best(), data, cols, part, &mut out);
@@ -109,29 +109,30 @@ pub(crate) fn matmul(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: b
     }
 }
 
-/// `out = xs · weightᵀ` with `xs` `[rows, c_in]`, `weight` `[c_out, c_in]`, both row-major, `rows` being few: dot products, where
-/// transposing the weight would cost more than the product itself.
-pub(crate) fn matmul_few_rows(level: Level, xs: &[f32], weight: &[f32], c_in: usize, c_out: usize, out: &mut [f32]) {
-    matmul_few_rows_columns(level, xs, weight, c_in, 0..c_in, c_out, out);
-}
+/// With no more rows than this, dot products with a weight as it lies cost less than to transpose it first.
+pub(crate) const FEW_ROWS: usize = 32;
 
-/// The same with some columns of `weight`, as many as `xs` has.
-pub(crate) fn matmul_few_rows_columns(
+/// `out = xs · weightᵀ`, the weight being `[c_out, c_in]` as layers keep it, of which only the columns `part` are taken: as
+/// many as `xs` has. For a weight that serves many products, [`transposed`] and [`matmul`] spare the choice and the copy.
+pub(crate) fn matmul_weight(
     level: Level,
     xs: &[f32],
     weight: &[f32],
-    c_in: usize,
+    (c_out, c_in): (usize, usize),
     part: Range<usize>,
-    c_out: usize,
     out: &mut [f32],
 ) {
     assert_eq!(weight.len(), c_out * c_in, "a {c_out} × {c_in} weight");
     assert!(part.start <= part.end && part.end <= c_in, "columns {part:?} of {c_in}");
     assert_eq!(xs.len() * c_out, out.len() * part.len(), "rows of xs and out");
-    if part.is_empty() {
-        return out.fill(0.);
+    let (rows, k) = (out.len() / c_out.max(1), part.len());
+    if k == 0 {
+        out.fill(0.);
+    } else if rows <= FEW_ROWS {
+        dots(level, xs, k, &weight[part.start..], c_in, c_out, out);
+    } else {
+        matmul(level, Matrix::new(xs, rows, k), &transposed_columns(weight, c_out, c_in, part), c_out, false, out);
     }
-    dots(level, xs, part.len(), &weight[part.start..], c_in, c_out, out);
 }
 
 for_each_level! {
@@ -399,16 +400,26 @@ mod tests {
     }
 
     #[test]
-    fn few_rows_agree_with_many() {
-        for (m, n, k) in [(1, 1, 1), (4, 8, 16), (5, 7, 40), (16, 13, 33), (3, 4, 0)] {
-            let (xs, weight) = (values(m * k, 1), values(n * k, 2));
-            let mut expected = vec![0.; m * n];
-            matmul(Level::best(), Matrix::new(&xs, m, k), &transposed(&weight, n, k), n, false, &mut expected);
+    fn a_weight_as_it_lies_gives_the_same_product() {
+        for (m, n, c_in, part) in [
+            (1, 1, 1, 0..1),
+            (4, 8, 16, 0..16),
+            (5, 7, 40, 3..33),
+            (16, 13, 33, 0..33),
+            (50, 9, 24, 8..24),
+            (3, 4, 5, 2..2),
+        ] {
+            let (xs, weight) = (values(m * part.len(), 1), values(n * c_in, 2));
             for level in Level::available() {
                 let mut out = vec![f32::NAN; m * n];
-                matmul_few_rows(level, &xs, &weight, k, n, &mut out);
-                for (a, b) in out.iter().zip(&expected) {
-                    assert!((a - b).abs() < 1e-5, "{m} × {n} × {k}, {level}: {a} {b}");
+                matmul_weight(level, &xs, &weight, (n, c_in), part.clone(), &mut out);
+                for (i, out) in out.chunks(n).enumerate() {
+                    for (j, out) in out.iter().enumerate() {
+                        let xs = &xs[i * part.len()..(i + 1) * part.len()];
+                        let weight = &weight[j * c_in..(j + 1) * c_in][part.clone()];
+                        let expected: f64 = xs.iter().zip(weight).map(|(x, w)| f64::from(x * w)).sum();
+                        assert!((f64::from(*out) - expected).abs() < 1e-5, "{m} × {n} of {part:?}, {level}");
+                    }
                 }
             }
         }

@@ -55,6 +55,13 @@ pub(crate) fn add_up_into(parts: &[impl AsRef<[f32]> + Sync], out: &mut [f32]) {
     });
 }
 
+/// The sum of vectors of partial sums, as [`add_up_into`] takes it.
+pub(crate) fn added_up(parts: &[impl AsRef<[f32]> + Sync]) -> Vec<f32> {
+    let mut sum = vec![0.; parts.first().map_or(0, |part| part.as_ref().len())];
+    add_up_into(parts, &mut sum);
+    sum
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, ModuleT, VarBuilder};
 use mobilenet_kernels::conv_norm::Geometry;
 
-use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
+use crate::channels_last::{to_nchw, to_nhwc};
 use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
 use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DepthwiseConv2d, Window};
@@ -102,19 +102,15 @@ impl ConvBnAct {
             Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
         };
         let layer = Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation, name, parameters: None };
-        let tensors = layer.tensors();
-        let parameters = tensors.iter().all(has_kernels).then(|| Parameters::new(tensors)).transpose()?;
-        Ok(Self { parameters, ..layer })
+        Ok(Self { parameters: Parameters::for_kernels(layer.tensors())?, ..layer })
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        if let Some(parameters) = &self.parameters
-            && let Some(ys) = fused::run(std::slice::from_ref(self), parameters, xs, train)?
-        {
-            return Ok(ys);
+        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train)? {
+            Some(ys) => Ok(ys),
+            None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
         }
-        to_nhwc(&self.chained(&to_nchw(xs)?, train)?)
     }
 
     /// The weight, `[c_out, c_in, 1, 1]`, if the convolution is a 1×1 at stride 1.

@@ -43,13 +43,14 @@ pub(crate) enum Kernel {
     Bottleneck(inverted_residual::Geometry),
 }
 
+/// What a stage's backward needs, with the sizes it was computed for.
 enum Saved {
-    ConvNorm(conv_norm::Saved),
-    Bottleneck(Box<inverted_residual::Saved>),
+    ConvNorm(conv_norm::Geometry, conv_norm::Saved),
+    Bottleneck(inverted_residual::Geometry, Box<inverted_residual::Saved>),
 }
 
 impl Stage {
-    fn output(&self) -> Dims {
+    pub(crate) fn output(&self) -> Dims {
         match &self.kernel {
             Kernel::ConvNorm(g) => (g.n, g.conv.h_out(), g.conv.w_out(), g.conv.c_out),
             Kernel::Bottleneck(g) => (g.n, g.depthwise.h_out(), g.depthwise.w_out(), g.c_out),
@@ -71,12 +72,12 @@ impl Stage {
     /// Computes `y` and moves the running statistics.
     fn forward(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Result<Saved> {
         let saved = profile::scope(&self.name, || match &self.kernel {
-            Kernel::ConvNorm(g) => Saved::ConvNorm(conv_norm::forward(g, x, theta, y)),
-            Kernel::Bottleneck(g) => Saved::Bottleneck(inverted_residual::forward(g, x, theta, y).into()),
+            Kernel::ConvNorm(g) => Saved::ConvNorm(*g, conv_norm::forward(g, x, theta, y)),
+            Kernel::Bottleneck(g) => Saved::Bottleneck(*g, inverted_residual::forward(g, x, theta, y).into()),
         });
         let statistics: Vec<&Statistics> = match &saved {
-            Saved::ConvNorm(saved) => vec![saved.statistics()],
-            Saved::Bottleneck(saved) => {
+            Saved::ConvNorm(_, saved) => vec![saved.statistics()],
+            Saved::Bottleneck(_, saved) => {
                 let (expand, depthwise, project) = saved.statistics();
                 expand.into_iter().chain([depthwise, project]).collect()
             }
@@ -94,24 +95,22 @@ impl Stage {
 
     /// The gradients of the parameters, and that of the input in `gx`, if it is asked for. Uses up `gy`.
     fn backward(&self, saved: &Saved, x: &[f32], theta: &[&[f32]], gy: &mut [f32], wants_gx: bool) -> Gradients {
-        profile::scope(&self.name, || match (&self.kernel, saved) {
-            (Kernel::ConvNorm(g), Saved::ConvNorm(saved)) => {
+        profile::scope(&self.name, || match saved {
+            Saved::ConvNorm(g, saved) => {
                 let mut gx = wants_gx.then(|| Buffer::new(x.len()));
                 let gtheta = conv_norm::backward(g, x, theta, saved, gy, gx.as_deref_mut());
                 (gx.unwrap_or_default(), gtheta.into())
             }
-            (Kernel::Bottleneck(g), Saved::Bottleneck(saved)) => inverted_residual::backward(g, x, theta, saved, gy),
-            _ => unreachable!("a stage saves what its own kernel needs"),
+            Saved::Bottleneck(g, saved) => inverted_residual::backward(g, x, theta, saved, gy),
         })
     }
 
     fn infer(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Result<()> {
         let running = self.norms.iter().map(BatchNorm::running).collect::<Result<Vec<_>>>()?;
         let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
-        profile::scope(&self.name, || match (&self.kernel, running.first()) {
-            (Kernel::ConvNorm(g), Some(running)) => conv_norm::infer(g, x, theta, *running, y),
-            (Kernel::ConvNorm(_), None) => unreachable!("a convolution's stage has its batch norm"),
-            (Kernel::Bottleneck(g), _) => inverted_residual::infer(g, x, theta, &running, y),
+        profile::scope(&self.name, || match &self.kernel {
+            Kernel::ConvNorm(g) => conv_norm::infer(g, x, theta, &running, y),
+            Kernel::Bottleneck(g) => inverted_residual::infer(g, x, theta, &running, y),
         });
         Ok(())
     }
@@ -121,16 +120,15 @@ impl Stage {
 type Gradients = (Buffer, Vec<Vec<f32>>);
 
 /// `[n, h, w, c] -> [n, h', w', c']` through all `layers` as one operation; `None` if one of them has no kernel for it.
-/// `parameters` are those of all layers, in order.
+/// `parameters` are those of all layers, in
+/// order, if there are kernels for them.
 pub(crate) fn run<L: Fusable + Clone + Send + Sync + 'static>(
     layers: &[L],
-    parameters: &Parameters,
+    parameters: Option<&Parameters>,
     xs: &Tensor,
     train: bool,
 ) -> Result<Option<Tensor>> {
-    if !has_kernels(xs) {
-        return Ok(None);
-    }
+    let Some(parameters) = parameters.filter(|_| has_kernels(xs)) else { return Ok(None) };
     let mut dims = xs.dims4()?;
     let mut stages = Vec::with_capacity(layers.len());
     for layer in layers {

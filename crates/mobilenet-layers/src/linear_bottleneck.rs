@@ -7,7 +7,7 @@ use candle_core::{Module, Result, Tensor};
 use candle_nn::ModuleT;
 use mobilenet_kernels::inverted_residual::Geometry;
 
-use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
+use crate::channels_last::{to_nchw, to_nhwc};
 use crate::conv_bn_act::Conv;
 use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
@@ -38,9 +38,7 @@ impl LinearBottleneck {
     ) -> Result<Self> {
         let name = common_path(&depthwise.name, &project.name);
         let block = Self { expand, depthwise, squeeze_excite, project, residual, name, parameters: None };
-        let tensors = block.tensors();
-        let parameters = tensors.iter().all(has_kernels).then(|| Parameters::new(tensors)).transpose()?;
-        Ok(Self { parameters, ..block })
+        Ok(Self { parameters: Parameters::for_kernels(block.tensors())?, ..block })
     }
 
     /// The chain without its shortcut.
@@ -51,12 +49,10 @@ impl LinearBottleneck {
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
     /// layers this way spares Candle's backward two changes of layout for each.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        if let Some(parameters) = &self.parameters
-            && let Some(ys) = fused::run(std::slice::from_ref(self), parameters, xs, train)?
-        {
-            return Ok(ys);
+        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train)? {
+            Some(ys) => Ok(ys),
+            None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
         }
-        to_nhwc(&self.chained(&to_nchw(xs)?, train)?)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Storage, Tensor, bail};
 
-use crate::channels_last::as_slice;
+use crate::channels_last::{as_slice, has_kernels};
 
 /// Gradients on their way from an op to the parameters, one place for each.
 type Slots = Arc<Mutex<Vec<Option<Tensor>>>>;
@@ -24,7 +24,12 @@ pub(crate) struct Parameters {
 }
 
 impl Parameters {
-    pub(crate) fn new(tensors: Vec<Tensor>) -> Result<Self> {
+    /// Those of a fused operation; `None` where there are no kernels for them.
+    pub(crate) fn for_kernels(tensors: Vec<Tensor>) -> Result<Option<Self>> {
+        if tensors.iter().all(has_kernels) { Self::new(tensors).map(Some) } else { Ok(None) }
+    }
+
+    fn new(tensors: Vec<Tensor>) -> Result<Self> {
         let slots: Slots = Arc::new(Mutex::new(vec![None; tensors.len()]));
         let mut handle: Option<Tensor> = None;
         for (i, tensor) in tensors.iter().enumerate() {

@@ -22,7 +22,7 @@ use crate::batch_norm::{Backward, GradientSums, input_gradient, normalize};
 use crate::buffer::Buffer;
 use crate::depthwise::{Frame, image_backward_input, image_backward_weight};
 use crate::matmul::{Matrix, matmul, transposed};
-use crate::parallel::{add_up_into, for_parts, map_parts, map_parts_mut};
+use crate::parallel::{added_up, for_parts, map_parts, map_parts_mut};
 use crate::pool::{add_rows, dot_rows, scale_rows, scale_shift_rows, sum_rows};
 use crate::profile::phase;
 use crate::simd::Level;
@@ -54,17 +54,15 @@ fn backward_with<F: Function>(
     drop(project.gd);
 
     let mut gtheta = Vec::with_capacity(theta.len());
-    phase("backward input", g.work([0, 0], 0, [3, 0, 0, usize::from(g.has_residual)]), || {
-        match (&p.expand, &saved.expand) {
-            (Some(unit), Some(saved)) => {
-                gtheta.extend(expand(level, g, x, unit, saved, depthwise.expand, gy, &mut gx));
-            }
-            _ if g.has_residual => for_parts(&mut gx, g.c_in, ROWS, |row, gx| {
-                add_rows(level, &gy[row * g.c_in..][..gx.len()], gx);
-            }),
-            _ => {}
-        }
-    });
+    if let (Some(unit), Some(saved)) = (&p.expand, &saved.expand) {
+        gtheta.extend(phase("backward input", g.work([0, 0], 0, [3, 0, 0, usize::from(g.has_residual)]), || {
+            expand(level, g, x, unit, saved, depthwise.expand, gy, &mut gx)
+        }));
+    } else if g.has_residual {
+        phase("backward input", g.work([0, 0], 0, [2, 0, 0, 1]), || {
+            for_parts(&mut gx, g.c_in, ROWS, |row, gx| add_rows(level, &gy[row * g.c_in..][..gx.len()], gx));
+        });
+    }
     gtheta.extend([depthwise.weight, depthwise_norm.weight, depthwise_norm.bias]);
     gtheta.extend(project.squeeze_excite.into_iter().flatten());
     gtheta.extend([project.weight, project.norm.weight, project.norm.bias]);
@@ -346,13 +344,6 @@ fn expand(
         }
     });
     [weight, norm.weight, norm.bias]
-}
-
-/// The parts' sum.
-fn added_up(parts: &[impl AsRef<[f32]> + Sync]) -> Vec<f32> {
-    let mut sum = vec![0.; parts.first().map_or(0, |part| part.as_ref().len())];
-    add_up_into(parts, &mut sum);
-    sum
 }
 
 /// Writes a tile's values where they belong in rows of `c` channels.

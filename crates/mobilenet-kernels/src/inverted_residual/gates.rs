@@ -2,7 +2,7 @@
 
 use super::SqueezeExcite;
 use crate::activation::{Function, HSigmoid};
-use crate::matmul::{Matrix, matmul, matmul_few_rows, transposed};
+use crate::matmul::{Matrix, matmul, matmul_weight};
 use crate::parallel::for_parts;
 use crate::pool::{add_rows, sum_rows};
 use crate::simd::Level;
@@ -112,12 +112,11 @@ fn dense(level: Level, xs: &[f32], weight: &[f32], bias: &[f32], c_in: usize) ->
     let mut ys = vec![0.; rows * c_out];
     if rows == 1 {
         for_parts(&mut ys, 1, c_out.div_ceil(2), |first, ys| {
-            matmul_few_rows(level, xs, &weight[first * c_in..(first + ys.len()) * c_in], c_in, ys.len(), ys);
+            let weight = &weight[first * c_in..(first + ys.len()) * c_in];
+            matmul_weight(level, xs, weight, (ys.len(), c_in), 0..c_in, ys);
         });
-    } else if rows > 64 {
-        matmul(level, Matrix::new(xs, rows, c_in), &transposed(weight, c_out, c_in), c_out, false, &mut ys);
     } else {
-        matmul_few_rows(level, xs, weight, c_in, c_out, &mut ys);
+        matmul_weight(level, xs, weight, (c_out, c_in), 0..c_in, &mut ys);
     }
     ys.chunks_exact_mut(c_out).for_each(|y| add_rows(level, bias, y));
     ys

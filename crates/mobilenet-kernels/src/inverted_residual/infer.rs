@@ -10,7 +10,7 @@ use crate::activation::{Function, Identity, with_function};
 use crate::batch_norm::{Affine, normalize, scale};
 use crate::buffer::Buffer;
 use crate::depthwise::{Frame, image_forward};
-use crate::matmul::{Matrix, matmul, matmul_few_rows, matmul_few_rows_columns, transposed, transposed_columns};
+use crate::matmul::{Matrix, matmul, matmul_weight, transposed};
 use crate::parallel::for_parts;
 use crate::pool::{add_rows, scale_rows, sum_rows};
 use crate::simd::Level;
@@ -34,22 +34,21 @@ fn infer_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &
     let (depthwise, project) = (next(), next());
 
     let tiling = if g.n == 1 { Tiling::of_one_image(g) } else { Tiling::new(g) };
-    let weights = (g.n > 1).then(|| Weights {
-        expand: p.expand.as_ref().map(|unit| transposed_blocks(unit.weight, g.c_in, &tiling)),
-        windows: transposed_blocks(p.depthwise.weight, g.depthwise.kernel * g.depthwise.kernel, &tiling),
-        project: transposed(p.project.weight, g.c_out, g.depthwise.c),
-    });
-    let block = Block { level: Level::best(), g, x, p: &p, expand, depthwise, project, tiling, weights };
+    let block = Block { level: Level::best(), g, x, p: &p, expand, depthwise, project, tiling };
     if g.n == 1 {
-        block.one_image::<F>(y);
-    } else {
-        let image = g.pixels_out() * g.c_out;
-        for_parts(y, image, block.tiling.images_per_part, |first, y| {
-            for group in block.tiling.groups(first, y.len() / image) {
-                block.group::<F>(group, &mut y[group.rows(g.pixels_out(), g.c_out, first)]);
-            }
-        });
+        return block.one_image::<F>(y);
     }
+    let weights = Weights {
+        expand: p.expand.as_ref().map(|unit| transposed_blocks(unit.weight, g.c_in, &block.tiling)),
+        windows: transposed_blocks(p.depthwise.weight, g.depthwise.kernel * g.depthwise.kernel, &block.tiling),
+        project: transposed(p.project.weight, g.c_out, g.depthwise.c),
+    };
+    let image = g.pixels_out() * g.c_out;
+    for_parts(y, image, block.tiling.images_per_part, |first, y| {
+        for group in block.tiling.groups(first, y.len() / image) {
+            block.group::<F>(&weights, group, &mut y[group.rows(g.pixels_out(), g.c_out, first)]);
+        }
+    });
 }
 
 /// The weights as the right sides of products, which pays where they serve many rows.
@@ -68,12 +67,11 @@ struct Block<'a> {
     depthwise: Affine<'a>,
     project: Affine<'a>,
     tiling: Tiling,
-    weights: Option<Weights>,
 }
 
 impl Block<'_> {
     /// A group of images, block after block of channels.
-    fn group<F: Function>(&self, group: Group, y: &mut [f32]) {
+    fn group<F: Function>(&self, weights: &Weights, group: Group, y: &mut [f32]) {
         let (c, pixels) = (self.g.depthwise.c, self.g.pixels_out());
         let mut frame = Frame::default();
         let mut p = Buffer::new(y.len());
@@ -82,8 +80,8 @@ impl Block<'_> {
                 let mut tile = Buffer::new(self.tiling.tile_len(pixels));
                 for channels in self.tiling.blocks() {
                     let tile = &mut tile[..group.images * pixels * channels.len()];
-                    self.activated::<F>(group, &channels, &mut frame, tile);
-                    self.multiply(tile, &channels, channels.start > 0, &mut p);
+                    self.activated::<F>(Some(weights), group, &channels, &mut frame, tile);
+                    self.multiply(weights, tile, &channels, &mut p);
                 }
             }
             Some(se) => {
@@ -91,7 +89,7 @@ impl Block<'_> {
                 let mut sums = vec![0.; group.images * c];
                 for channels in self.tiling.blocks() {
                     let tile = &mut tiles[self.tiling.tile(group, &channels, pixels, group.first)];
-                    self.activated::<F>(group, &channels, &mut frame, tile);
+                    self.activated::<F>(Some(weights), group, &channels, &mut frame, tile);
                     for (tile, sums) in tile.chunks_exact(pixels * channels.len()).zip(sums.chunks_exact_mut(c)) {
                         sum_rows(self.level, tile, &mut sums[channels.clone()]);
                     }
@@ -102,7 +100,7 @@ impl Block<'_> {
                     for (i, tile) in tile.chunks_exact_mut(pixels * channels.len()).enumerate() {
                         scale_rows(self.level, &gates.of(i, c)[channels.clone()], tile);
                     }
-                    self.multiply(tile, &channels, channels.start > 0, &mut p);
+                    self.multiply(weights, tile, &channels, &mut p);
                 }
             }
         }
@@ -116,12 +114,13 @@ impl Block<'_> {
         let blocks: Vec<_> = self.tiling.blocks().collect();
         let activated = |channels: &Range<usize>| {
             let mut tile = Buffer::new(pixels * channels.len());
-            self.activated::<F>(group, channels, &mut Frame::default(), &mut tile);
+            self.activated::<F>(None, group, channels, &mut Frame::default(), &mut tile);
             tile
         };
         let multiplied = |channels: &Range<usize>, tile: &[f32]| {
             let mut p = Buffer::new(pixels * self.g.c_out);
-            self.multiply(tile, channels, false, &mut p);
+            let shape = (self.g.c_out, c);
+            matmul_weight(self.level, tile, self.p.project.weight, shape, channels.clone(), &mut p);
             p
         };
         let shares: Vec<Buffer> = match &self.p.squeeze_excite {
@@ -150,7 +149,14 @@ impl Block<'_> {
     }
 
     /// `act(bn(d))`, a tile of it.
-    fn activated<F: Function>(&self, group: Group, channels: &Range<usize>, frame: &mut Frame, tile: &mut [f32]) {
+    fn activated<F: Function>(
+        &self,
+        weights: Option<&Weights>,
+        group: Group,
+        channels: &Range<usize>,
+        frame: &mut Frame,
+        tile: &mut [f32],
+    ) {
         let (g, level, width) = (self.g, self.level, channels.len());
         let (pixels_in, taps) = (g.pixels_in(), g.depthwise.kernel * g.depthwise.kernel);
         let geometry = g.depthwise.with_channels(width);
@@ -159,17 +165,17 @@ impl Block<'_> {
         if let Some(unit) = &self.p.expand {
             expanded.resize(x.len() / g.c_in * width);
             let at = channels.start * g.c_in..channels.end * g.c_in;
-            match &self.weights {
-                Some(Weights { expand: Some(weight), .. }) => self.product(x, &weight[at], width, &mut expanded),
-                _ if x.len() / g.c_in <= FEW_ROWS => {
-                    matmul_few_rows(level, x, &unit.weight[at], g.c_in, width, &mut expanded)
+            match weights {
+                Some(Weights { expand: Some(weight), .. }) => {
+                    let x = Matrix::new(x, x.len() / g.c_in, g.c_in);
+                    matmul(level, x, &weight[at], width, false, &mut expanded);
                 }
-                _ => self.product(x, &transposed(&unit.weight[at], width, g.c_in), width, &mut expanded),
+                _ => matmul_weight(level, x, &unit.weight[at], (width, g.c_in), 0..g.c_in, &mut expanded),
             }
         }
         let transposed_windows;
         let at = channels.start * taps..channels.end * taps;
-        let windows = match &self.weights {
+        let windows = match weights {
             Some(weights) => &weights.windows[at],
             None => {
                 transposed_windows = transposed(&self.p.depthwise.weight[at], width, taps);
@@ -195,28 +201,12 @@ impl Block<'_> {
         }
     }
 
-    /// A tile's share of the projection.
-    fn multiply(&self, tile: &[f32], channels: &Range<usize>, accumulate: bool, p: &mut [f32]) {
-        let (c, c_out, width) = (self.g.depthwise.c, self.g.c_out, channels.len());
+    /// Adds a tile's share of the projection to `p`, which the first block of channels begins.
+    fn multiply(&self, weights: &Weights, tile: &[f32], channels: &Range<usize>, p: &mut [f32]) {
+        let (c_out, width) = (self.g.c_out, channels.len());
+        let weight = &weights.project[channels.start * c_out..channels.end * c_out];
         let rows = Matrix::new(tile, tile.len() / width, width);
-        match &self.weights {
-            Some(weights) => {
-                let weight = &weights.project[channels.start * c_out..channels.end * c_out];
-                matmul(self.level, rows, weight, c_out, accumulate, p);
-            }
-            None if tile.len() / width <= FEW_ROWS => {
-                let weight = self.p.project.weight;
-                matmul_few_rows_columns(self.level, tile, weight, c, channels.clone(), c_out, p);
-            }
-            None => {
-                let weight = transposed_columns(self.p.project.weight, c_out, c, channels.clone());
-                matmul(self.level, rows, &weight, c_out, accumulate, p);
-            }
-        }
-    }
-
-    fn product(&self, x: &[f32], weight: &[f32], width: usize, ys: &mut [f32]) {
-        matmul(self.level, Matrix::new(x, x.len() / self.g.c_in, self.g.c_in), weight, width, false, ys);
+        matmul(self.level, rows, weight, c_out, channels.start > 0, p);
     }
 
     /// `bn(p) + x`
@@ -227,6 +217,3 @@ impl Block<'_> {
         }
     }
 }
-
-/// With fewer rows than this, dot products with the weight as it lies cost less than to transpose it first.
-const FEW_ROWS: usize = 32;

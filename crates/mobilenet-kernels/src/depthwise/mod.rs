@@ -1,0 +1,221 @@
+//! Depthwise convolutions: each channel with a window of its own.
+//!
+//! ```text
+//! y[oy, ox, c] = Σ_ky Σ_kx w[ky, kx, c] · x[oy·stride + ky·dilation - padding, ox·stride + kx·dilation - padding, c]
+//! ```
+//!
+//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so that no
+//! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
+//! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
+
+mod frame;
+mod image;
+
+use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts};
+use crate::simd::Level;
+pub(crate) use frame::Frame;
+pub(crate) use image::{image_backward_input, image_backward_weight, image_forward};
+
+/// The sizes of a depthwise convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Height of the image.
+    pub h: usize,
+    /// Width of the image.
+    pub w: usize,
+    /// Channels.
+    pub c: usize,
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Distance of the window's taps.
+    pub dilation: usize,
+    /// Zeros around the image.
+    pub padding: usize,
+}
+
+impl Geometry {
+    /// Height of the output.
+    pub fn h_out(&self) -> usize {
+        self.len_out(self.h)
+    }
+
+    /// Width of the output.
+    pub fn w_out(&self) -> usize {
+        self.len_out(self.w)
+    }
+
+    fn len_out(&self, len: usize) -> usize {
+        (len + 2 * self.padding - self.dilation * (self.kernel - 1) - 1) / self.stride + 1
+    }
+
+    /// Values of an input image.
+    pub fn image_in(&self) -> usize {
+        self.h * self.w * self.c
+    }
+
+    /// Values of an output image.
+    pub fn image_out(&self) -> usize {
+        self.h_out() * self.w_out() * self.c
+    }
+
+    /// Whether the unrolled kernels serve it: the windows of the networks, padded to keep the image's size.
+    fn is_unrolled(&self) -> bool {
+        matches!(self.kernel, 3 | 5) && self.stride <= 2 && self.dilation == 1 && self.padding == self.kernel / 2
+    }
+
+    /// The same over another number of channels.
+    pub(crate) fn with_channels(&self, c: usize) -> Self {
+        Self { c, ..*self }
+    }
+
+    fn assert_fits(&self, xs: &[f32], weight: &[f32], ys: &[f32]) -> usize {
+        assert_eq!(weight.len(), self.kernel * self.kernel * self.c, "windows of {self:?}");
+        let n = xs.len() / self.image_in();
+        assert_eq!(xs.len(), n * self.image_in(), "images of {self:?}");
+        assert_eq!(ys.len(), n * self.image_out(), "outputs of {self:?}");
+        n
+    }
+}
+
+/// `[n, h, w, c] -> [n, h', w', c]`
+pub fn forward(g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+    forward_at(Level::best(), g, xs, weight, ys);
+}
+
+/// The gradient of the images.
+pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+    backward_input_at(Level::best(), g, gys, weight, gxs);
+}
+
+/// The gradient of the windows.
+pub fn backward_weight(g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+    backward_weight_at(Level::best(), g, xs, gys, gweight);
+}
+
+fn forward_at(level: Level, g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+    let n = g.assert_fits(xs, weight, ys);
+    let images = images_per_part(n);
+    for_parts(ys, g.image_out(), images, |first, ys| {
+        let mut frame = Frame::default();
+        frame.fit_input(g);
+        for (x, y) in xs[first * g.image_in()..].chunks_exact(g.image_in()).zip(ys.chunks_exact_mut(g.image_out())) {
+            frame.copy_from(x);
+            image_forward(level, g, &frame, weight, y);
+        }
+    });
+}
+
+fn backward_input_at(level: Level, g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+    let n = g.assert_fits(gxs, weight, gys);
+    let images = images_per_part(n);
+    for_parts(gxs, g.image_in(), images, |first, gxs| {
+        let mut frame = Frame::default();
+        frame.fit_output(g);
+        for (gy, gx) in gys[first * g.image_out()..].chunks_exact(g.image_out()).zip(gxs.chunks_exact_mut(g.image_in()))
+        {
+            frame.copy_from(gy);
+            image_backward_input(level, g, &frame, weight, gx);
+        }
+    });
+}
+
+fn backward_weight_at(level: Level, g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+    let n = g.assert_fits(xs, gweight, gys);
+    let parts = map_parts(n, images_per_part(n), |images| {
+        let mut part = vec![0.; gweight.len()];
+        let (mut x_frame, mut gy_frame) = (Frame::default(), Frame::default());
+        x_frame.fit_input(g);
+        gy_frame.fit_output(g);
+        for i in images {
+            x_frame.copy_from(&xs[i * g.image_in()..(i + 1) * g.image_in()]);
+            gy_frame.copy_from(&gys[i * g.image_out()..(i + 1) * g.image_out()]);
+            image_backward_weight(level, g, &x_frame, &gy_frame, &mut part);
+        }
+        part
+    });
+    add_up_into(&parts, gweight);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::tests::values;
+
+    /// The three results by the definition, in float64.
+    fn reference(g: &Geometry, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<f64>; 3] {
+        let n = x.len() / g.image_in();
+        let (mut y, mut gx, mut gw) = (vec![0f64; gy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
+        for i in 0..n {
+            for oy in 0..g.h_out() {
+                for ox in 0..g.w_out() {
+                    for ky in 0..g.kernel {
+                        for kx in 0..g.kernel {
+                            let iy = (oy * g.stride + ky * g.dilation) as isize - g.padding as isize;
+                            let ix = (ox * g.stride + kx * g.dilation) as isize - g.padding as isize;
+                            if iy < 0 || ix < 0 || iy >= g.h as isize || ix >= g.w as isize {
+                                continue;
+                            }
+                            for c in 0..g.c {
+                                let at_x = ((i * g.h + iy as usize) * g.w + ix as usize) * g.c + c;
+                                let at_y = ((i * g.h_out() + oy) * g.w_out() + ox) * g.c + c;
+                                let at_w = (ky * g.kernel + kx) * g.c + c;
+                                let (x, w, gy) = (f64::from(x[at_x]), f64::from(w[at_w]), f64::from(gy[at_y]));
+                                y[at_y] += x * w;
+                                gx[at_x] += gy * w;
+                                gw[at_w] += gy * x;
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        [y, gx, gw]
+    }
+
+    fn check(g: Geometry, n: usize) {
+        let x = values(n * g.image_in(), 1);
+        let w = values(g.kernel * g.kernel * g.c, 2);
+        let gy = values(n * g.image_out(), 3);
+        let expected = reference(&g, &x, &w, &gy);
+        for level in Level::available() {
+            let mut got = [vec![f32::NAN; gy.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]];
+            forward_at(level, &g, &x, &w, &mut got[0]);
+            backward_input_at(level, &g, &gy, &w, &mut got[1]);
+            backward_weight_at(level, &g, &x, &gy, &mut got[2]);
+            for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(&got).zip(&expected) {
+                for (a, e) in got.iter().zip(expected) {
+                    assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}, {level}: {a} {e}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_definition_for_every_window_and_border() {
+        for kernel in [1, 2, 3, 4, 5, 7] {
+            for stride in [1, 2, 3] {
+                for dilation in [1, 2] {
+                    for padding in [0, 1, 2, 4] {
+                        for (h, w) in [(1, 1), (4, 4), (7, 5)] {
+                            let window = dilation * (kernel - 1) + 1;
+                            if window <= h.min(w) + 2 * padding {
+                                check(Geometry { h, w, c: 9, kernel, stride, dilation, padding }, 2);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn agrees_with_the_definition_for_every_count_of_channels() {
+        for c in (1..=40).chain([72, 120]) {
+            for kernel in [3, 5] {
+                check(Geometry { h: 6, w: 6, c, kernel, stride: 1, dilation: 1, padding: kernel / 2 }, 1);
+            }
+        }
+    }
+}
