@@ -1,0 +1,37 @@
+//! Every layer of the networks has a kernel: what holds the fused operation to its composition does compare the two.
+//!
+//! A process records one profile at a time, so this is the only test here.
+
+use std::collections::BTreeSet;
+
+use candle_core::{DType, Device, Result, Tensor};
+use candle_nn::{VarBuilder, VarMap};
+use mobilenet_kernels::profile;
+use mobilenet_models::plan::{BlockConfig, Plan};
+use mobilenet_models::{Arch, MobileNet, ModelConfig, Preset};
+
+#[test]
+fn every_layer_runs_whole() -> Result<()> {
+    for arch in Arch::ALL {
+        for preset in Preset::ALL {
+            let config = ModelConfig::new(arch, 10, preset);
+            let plan = Plan::new(&config).unwrap();
+            let mut expected = BTreeSet::from(["features.0.0".to_string()]);
+            expected.insert(format!("features.{}.0", plan.blocks.len() + 1));
+            expected.extend(plan.blocks.iter().enumerate().map(|(i, block)| match block.config {
+                BlockConfig::V2(_) => format!("features.{}.conv", i + 1),
+                BlockConfig::V3(_) => format!("features.{}.block", i + 1),
+            }));
+
+            let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
+            let model = MobileNet::new(&config, vb).unwrap();
+            let images = Tensor::ones((1, 3, 32, 32), DType::F32, &Device::Cpu)?;
+            let (ys, records) = profile::record(|| model.features(&images, true));
+            ys?;
+            // A block that runs as its layers has records of theirs, `features.2.conv.0.0`, and none of its own.
+            let found: BTreeSet<String> = records.into_iter().map(|record| record.scope).collect();
+            assert_eq!(found, expected, "{arch} {preset}");
+        }
+    }
+    Ok(())
+}
