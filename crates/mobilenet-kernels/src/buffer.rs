@@ -4,41 +4,45 @@
 //! page fault for every 4 KiB when it is needed again: about as much as the arithmetic on it.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
 
-static FREE: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+use crate::element::Element;
 
 /// Where a buffer begins: at a cache line, so that no register is loaded from two of them.
-const ALIGN: usize = 64 / size_of::<f32>();
+const ALIGN: usize = 64;
 
-/// A float32 buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it
-/// grows to what the program has needed of each size at one time.
+/// A buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it grows to what
+/// the program has needed of each size at one time.
 #[derive(Debug, Default)]
-pub struct Buffer {
-    values: Vec<f32>,
+pub struct Elements<E: Element> {
+    values: Vec<E>,
     start: usize,
     len: usize,
 }
 
-impl Buffer {
+/// A float32 buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it
+/// grows to what the program has needed of each size at one time.
+pub type Buffer = Elements<f32>;
+
+impl<E: Element> Elements<E> {
     /// A buffer of `len` values, whatever they are.
     pub fn new(len: usize) -> Self {
-        let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let room = len + ALIGN;
+        let align = ALIGN / size_of::<E>();
+        let mut free = E::store().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let room = len + align;
         let fitting = free.iter().enumerate().filter(|(_, v)| v.len() >= room && v.len() <= 2 * room);
         let values = match fitting.min_by_key(|(_, v)| v.len()).map(|(i, _)| i) {
             Some(i) => free.swap_remove(i),
             None => {
                 drop(free);
-                vec![0.; room]
+                vec![E::default(); room]
             }
         };
-        let start = values.as_ptr().align_offset(ALIGN * size_of::<f32>()).min(ALIGN);
+        let start = values.as_ptr().align_offset(ALIGN).min(align);
         Self { values, start, len }
     }
 
     /// A buffer of the same values.
-    pub fn copy_of(values: &[f32]) -> Self {
+    pub fn copy_of(values: &[E]) -> Self {
         let mut buffer = Self::new(values.len());
         buffer.copy_from_slice(values);
         buffer
@@ -54,36 +58,36 @@ impl Buffer {
     /// A buffer of `len` zeros.
     pub fn zeroed(len: usize) -> Self {
         let mut buffer = Self::new(len);
-        buffer.fill(0.);
+        buffer.fill(E::default());
         buffer
     }
 }
 
-impl Drop for Buffer {
+impl<E: Element> Drop for Elements<E> {
     fn drop(&mut self) {
         if !self.values.is_empty() {
-            let mut free = FREE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut free = E::store().lock().unwrap_or_else(|poisoned| poisoned.into_inner());
             free.push(std::mem::take(&mut self.values));
         }
     }
 }
 
-impl AsRef<[f32]> for Buffer {
-    fn as_ref(&self) -> &[f32] {
+impl<E: Element> AsRef<[E]> for Elements<E> {
+    fn as_ref(&self) -> &[E] {
         self
     }
 }
 
-impl Deref for Buffer {
-    type Target = [f32];
+impl<E: Element> Deref for Elements<E> {
+    type Target = [E];
 
-    fn deref(&self) -> &[f32] {
+    fn deref(&self) -> &[E] {
         &self.values[self.start..self.start + self.len]
     }
 }
 
-impl DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<E: Element> DerefMut for Elements<E> {
+    fn deref_mut(&mut self) -> &mut [E] {
         &mut self.values[self.start..self.start + self.len]
     }
 }

@@ -5,13 +5,16 @@
 
 use rayon::prelude::*;
 
-use crate::activation::{Activation, Function, with_function};
-use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, input_gradient, normalize, scale};
-use crate::buffer::Buffer;
+use crate::activation::Activation;
+use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, scale};
+use crate::buffer::{Buffer, Elements};
 use crate::conv;
+use crate::element::{Element, Pair};
 use crate::matmul::{FEW_ROWS, Matrix, matmul, matmul_weight, transposed};
 use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
+use crate::precision::Precision;
 use crate::profile::{Work, phase};
+use crate::rows::{input_gradient, left, normalize, over_rows, right};
 use crate::simd::Level;
 
 /// The sizes of the operation.
@@ -25,6 +28,8 @@ pub struct Geometry {
     pub activation: Activation,
     /// Added to the variances.
     pub eps: f64,
+    /// Of the products, in training.
+    pub precision: Precision,
 }
 
 /// What a forward leaves for its backward.
@@ -41,6 +46,13 @@ impl Geometry {
     /// How long each parameter is, in the order of `theta`: the weight (`[c_out, c_in, k, k]`), batch norm's weight and bias.
     pub fn parameter_lengths(&self) -> [usize; 3] {
         [self.conv.c_out * self.conv.unfolded(), self.conv.c_out, self.conv.c_out]
+    }
+
+    /// Whether training multiplies bf16: if it is asked for, and pairs of channels and of pixels divide every operand evenly.
+    /// (The 27 values of the stem's windows are no pairs.)
+    fn is_bf16(&self) -> bool {
+        let sizes = [self.conv.unfolded(), self.conv.c_out, self.conv.pixels_out()];
+        self.precision == Precision::Bf16 && sizes.iter().all(|size| size.is_multiple_of(2))
     }
 
     fn image_in(&self) -> usize {
@@ -89,17 +101,24 @@ fn images_at_once(g: &Geometry) -> usize {
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`, with the batch's statistics.
 pub fn forward(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
+    match g.is_bf16() {
+        false => forward_with::<f32>(g, x, theta, y),
+        true => forward_with::<Pair>(g, x, theta, y),
+    }
+}
+
+fn forward_with<E: Element>(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
     let [weight, gamma, beta] = g.parameters(x, theta, y);
     let (level, c, k) = (Level::best(), g.conv.c_out, g.conv.unfolded());
-    let weight = transposed(weight, c, k);
+    let weight = right::<E>(level, &transposed(weight, c, k), c);
     let mut pre = Buffer::new(y.len());
     let moments = phase("forward convolution", g.work(1, [1, 1]), || {
         map_parts_mut(&mut pre, g.image_out(), images_per_part(g.n), |first, pre| {
             let x = &x[first * g.image_in()..][..pre.len() / g.image_out() * g.image_in()];
-            let (mut moments, mut scratch) = (Moments::new(c), Buffer::default());
+            let (mut moments, mut scratch, mut packed) = (Moments::new(c), Buffer::default(), Elements::default());
             let step = images_at_once(g);
             for (x, pre) in x.chunks(step * g.image_in()).zip(pre.chunks_mut(step * g.image_out())) {
-                let rows = Matrix::new(g.rows(x, &mut scratch), pre.len() / c, k);
+                let rows = left(level, g.rows(x, &mut scratch), k, &mut packed);
                 matmul(level, rows, &weight, c, false, pre);
                 moments.add(level, pre, 0..c);
             }
@@ -110,7 +129,7 @@ pub fn forward(g: &Geometry, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Save
     phase("forward output", g.work(0, [0, 2]), || {
         for_parts(y, c, 1024, |row, y| {
             let pre = &unit.pre[row * c..row * c + y.len()];
-            with_function!(g.activation, F => normalize::<F>(level, pre, unit.affine(beta), y));
+            normalize(level, pre, unit.affine(beta), g.activation, y);
         });
     });
     Saved(unit)
@@ -123,13 +142,13 @@ pub fn infer(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f3
     let [weight, gamma, beta] = g.parameters(x, theta, y);
     let scale = scale(gamma, var, g.eps);
     let affine = Affine { mean, scale: &scale, bias: beta };
-    with_function!(g.activation, F => infer_with::<F>(g, x, weight, affine, y));
+    infer_with(g, x, weight, affine, y);
 }
 
-fn infer_with<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
+fn infer_with(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
     let (level, c, k) = (Level::best(), g.conv.c_out, g.conv.unfolded());
     if g.n * g.conv.pixels_out() <= FEW_ROWS {
-        return few_rows::<F>(g, x, weight, affine, y);
+        return few_rows(g, x, weight, affine, y);
     }
     let weight = transposed(weight, c, k);
     for_parts(y, g.image_out(), images_per_part(g.n), |first, y| {
@@ -140,13 +159,13 @@ fn infer_with<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affi
             pre.resize(y.len());
             let rows = Matrix::new(g.rows(x, &mut scratch), y.len() / c, k);
             matmul(level, rows, &weight, c, false, &mut pre);
-            normalize::<F>(level, &pre, affine, y);
+            normalize(level, &pre[..], affine, g.activation, y);
         }
     });
 }
 
 /// With so few rows the weight is what takes time to read: the threads share its channels.
-fn few_rows<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
+fn few_rows(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
     let (level, c, k) = (Level::best(), g.conv.c_out, g.conv.unfolded());
     let mut scratch = Buffer::default();
     let rows = g.rows(x, &mut scratch);
@@ -157,7 +176,7 @@ fn few_rows<F: Function>(g: &Geometry, x: &[f32], weight: &[f32], affine: Affine
         let weight = &weight[channels.start * k..channels.end * k];
         matmul_weight(level, rows, weight, (channels.len(), k), 0..k, &mut pre);
         let mut tile = Buffer::new(pre.len());
-        normalize::<F>(level, &pre, affine.of(channels.clone()), &mut tile);
+        normalize(level, &pre[..], affine.of(channels.clone()), g.activation, &mut tile);
         (channels, tile)
     });
     for (channels, tile) in tiles.collect::<Vec<_>>() {
@@ -176,6 +195,20 @@ pub fn backward(
     gy: &mut [f32],
     gx: Option<&mut [f32]>,
 ) -> [Vec<f32>; 3] {
+    match g.is_bf16() {
+        false => backward_with::<f32>(g, x, theta, saved, gy, gx),
+        true => backward_with::<Pair>(g, x, theta, saved, gy, gx),
+    }
+}
+
+fn backward_with<E: Element>(
+    g: &Geometry,
+    x: &[f32],
+    theta: &[&[f32]],
+    saved: &Saved,
+    gy: &mut [f32],
+    gx: Option<&mut [f32]>,
+) -> [Vec<f32>; 3] {
     let [weight, _, beta] = g.parameters(x, theta, gy);
     let (level, c, k, unit) = (Level::best(), g.conv.c_out, g.conv.unfolded(), &saved.0);
     let affine = unit.affine(beta);
@@ -183,33 +216,39 @@ pub fn backward(
         map_parts_mut(gy, c, 1024, |row, gy| {
             let mut sums = GradientSums::new(c);
             let pre = &unit.pre[row * c..row * c + gy.len()];
-            with_function!(g.activation, F => sums.add::<F>(level, pre, affine, gy, 0..c));
+            sums.add(level, (pre, affine, g.activation), gy, 0..c, ());
             sums
         })
     });
     let norm = unit.backward(&sums, g.eps);
 
+    let weight = right::<E>(level, weight, k);
     let inputs = usize::from(gx.is_some());
     let images = images_per_part(g.n);
     let gweights = phase("backward convolution", g.work(1 + inputs, [1 + inputs, 2]), || {
         let part = |first: usize, images: usize, mut gx: Option<&mut [f32]>| {
             let mut gweight = Buffer::zeroed(c * k);
             let (mut scratch, mut gp, mut grows) = (Buffer::default(), Buffer::default(), Buffer::default());
+            let (mut gp_left, mut gp_rows, mut packed) =
+                (Elements::default(), Elements::default(), Elements::default());
             for i in (first..first + images).step_by(images_at_once(g)) {
                 let count = images_at_once(g).min(first + images - i);
                 let at = i * g.image_out()..(i + count) * g.image_out();
                 gp.resize(at.len());
-                input_gradient(level, &unit.pre[at.clone()], &gy[at], affine, &norm.slope, &norm.offset, &mut gp);
+                let sums = [&norm.slope[..], &norm.offset];
+                input_gradient::<f32>(level, &unit.pre[at.clone()], &gy[at], affine, sums, &mut gp);
                 let rows = g.rows(&x[i * g.image_in()..(i + count) * g.image_in()], &mut scratch);
-                let gp = Matrix::new(&gp, gp.len() / c, c);
-                matmul(level, gp.t(), rows, k, true, &mut gweight);
+                let gp_rows = over_rows::<E>(level, &gp, c, &mut gp_rows);
+                let gp_rows = Matrix::new(gp_rows, gp_rows.len() / c, c);
+                matmul(level, gp_rows.t(), over_rows(level, rows, k, &mut packed), k, true, &mut gweight);
                 let Some(gx) = gx.as_deref_mut() else { continue };
                 let gx = &mut gx[(i - first) * g.image_in()..][..count * g.image_in()];
+                let gp = left(level, &gp, c, &mut gp_left);
                 if g.conv.is_pointwise() {
-                    matmul(level, gp, weight, k, false, gx);
+                    matmul(level, gp, &weight, k, false, gx);
                 } else {
                     grows.resize(rows.len());
-                    matmul(level, gp, weight, k, false, &mut grows);
+                    matmul(level, gp, &weight, k, false, &mut grows);
                     gx.fill(0.);
                     let len = g.conv.pixels_out() * k;
                     let images = grows.chunks_exact(len).zip(gx.chunks_exact_mut(g.image_in()));
@@ -243,7 +282,7 @@ mod tests {
         {
             let conv = conv::Geometry { h: size.0, w: size.1, c_in, c_out, kernel, stride, padding: kernel / 2 };
             for activation in [Activation::Relu6, Activation::HSwish, Activation::Identity] {
-                let g = Geometry { n, conv, activation, eps: 1e-3 };
+                let g = Geometry { n, conv, activation, eps: 1e-3, precision: Precision::F32 };
                 let (x, weight) = (values(n * g.image_in(), 1), values(c_out * conv.unfolded(), 2));
                 let (gamma, beta) = (values(c_out, 3), values(c_out, 4));
                 let theta = [&weight[..], &gamma, &beta];

@@ -1,4 +1,4 @@
-//! Products of float32 matrices on the calling thread.
+//! Products of matrices on the calling thread, float32 or bf16 with float32 sums.
 //!
 //! The products of these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is
 //! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
@@ -6,21 +6,24 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
 use crate::simd::{Arithmetic, Fused, Level, Separate, Set, for_each_level, load, prefetch, store};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{Avx2, Avx512, Avx512Bf16};
 
-/// A matrix in a slice: `rows × cols`, row-major, or the transpose of such a one.
+/// A matrix in a slice: `rows × cols` elements, row-major, or the transpose of such a one.
 #[derive(Clone, Copy)]
-pub(crate) struct Matrix<'a> {
-    data: &'a [f32],
+pub(crate) struct Matrix<'a, E = f32> {
+    data: &'a [E],
     rows: usize,
     cols: usize,
     row_stride: usize,
     col_stride: usize,
 }
 
-impl<'a> Matrix<'a> {
+impl<'a, E: Element> Matrix<'a, E> {
     /// The row-major `rows × cols` matrix of `data`.
-    pub(crate) fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub(crate) fn new(data: &'a [E], rows: usize, cols: usize) -> Self {
         assert_eq!(data.len(), rows * cols, "a {rows} × {cols} matrix");
         Self { data, rows, cols, row_stride: cols, col_stride: 1 }
     }
@@ -97,7 +100,7 @@ fn riffle(rows: [[f32; 8]; 8]) -> [[f32; 8]; 8] {
 }
 
 /// `out = a · b`, or `out += a · b`; `b` is row-major `k × n`, `out` row-major `m × n`.
-pub(crate) fn matmul(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+pub(crate) fn matmul<E: Element>(level: Level, a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
     let (m, k) = (a.rows, a.cols);
     assert_eq!(b.len(), k * n, "a {k} × {n} matrix on the right");
     assert_eq!(out.len(), m * n, "a {m} × {n} product");
@@ -238,52 +241,62 @@ fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
 }
 
 /// Chooses the tile: `rows × 2 · lanes` results in registers, the rest of the columns in narrower tiles.
-fn product(level: Level, a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
+fn product<E: Element>(level: Level, a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn avx512(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<Fused, 16, 12>(a, b, n, accumulate, out, 0);
-        let done = columns::<Fused, 8, 12>(a, b, n, accumulate, out, done);
-        columns::<Fused, 1, 12>(a, b, n, accumulate, out, done);
+    fn avx512<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<E, Avx512, 16, 12>(a, b, n, accumulate, out, 0);
+        let done = columns::<E, Avx512, 8, 12>(a, b, n, accumulate, out, done);
+        columns::<E, Avx512, 1, 12>(a, b, n, accumulate, out, done);
+    }
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn avx512_bf16<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<E, Avx512Bf16, 16, 12>(a, b, n, accumulate, out, 0);
+        let done = columns::<E, Avx512Bf16, 8, 12>(a, b, n, accumulate, out, done);
+        columns::<E, Avx512Bf16, 1, 12>(a, b, n, accumulate, out, done);
     }
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2,fma")]
-    fn avx2(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<Fused, 8, 6>(a, b, n, accumulate, out, 0);
-        columns::<Fused, 1, 6>(a, b, n, accumulate, out, done);
+    fn avx2<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<E, Avx2, 8, 6>(a, b, n, accumulate, out, 0);
+        columns::<E, Avx2, 1, 6>(a, b, n, accumulate, out, done);
     }
-    fn baseline<A: Arithmetic>(a: Matrix, b: &[f32], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<A, 4, 6>(a, b, n, accumulate, out, 0);
-        columns::<A, 1, 6>(a, b, n, accumulate, out, done);
+    fn baseline<E: Element, A: Arithmetic>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
+        let done = columns::<E, A, 4, 6>(a, b, n, accumulate, out, 0);
+        columns::<E, A, 1, 6>(a, b, n, accumulate, out, done);
     }
     match level.set() {
         // SAFETY: a `Level` is made only after the processor was asked for its features.
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => unsafe { avx512(a, b, n, accumulate, out) },
+        Set::Avx512 => unsafe { avx512::<E>(a, b, n, accumulate, out) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Set::Avx512Bf16 => unsafe { avx512_bf16::<E>(a, b, n, accumulate, out) },
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Set::Avx2 => unsafe { avx2(a, b, n, accumulate, out) },
-        Set::Baseline if cfg!(target_arch = "aarch64") => baseline::<Fused>(a, b, n, accumulate, out),
-        Set::Baseline => baseline::<Separate>(a, b, n, accumulate, out),
+        Set::Baseline if cfg!(target_arch = "aarch64") => baseline::<E, Fused>(a, b, n, accumulate, out),
+        Set::Baseline => baseline::<E, Separate>(a, b, n, accumulate, out),
     }
 }
 
 /// The columns from `done` on that fill tiles of `2 · L` or `L` columns; returns where it stopped.
 #[inline(always)]
-fn columns<A: Arithmetic, const L: usize, const ROWS: usize>(
-    a: Matrix,
-    b: &[f32],
+fn columns<E: Element, A: Arithmetic, const L: usize, const ROWS: usize>(
+    a: Matrix<E>,
+    b: &[E],
     n: usize,
     accumulate: bool,
     out: &mut [f32],
     mut done: usize,
 ) -> usize {
     while done + 2 * L <= n {
-        rows::<A, L, 2, ROWS>(a, b, n, accumulate, out, done);
+        rows::<E, A, L, 2, ROWS>(a, b, n, accumulate, out, done);
         done += 2 * L;
     }
     while done + L <= n {
-        rows::<A, L, 1, ROWS>(a, b, n, accumulate, out, done);
+        rows::<E, A, L, 1, ROWS>(a, b, n, accumulate, out, done);
         done += L;
     }
     done
@@ -291,9 +304,9 @@ fn columns<A: Arithmetic, const L: usize, const ROWS: usize>(
 
 /// All rows of `V · L` columns.
 #[inline(always)]
-fn rows<A: Arithmetic, const L: usize, const V: usize, const ROWS: usize>(
-    a: Matrix,
-    b: &[f32],
+fn rows<E: Element, A: Arithmetic, const L: usize, const V: usize, const ROWS: usize>(
+    a: Matrix<E>,
+    b: &[E],
     n: usize,
     accumulate: bool,
     out: &mut [f32],
@@ -301,24 +314,24 @@ fn rows<A: Arithmetic, const L: usize, const V: usize, const ROWS: usize>(
 ) {
     let mut row = 0;
     while row + ROWS <= a.rows {
-        tile::<A, L, V, ROWS>(a, b, n, accumulate, out, row, col);
+        tile::<E, A, L, V, ROWS>(a, b, n, accumulate, out, row, col);
         row += ROWS;
     }
     while row + 4 <= a.rows {
-        tile::<A, L, V, 4>(a, b, n, accumulate, out, row, col);
+        tile::<E, A, L, V, 4>(a, b, n, accumulate, out, row, col);
         row += 4;
     }
     while row < a.rows {
-        tile::<A, L, V, 1>(a, b, n, accumulate, out, row, col);
+        tile::<E, A, L, V, 1>(a, b, n, accumulate, out, row, col);
         row += 1;
     }
 }
 
 /// `R` rows of `V · L` columns, at `row` and `col`.
 #[inline(always)]
-fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
-    a: Matrix,
-    b: &[f32],
+fn tile<E: Element, A: Arithmetic, const L: usize, const V: usize, const R: usize>(
+    a: Matrix<E>,
+    b: &[E],
     n: usize,
     accumulate: bool,
     out: &mut [f32],
@@ -335,7 +348,7 @@ fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
     let last = (R - 1) * a.row_stride + (a.cols - 1) * a.col_stride;
     assert!(last < a_values.len() && (a.cols - 1) * n + col + V * L <= b.len());
     for k in 0..a.cols {
-        let mut right = [[0f32; L]; V];
+        let mut right = [[E::default(); L]; V];
         for (v, right) in right.iter_mut().enumerate() {
             let at = k * n + col + v * L;
             // SAFETY: k ≤ cols - 1 and v ≤ V - 1, so `at + L` is at most what was asserted to be within `b`.
@@ -345,9 +358,7 @@ fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
             // SAFETY: r ≤ R - 1 and k ≤ cols - 1, so the index is at most `last`, which was asserted to be within.
             let left = unsafe { *a_values.get_unchecked(r * a.row_stride + k * a.col_stride) };
             for v in 0..V {
-                for l in 0..L {
-                    sums[v][l] = A::mul_add(left, right[v][l], sums[v][l]);
-                }
+                E::add_products::<A, L>(&mut sums[v], left, &right[v]);
             }
         }
     }
@@ -369,6 +380,7 @@ fn tile<A: Arithmetic, const L: usize, const V: usize, const R: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::Pair;
     use crate::parallel::tests::values;
 
     #[test]
@@ -392,6 +404,33 @@ mod tests {
                                 let got = f64::from(out[i * n + j]);
                                 assert!((got - expected).abs() < 1e-5, "{m} × {n} × {k} at {i}, {j}, {level}");
                             }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_pairs_agree_with_the_definition() {
+        for (m, n, k) in [(1, 1, 1), (13, 40, 3), (25, 67, 8), (64, 24, 72), (5, 33, 0)] {
+            let pairs = |len: usize, seed| {
+                let values = values(2 * len, seed);
+                values.chunks(2).map(|v| Pair::new(v[0], v[1])).collect::<Vec<_>>()
+            };
+            let (a, b) = (pairs(m * k, 1), pairs(k * n, 2));
+            for (a, at) in [(Matrix::new(&a, m, k), [k, 1]), (Matrix::new(&a, k, m).t(), [1, m])] {
+                for level in Level::available() {
+                    let mut out = vec![f32::NAN; m * n];
+                    matmul(level, a, &b, n, false, &mut out);
+                    for i in 0..m {
+                        for j in 0..n {
+                            let terms = (0..k).map(|l| {
+                                let (a, b) = (a.data[i * at[0] + l * at[1]].values(), b[l * n + j].values());
+                                f64::from(a[0]) * f64::from(b[0]) + f64::from(a[1]) * f64::from(b[1])
+                            });
+                            let (got, expected) = (f64::from(out[i * n + j]), terms.sum::<f64>());
+                            assert!((got - expected).abs() < 1e-5, "{m} × {n} × {k} at {i}, {j}, {level}");
                         }
                     }
                 }

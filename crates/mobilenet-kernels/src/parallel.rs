@@ -32,11 +32,11 @@ pub(crate) fn for_parts(ys: &mut [f32], len: usize, rows_per_part: usize, f: imp
 
 /// Calls `f(first row, part of ys)` on every part of `ys`, which has rows of `len` values, in parallel, and returns the
 /// results in order.
-pub(crate) fn map_parts_mut<R: Send>(
-    ys: &mut [f32],
+pub(crate) fn map_parts_mut<T: Send, R: Send>(
+    ys: &mut [T],
     len: usize,
     rows_per_part: usize,
-    f: impl Fn(usize, &mut [f32]) -> R + Sync,
+    f: impl Fn(usize, &mut [T]) -> R + Sync,
 ) -> Vec<R> {
     let size = (rows_per_part * len).max(1);
     ys.par_chunks_mut(size).enumerate().map(|(i, part)| f(i * rows_per_part, part)).collect()

@@ -92,20 +92,6 @@ fn scale_rows_body<A: Arithmetic>(gates: &[f32], ys: &mut [f32]) {
 }
 
 for_each_level! {
-    /// `ys[row, c] = ys[row, c] · gates[c] + shift[c]`
-    pub(crate) fn scale_shift_rows(gates: &[f32], shift: &[f32], ys: &mut [f32]) = scale_shift_rows_body
-}
-
-#[inline(always)]
-fn scale_shift_rows_body<A: Arithmetic>(gates: &[f32], shift: &[f32], ys: &mut [f32]) {
-    for row in ys.chunks_exact_mut(gates.len()) {
-        for ((y, g), s) in row.iter_mut().zip(gates).zip(shift) {
-            *y = A::mul_add(*y, *g, *s);
-        }
-    }
-}
-
-for_each_level! {
     /// `ys += xs`
     pub(crate) fn add_rows(xs: &[f32], ys: &mut [f32]) = add_rows_body
 }

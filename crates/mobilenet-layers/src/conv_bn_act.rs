@@ -4,6 +4,8 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, ModuleT, VarBuilder};
 use mobilenet_kernels::conv_norm::Geometry;
 
+use mobilenet_kernels::Precision;
+
 use crate::channels_last::{to_nchw, to_nhwc};
 use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
@@ -107,7 +109,7 @@ impl ConvBnAct {
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train)? {
+        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train, Precision::F32)? {
             Some(ys) => Ok(ys),
             None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
         }
@@ -135,7 +137,8 @@ impl Fusable for ConvBnAct {
         }
         let Conv2dConfig { kernel, stride, .. } = conv.config;
         let conv = mobilenet_kernels::conv::Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
-        let geometry = Geometry { n, conv, activation: self.activation.kernel(), eps: self.norm.config.eps };
+        let (activation, eps) = (self.activation.kernel(), self.norm.config.eps);
+        let geometry = Geometry { n, conv, activation, eps, precision: Precision::F32 };
         let norms = vec![self.norm.clone()];
         Ok(Some(Stage { kernel: Kernel::ConvNorm(geometry), norms, name: self.name.clone() }))
     }

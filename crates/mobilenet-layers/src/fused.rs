@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, Var, bail};
 use mobilenet_kernels::inverted_residual;
-use mobilenet_kernels::{Buffer, batch_norm::Statistics, conv_norm, profile};
+use mobilenet_kernels::{Buffer, Precision, batch_norm::Statistics, conv_norm, profile};
 
 use crate::BatchNorm;
 use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
@@ -54,6 +54,13 @@ impl Stage {
         match &self.kernel {
             Kernel::ConvNorm(g) => (g.n, g.conv.h_out(), g.conv.w_out(), g.conv.c_out),
             Kernel::Bottleneck(g) => (g.n, g.depthwise.h_out(), g.depthwise.w_out(), g.c_out),
+        }
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        match &mut self.kernel {
+            Kernel::ConvNorm(g) => g.precision = precision,
+            Kernel::Bottleneck(g) => g.precision = precision,
         }
     }
 
@@ -127,12 +134,14 @@ pub(crate) fn run<L: Fusable + Clone + Send + Sync + 'static>(
     parameters: Option<&Parameters>,
     xs: &Tensor,
     train: bool,
+    precision: Precision,
 ) -> Result<Option<Tensor>> {
     let Some(parameters) = parameters.filter(|_| has_kernels(xs)) else { return Ok(None) };
     let mut dims = xs.dims4()?;
     let mut stages = Vec::with_capacity(layers.len());
     for layer in layers {
-        let Some(stage) = layer.stage(dims)? else { return Ok(None) };
+        let Some(mut stage) = layer.stage(dims)? else { return Ok(None) };
+        stage.set_precision(precision);
         dims = stage.output();
         stages.push(stage);
     }

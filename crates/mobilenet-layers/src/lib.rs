@@ -28,6 +28,7 @@ pub use dropout::{Dropout, DropoutRng};
 pub use init::seeded_var_builder;
 pub use linear::Linear;
 pub use linear_bottleneck::LinearBottleneck;
+pub use mobilenet_kernels::Precision;
 pub use pool::global_avg_pool;
 pub use squeeze_excite::SqueezeExcite;
 pub use stack::{Layer, Stack};

@@ -5,6 +5,7 @@
 
 use candle_core::{Module, Result, Tensor};
 use candle_nn::ModuleT;
+use mobilenet_kernels::Precision;
 use mobilenet_kernels::inverted_residual::Geometry;
 
 use crate::channels_last::{to_nchw, to_nhwc};
@@ -49,7 +50,7 @@ impl LinearBottleneck {
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
     /// layers this way spares Candle's backward two changes of layout for each.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train)? {
+        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train, Precision::F32)? {
             Some(ys) => Ok(ys),
             None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
         }
@@ -102,6 +103,7 @@ impl Fusable for LinearBottleneck {
             activation: depthwise.activation.kernel(),
             has_residual: self.residual,
             eps,
+            precision: Precision::F32,
         };
         let units = self.expand.iter().chain([depthwise, project]);
         let norms = units.map(|unit| unit.norm.clone()).collect();

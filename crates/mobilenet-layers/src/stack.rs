@@ -2,6 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::ModuleT;
+use mobilenet_kernels::Precision;
 
 use crate::channels_last::{to_nchw, to_nhwc};
 use crate::fused::{self, Dims, Fusable, Stage};
@@ -59,6 +60,7 @@ pub struct Stack {
     layers: Vec<Layer>,
     /// Of all layers, for the fused operation; `None` where there are no kernels.
     parameters: Option<Parameters>,
+    precision: Precision,
 }
 
 impl Stack {
@@ -71,12 +73,18 @@ impl Stack {
             bail!("stack: expected at least one layer, found none")
         }
         let parameters = Parameters::for_kernels(layers.iter().flat_map(Fusable::tensors).collect())?;
-        Ok(Self { layers, parameters })
+        Ok(Self { layers, parameters, precision: Precision::F32 })
+    }
+
+    /// The same stack, trained at this precision where it runs as one operation; elsewhere nothing changes.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        if let Some(ys) = fused::run(&self.layers, self.parameters.as_ref(), xs, train)? {
+        if let Some(ys) = fused::run(&self.layers, self.parameters.as_ref(), xs, train, self.precision)? {
             return Ok(ys);
         }
         let mut ys = xs.clone();

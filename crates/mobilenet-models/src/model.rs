@@ -5,7 +5,7 @@ use candle_nn::{ModuleT, VarBuilder};
 use mobilenet_blocks::v2::InvertedResidual;
 use mobilenet_blocks::v3::Bottleneck;
 use mobilenet_layers::{
-    Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Stack, global_avg_pool,
+    Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Precision, Stack, global_avg_pool,
 };
 
 use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
@@ -52,6 +52,13 @@ impl MobileNet {
             last: Linear::new(hidden.unwrap_or(c_in), num_classes, vb.pp(plan.classifier.last_path()))?,
             dropout_rng,
         })
+    }
+
+    /// The same model, trained at this precision on a CPU in float32; elsewhere nothing changes. The variables stay as they
+    /// are.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { features: self.features.with_precision(precision), ..self }
     }
 
     /// What the model was made from.

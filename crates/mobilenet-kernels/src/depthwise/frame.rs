@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use super::Geometry;
 use crate::buffer::Buffer;
+use crate::rows::Target;
 
 /// One image inside a frame of zeros.
 #[derive(Default)]
 pub(crate) struct Frame {
     pub(super) values: Buffer,
     h: usize,
+    w: usize,
     /// Values of an image's row.
     row: usize,
     /// Values from one row to the next.
@@ -36,13 +38,19 @@ impl Frame {
         let (row, stride) = (w * c, (before + w + after) * c);
         let first = before * (stride + c);
         let len = (before + h + after) * stride;
-        if (self.h, self.row, self.stride, self.first, self.values.len()) != (h, row, stride, first, len) {
-            *self = Self { values: Buffer::zeroed(len), h, row, stride, first };
+        if (self.h, self.w, self.row, self.stride, self.first, self.values.len()) != (h, w, row, stride, first, len) {
+            *self = Self { values: Buffer::zeroed(len), h, w, row, stride, first };
         }
     }
 
+    /// The image's pixels, to be written.
+    pub(crate) fn target(&mut self) -> Target<'_> {
+        let values = &mut self.values[self.first..];
+        Target { values, rows: self.h * self.w, together: self.w, gap: self.stride - self.row }
+    }
+
     /// The image's rows, to be written.
-    pub(crate) fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
+    fn rows_mut(&mut self) -> impl Iterator<Item = &mut [f32]> {
         let row = self.row;
         self.values[self.first..].chunks_mut(self.stride).take(self.h).map(move |r| &mut r[..row])
     }

@@ -12,7 +12,7 @@ macro_rules! for_channel_blocks {
             for_window!($g, $f::<$A, $L>($($arg,)* at));
             at += $L;
         }
-        while at + 8 <= $g.c {
+        while $L > 8 && at + 8 <= $g.c {
             for_window!($g, $f::<$A, 8>($($arg,)* at));
             at += 8;
         }
@@ -74,7 +74,7 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
         while ox < w_out {
             let mut sum = [0.; L];
             for (ky, kx) in taps(g.kernel) {
-                let x = load::<L>(rows, ky * g.dilation * x.stride + (ox * g.stride + kx * g.dilation) * c);
+                let x = load::<_, L>(rows, ky * g.dilation * x.stride + (ox * g.stride + kx * g.dilation) * c);
                 add_product::<A, L>(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
             }
             store(y, ox * c + at, sum);
@@ -205,7 +205,7 @@ fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S:
                 if !(f + p + S * K - kx).is_multiple_of(S) {
                     continue;
                 }
-                let weight = load::<L>(w, (ky * K + kx) * c);
+                let weight = load::<_, L>(w, (ky * K + kx) * c);
                 let offset = (f + p + S * (p + 1) - kx) / S;
                 for (b, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with that block.
@@ -244,11 +244,11 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
     let (h_out, w_out) = (g.h_out(), g.w_out());
     if K == 0 {
         for (ky, kx) in taps(g.kernel) {
-            let mut sum = load::<L>(gw, (ky * g.kernel + kx) * c + at);
+            let mut sum = load::<_, L>(gw, (ky * g.kernel + kx) * c + at);
             for oy in 0..h_out {
                 for ox in 0..w_out {
                     let (iy, ix) = (oy * g.stride + ky * g.dilation, ox * g.stride + kx * g.dilation);
-                    let x = load::<L>(&x.values, iy * x.stride + ix * c + at);
+                    let x = load::<_, L>(&x.values, iy * x.stride + ix * c + at);
                     add_product::<A, L>(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
                 }
             }
@@ -263,7 +263,7 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
             std::array::from_fn(|ky| &x.values[(oy * S + ky) * x.stride + at..][..((w_out - 1) * S + K - 1) * c + L]);
         let gy = &gy.values[gy.first + oy * gy.stride + at..];
         for ox in 0..w_out {
-            let gy = load::<L>(gy, ox * c);
+            let gy = load::<_, L>(gy, ox * c);
             for (sums, row) in sums.iter_mut().zip(rows) {
                 for (kx, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: ox ≤ w_out - 1 and kx ≤ K - 1, and the rows were cut to end with that block.

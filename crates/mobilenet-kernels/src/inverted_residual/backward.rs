@@ -16,40 +16,48 @@ use std::ops::Range;
 
 use super::forward::Input;
 use super::gates::GateGradients;
-use super::{ConvNorm, Geometry, Parameters, Saved, Tiling, Unit, transposed_blocks};
-use crate::activation::{Function, Identity, with_function};
-use crate::batch_norm::{Backward, GradientSums, input_gradient, normalize};
-use crate::buffer::Buffer;
+use super::{ConvNorm, Geometry, Kept, Parameters, Saved, Tiling, Unit, Units, right_blocks, transposed_blocks};
+use crate::activation::Activation;
+use crate::batch_norm::{Backward, GradientSums};
+use crate::buffer::{Buffer, Elements};
 use crate::depthwise::{Frame, image_backward_input, image_backward_weight};
+use crate::element::Element;
 use crate::matmul::{Matrix, matmul, transposed};
 use crate::parallel::{added_up, for_parts, map_parts, map_parts_mut};
-use crate::pool::{add_rows, dot_rows, scale_rows, scale_shift_rows, sum_rows};
+use crate::pool::{add_rows, sum_rows};
 use crate::profile::phase;
+use crate::rows::{
+    Gradients, Operands, Values, ValuesAndGradients, gate_gradient, input_gradient, input_gradient_to, left, over_rows,
+    right, scale_shift,
+};
 use crate::simd::Level;
 
 /// The gradients of the input and of each parameter.
 pub fn backward(g: &Geometry, x: &[f32], theta: &[&[f32]], saved: &Saved, gy: &[f32]) -> (Buffer, Vec<Vec<f32>>) {
     g.assert_fits(x, theta, gy);
-    with_function!(g.activation, F => backward_with::<F>(g, x, theta, saved, gy))
+    match &saved.0 {
+        Kept::F32(units) => backward_with(g, x, theta, units, gy),
+        Kept::Bf16(units) => backward_with(g, x, theta, units, gy),
+    }
 }
 
-fn backward_with<F: Function>(
+fn backward_with<E: Element>(
     g: &Geometry,
     x: &[f32],
     theta: &[&[f32]],
-    saved: &Saved,
+    saved: &Units<E>,
     gy: &[f32],
 ) -> (Buffer, Vec<Vec<f32>>) {
     let level = Level::best();
     let tiling = Tiling::new(g);
     let p = g.split(theta);
     let project =
-        phase("backward project", g.work([0, 2], 0, [0, 0, 2, 4]), || project::<F>(level, g, &tiling, &p, saved, gy));
+        phase("backward project", g.work([0, 2], 0, [0, 0, 2, 4]), || project(level, g, &tiling, &p, saved, gy));
     let depthwise_norm = saved.depthwise.backward(&project.sums, g.eps);
     let mut gx = Buffer::new(x.len());
     let products = 2 * usize::from(g.has_expand);
     let depthwise = phase("backward depthwise, expand", g.work([products, 0], 2, [2, 1, 2, 0]), || {
-        depthwise::<F>(level, g, &tiling, x, &p, saved, &depthwise_norm, &project.gd, &mut gx)
+        depthwise(level, g, &tiling, x, &p, saved, &depthwise_norm, &project.gd, &mut gx)
     });
     drop(project.gd);
 
@@ -72,9 +80,9 @@ fn backward_with<F: Function>(
 /// Rows of the passes over the input.
 const ROWS: usize = 1024;
 
-struct Project {
+struct Project<E: Element> {
     /// The gradient of `bn(d)`, in tiles, and its sums.
-    gd: Buffer,
+    gd: Elements<E>,
     sums: Vec<GradientSums>,
     weight: Vec<f32>,
     norm: Backward,
@@ -82,74 +90,99 @@ struct Project {
 }
 
 /// Back through the output's batch norm, the projection, squeeze-and-excite and the activation.
-fn project<F: Function>(
+fn project<E: Element>(
     level: Level,
     g: &Geometry,
     tiling: &Tiling,
     p: &Parameters,
-    saved: &Saved,
+    saved: &Units<E>,
     gy: &[f32],
-) -> Project {
-    let (c, image, pixels) = (g.depthwise.c, g.depthwise.image_out(), g.pixels_out());
-    let Saved { depthwise, gates, project, .. } = saved;
+) -> Project<E> {
+    let (c, pixels) = (g.depthwise.c, g.pixels_out());
+    let Units { depthwise, gates, project, .. } = saved;
     let output_affine = project.affine(p.project.beta);
     let sums = map_parts(g.n * pixels, ROWS, |rows| {
         let rows = rows.start * g.c_out..rows.end * g.c_out;
         let mut gy = Buffer::copy_of(&gy[rows.clone()]);
         let mut sums = GradientSums::new(g.c_out);
-        sums.add::<Identity>(level, &project.pre[rows], output_affine, &mut gy, 0..g.c_out);
+        sums.add(level, (&project.pre[rows], output_affine, Activation::Identity), &mut gy, 0..g.c_out, ());
         sums
     });
     let norm = project.backward(&sums, g.eps);
 
     let affine = depthwise.affine(p.depthwise.beta);
-    let weight = packed(p.project.weight, g.c_out, c, tiling);
-    let mut gd = Buffer::new(g.n * image);
+    let weight = right_blocks::<E>(level, &packed(p.project.weight, g.c_out, c, tiling), g.c_out, tiling);
+    let image = g.depthwise.image_out() / E::WIDTH;
+    let mut gd = Elements::new(g.n * image);
     let parts = map_parts_mut(&mut gd, image, tiling.images_per_part, |first, gd| {
         let mut gweight = Buffer::zeroed(g.c_out * c);
         let mut sums = GradientSums::new(c);
         let mut gate_gradients = Vec::new();
-        let mut gp = Buffer::default();
-        let mut tile = Buffer::new(tiling.tile_len(pixels));
+        let (mut gp, mut gp_left, mut gp_rows) = (Buffer::default(), Elements::default(), Elements::default());
+        let mut gradient = Buffer::new(tiling.tile_len(pixels));
+        let mut values = Elements::<E>::new(tiling.tile_len(pixels) / E::WIDTH);
         for group in tiling.groups(first, gd.len() / image) {
             let rows = group.images * pixels;
             let at = group.rows(pixels, g.c_out, 0);
             gp.resize(at.len());
-            input_gradient(level, &project.pre[at.clone()], &gy[at], output_affine, &norm.slope, &norm.offset, &mut gp);
-            let gp = Matrix::new(&gp, rows, g.c_out);
+            let of = (&project.pre[at.clone()], &gy[at]);
+            input_gradient::<f32>(level, of.0, of.1, output_affine, [&norm.slope, &norm.offset], &mut gp);
+            let gp_left = left(level, &gp, g.c_out, &mut gp_left);
+            let gp_rows = Matrix::new(over_rows(level, &gp, g.c_out, &mut gp_rows), rows / E::WIDTH, g.c_out);
             let mut ggates = vec![0.; if gates.is_some() { group.images * c } else { 0 }];
             for channels in tiling.blocks() {
-                let affine = affine.of(channels.clone());
-                let pre = &depthwise.pre[tiling.tile(group, &channels, pixels, 0)];
-                let gd = &mut gd[tiling.tile(group, &channels, pixels, first)];
-                let at = channels.start * g.c_out..channels.end * g.c_out;
-                matmul(level, gp, &weight[at.clone()], channels.len(), false, gd);
-                let tile = &mut tile[..gd.len()];
-                normalize::<F>(level, pre, affine, tile);
+                let (affine, width) = (affine.of(channels.clone()), channels.len());
+                let d = &depthwise.pre[tiling.tile::<E>(group, &channels, pixels, 0)];
+                let gd = &mut gd[tiling.tile::<E>(group, &channels, pixels, first)];
+                let block = channels.start * g.c_out..channels.end * g.c_out;
+                let values = &mut values[..d.len()];
+                let weight = &weight[block.start / E::WIDTH..block.end / E::WIDTH];
+                let compute = |gradient: &mut [f32]| matmul(level, gp_left, weight, width, false, gradient);
                 match gates {
                     Some(gates) => {
-                        let len = pixels * channels.len();
-                        for (i, (tile, gd)) in tile.chunks_exact_mut(len).zip(gd.chunks_exact(len)).enumerate() {
-                            dot_rows(level, tile, gd, &mut ggates[i * c..][channels.clone()]);
-                            scale_rows(level, &gates.of(group.first + i, c)[channels.clone()], tile);
+                        let gradient = &mut gradient[..rows * width];
+                        compute(gradient);
+                        let len = pixels * width / E::WIDTH;
+                        for i in 0..group.images {
+                            let (at, image) = (i * len..(i + 1) * len, i * pixels * width..(i + 1) * pixels * width);
+                            let gate = &gates.of(group.first + i, c)[channels.clone()];
+                            let dots = &mut ggates[i * c..][channels.clone()];
+                            let keep = [&mut values[at.clone()], &mut gd[at.clone()]];
+                            gate_gradient(level, (&d[at], affine, g.activation), gate, &gradient[image], dots, keep);
                         }
                     }
-                    None => sums.add::<F>(level, pre, affine, gd, channels.clone()),
+                    None => match E::of_mut(gd) {
+                        Some(gd) => {
+                            compute(gd);
+                            sums.add(level, (d, affine, g.activation), gd, channels, Values(values));
+                        }
+                        None => {
+                            let gradient = &mut gradient[..rows * width];
+                            compute(gradient);
+                            let sink = ValuesAndGradients(values, gd);
+                            sums.add(level, (d, affine, g.activation), gradient, channels, sink);
+                        }
+                    },
                 }
-                matmul(level, gp.t(), tile, channels.len(), true, &mut gweight[at]);
+                matmul(level, gp_rows.t(), values, width, true, &mut gweight[block]);
             }
             // The gates scale the gradient, and their mean adds to it.
             if let (Some(gates), Some(se)) = (gates, &p.squeeze_excite) {
                 let (inside, gsums) = gates.backward(level, se, group.first, &ggates, pixels);
                 gate_gradients.push(inside);
                 for channels in tiling.blocks() {
-                    let pre = &depthwise.pre[tiling.tile(group, &channels, pixels, 0)];
-                    let gd = &mut gd[tiling.tile(group, &channels, pixels, first)];
-                    for (i, gd) in gd.chunks_exact_mut(pixels * channels.len()).enumerate() {
+                    let width = channels.len();
+                    let d = &depthwise.pre[tiling.tile::<E>(group, &channels, pixels, 0)];
+                    let gd = &mut gd[tiling.tile::<E>(group, &channels, pixels, first)];
+                    let gradient = &mut gradient[..rows * width];
+                    let images =
+                        gd.chunks_exact(pixels * width / E::WIDTH).zip(gradient.chunks_exact_mut(pixels * width));
+                    for (i, (gd, gradient)) in images.enumerate() {
                         let gate = &gates.of(group.first + i, c)[channels.clone()];
-                        scale_shift_rows(level, gate, &gsums[i * c..][channels.clone()], gd);
+                        scale_shift::<E>(level, gd, gate, &gsums[i * c..][channels.clone()], gradient);
                     }
-                    sums.add::<F>(level, pre, affine.of(channels.clone()), gd, channels);
+                    let of = (d, affine.of(channels.clone()), g.activation);
+                    sums.add(level, of, gradient, channels, Gradients(gd));
                 }
             }
         }
@@ -184,15 +217,15 @@ struct ExpandPart {
 /// Back through the depthwise convolution and, if there is an expansion, its activation: `gx = g · (scale · W)`. Without an
 /// expansion `gx` is complete but for the residual.
 #[allow(clippy::too_many_arguments, reason = "what the phases before have found")]
-fn depthwise<F: Function>(
+fn depthwise<E: Element>(
     level: Level,
     g: &Geometry,
     tiling: &Tiling,
     x: &[f32],
     p: &Parameters,
-    saved: &Saved,
+    saved: &Units<E>,
     norm: &Backward,
-    gd: &[f32],
+    gd: &[E],
     gx: &mut [f32],
 ) -> Depthwise {
     let (c, c_in, pixels_in, pixels_out) = (g.depthwise.c, g.c_in, g.pixels_in(), g.pixels_out());
@@ -202,54 +235,58 @@ fn depthwise<F: Function>(
     let expand = p.expand.as_ref().zip(saved.expand.as_ref()).map(|(unit, saved)| {
         let rows = unit.weight.chunks_exact(c_in).zip(&saved.scale);
         let scaled: Vec<f32> = rows.flat_map(|(row, scale)| row.iter().map(move |w| w * scale)).collect();
-        (saved, saved.affine(unit.beta), scaled)
+        (saved, saved.affine(unit.beta), right::<E>(level, &scaled, c_in))
     });
     let affine = saved.depthwise.affine(p.depthwise.beta);
     let parts = map_parts_mut(gx, pixels_in * c_in, tiling.images_per_part, |first, gx| {
         let (mut frame_in, mut frame_out) = (Frame::default(), Frame::default());
         let mut gwindows = vec![0.; taps * c];
         let mut ge = Buffer::new(tiling.tile_len(pixels_in));
+        let (mut ge_left, mut ge_rows, mut x_rows) = (Elements::default(), Elements::default(), Elements::default());
         let mut part = expand.as_ref().map(|_| ExpandPart::new(c, c_in));
         for group in tiling.groups(first, gx.len() / (pixels_in * c_in)) {
             let rows = group.images * pixels_in;
             let x = &x[group.rows(pixels_in, c_in, 0)];
+            let x_rows = if part.is_some() { over_rows(level, x, c_in, &mut x_rows) } else { &[] };
             let gx = &mut gx[group.rows(pixels_in, c_in, first)];
             for channels in tiling.blocks() {
                 let width = channels.len();
                 let geometry = g.depthwise.with_channels(width);
                 frame_in.fit_input(&geometry);
                 frame_out.fit_output(&geometry);
-                let at = tiling.tile(group, &channels, pixels_out, 0);
+                let at = tiling.tile::<E>(group, &channels, pixels_out, 0);
                 let (pre, gd) = (&saved.depthwise.pre[at.clone()], &gd[at]);
                 let taps = channels.start * taps..channels.end * taps;
                 let ge = &mut ge[..rows * width];
                 for (i, ge) in ge.chunks_exact_mut(pixels_in * width).enumerate() {
-                    let image = i * pixels_out * width..(i + 1) * pixels_out * width;
-                    let row = g.depthwise.w_out() * width;
-                    let affine = affine.of(channels.clone());
-                    let (slope, offset) = (&norm.slope[channels.clone()], &norm.offset[channels.clone()]);
-                    let from = pre[image.clone()].chunks_exact(row).zip(gd[image].chunks_exact(row));
-                    for ((pre, gd), to) in from.zip(frame_out.rows_mut()) {
-                        input_gradient(level, pre, gd, affine, slope, offset, to);
-                    }
-                    input.write::<F>(level, tiling, group, i, &channels, &mut frame_in);
+                    let image = pixels_out * width / E::WIDTH;
+                    let image = i * image..(i + 1) * image;
+                    let (pre, gd) = (&pre[image.clone()], &gd[image]);
+                    let sums = [&norm.slope[channels.clone()], &norm.offset[channels.clone()]];
+                    input_gradient_to(level, pre, gd, affine.of(channels.clone()), sums, frame_out.target());
+                    input.write(level, tiling, group, i, &channels, &mut frame_in);
                     image_backward_weight(level, &geometry, &frame_in, &frame_out, &mut gwindows[taps.clone()]);
                     image_backward_input(level, &geometry, &frame_out, &windows[taps.clone()], ge);
                 }
                 match (&expand, &mut part) {
                     (Some((saved, affine, scaled)), Some(part)) => {
-                        let pre = &saved.pre[tiling.tile(group, &channels, pixels_in, 0)];
-                        part.sums.add::<F>(level, pre, affine.of(channels.clone()), ge, channels.clone());
+                        let pre = &saved.pre[tiling.tile::<E>(group, &channels, pixels_in, 0)];
+                        let (ge_left, ge_rows) = (operand(&mut ge_left, ge), operand(&mut ge_rows, ge));
+                        let sink = Operands(ge_left, ge_rows);
+                        let of = (pre, affine.of(channels.clone()), g.activation);
+                        part.sums.add(level, of, ge, channels.clone(), sink);
                         let at = channels.start * c_in..channels.end * c_in;
-                        let ge = Matrix::new(ge, rows, width);
-                        matmul(level, ge, &scaled[at.clone()], c_in, channels.start > 0, gx);
-                        matmul(level, ge.t(), x, c_in, true, &mut part.weight[at]);
+                        let ge_left = Matrix::new(E::of(ge).unwrap_or(ge_left), rows, width / E::WIDTH);
+                        let ge_rows = Matrix::new(E::of(ge).unwrap_or(ge_rows), rows / E::WIDTH, width);
+                        let scaled = &scaled[at.start / E::WIDTH..at.end / E::WIDTH];
+                        matmul(level, ge_left, scaled, c_in, channels.start > 0, gx);
+                        matmul(level, ge_rows.t(), x_rows, c_in, true, &mut part.weight[at]);
                     }
                     _ => copy_channels(ge, gx, c_in, channels),
                 }
             }
             if let Some(part) = &mut part {
-                part.add_input(level, x, c_in);
+                part.add_input(level, x, x_rows, c_in);
             }
         }
         (gwindows, part)
@@ -275,10 +312,9 @@ impl ExpandPart {
     }
 
     /// Takes in some rows of the input.
-    fn add_input(&mut self, level: Level, x: &[f32], c_in: usize) {
-        let rows = Matrix::new(x, x.len() / c_in, c_in);
+    fn add_input<E: Element>(&mut self, level: Level, x: &[f32], x_rows: &[E], c_in: usize) {
         let mut squares = Buffer::new(c_in * c_in);
-        matmul(level, rows.t(), x, c_in, false, &mut squares);
+        matmul(level, Matrix::new(x_rows, x_rows.len() / c_in, c_in).t(), x_rows, c_in, false, &mut squares);
         self.squares.iter_mut().zip(squares.iter()).for_each(|(total, s)| *total += f64::from(*s));
         sum_rows(level, x, &mut self.sum);
     }
@@ -287,12 +323,12 @@ impl ExpandPart {
 /// What the expansion's sums add to `gx` and to its weight's gradient, and the residual's part of `gx`. Returns the
 /// gradients of the weight and of batch norm's weight and bias.
 #[allow(clippy::too_many_arguments, reason = "what the phases before have found")]
-fn expand(
+fn expand<E: Element>(
     level: Level,
     g: &Geometry,
     x: &[f32],
     unit: &ConvNorm,
-    saved: &Unit,
+    saved: &Unit<E>,
     parts: Vec<ExpandPart>,
     gy: &[f32],
     gx: &mut [f32],
@@ -335,15 +371,23 @@ fn expand(
     let shift: Vec<f32> = (0..c).map(|i| norm.offset[i] - norm.slope[i] * saved.statistics.mean[i]).collect();
     let mut v = vec![0.; c_in];
     matmul(level, Matrix::new(&shift, 1, c), unit.weight, c_in, false, &mut v);
+    let m = right::<E>(level, &m, c_in);
     for_parts(gx, c_in, ROWS, |row, gx| {
         let rows = row * c_in..row * c_in + gx.len();
-        matmul(level, Matrix::new(&x[rows.clone()], gx.len() / c_in, c_in), &m, c_in, true, gx);
+        let mut packed = Elements::default();
+        matmul(level, left(level, &x[rows.clone()], c_in, &mut packed), &m, c_in, true, gx);
         gx.chunks_exact_mut(c_in).for_each(|gx| gx.iter_mut().zip(&v).for_each(|(gx, v)| *gx += v));
         if g.has_residual {
             add_rows(level, &gy[rows], gx);
         }
     });
     [weight, norm.weight, norm.bias]
+}
+
+/// Room for `ge` as an operand of a product, which float32 needs not.
+fn operand<'a, E: Element>(packed: &'a mut Elements<E>, ge: &[f32]) -> &'a mut [E] {
+    packed.resize(if E::WIDTH > 1 { ge.len() / E::WIDTH } else { 0 });
+    packed
 }
 
 /// Writes a tile's values where they belong in rows of `c` channels.

@@ -6,13 +6,14 @@ use rayon::prelude::*;
 
 use super::tiling::Group;
 use super::{Gates, Geometry, Parameters, Tiling, transposed_blocks};
-use crate::activation::{Function, Identity, with_function};
-use crate::batch_norm::{Affine, normalize, scale};
+use crate::activation::Activation;
+use crate::batch_norm::{Affine, scale};
 use crate::buffer::Buffer;
 use crate::depthwise::{Frame, image_forward};
 use crate::matmul::{Matrix, matmul, matmul_weight, transposed};
 use crate::parallel::for_parts;
 use crate::pool::{add_rows, scale_rows, sum_rows};
+use crate::rows::{normalize, normalize_to};
 use crate::simd::Level;
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]` with given statistics (mean and variance), in the order of
@@ -20,10 +21,6 @@ use crate::simd::Level;
 pub fn infer(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
     g.assert_fits(x, theta, y);
     assert_eq!(running.len(), 2 + usize::from(g.has_expand), "statistics of {g:?}");
-    with_function!(g.activation, F => infer_with::<F>(g, x, theta, running, y));
-}
-
-fn infer_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
     let p = g.split(theta);
     let units = p.expand.iter().chain([&p.depthwise, &p.project]);
     let scales: Vec<_> = units.clone().zip(running).map(|(unit, (_, var))| scale(unit.gamma, var, g.eps)).collect();
@@ -36,7 +33,7 @@ fn infer_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &
     let tiling = if g.n == 1 { Tiling::of_one_image(g) } else { Tiling::new(g) };
     let block = Block { level: Level::best(), g, x, p: &p, expand, depthwise, project, tiling };
     if g.n == 1 {
-        return block.one_image::<F>(y);
+        return block.one_image(y);
     }
     let weights = Weights {
         expand: p.expand.as_ref().map(|unit| transposed_blocks(unit.weight, g.c_in, &block.tiling)),
@@ -46,7 +43,7 @@ fn infer_with<F: Function>(g: &Geometry, x: &[f32], theta: &[&[f32]], running: &
     let image = g.pixels_out() * g.c_out;
     for_parts(y, image, block.tiling.images_per_part, |first, y| {
         for group in block.tiling.groups(first, y.len() / image) {
-            block.group::<F>(&weights, group, &mut y[group.rows(g.pixels_out(), g.c_out, first)]);
+            block.group(&weights, group, &mut y[group.rows(g.pixels_out(), g.c_out, first)]);
         }
     });
 }
@@ -71,7 +68,7 @@ struct Block<'a> {
 
 impl Block<'_> {
     /// A group of images, block after block of channels.
-    fn group<F: Function>(&self, weights: &Weights, group: Group, y: &mut [f32]) {
+    fn group(&self, weights: &Weights, group: Group, y: &mut [f32]) {
         let (c, pixels) = (self.g.depthwise.c, self.g.pixels_out());
         let mut frame = Frame::default();
         let mut p = Buffer::new(y.len());
@@ -80,7 +77,7 @@ impl Block<'_> {
                 let mut tile = Buffer::new(self.tiling.tile_len(pixels));
                 for channels in self.tiling.blocks() {
                     let tile = &mut tile[..group.images * pixels * channels.len()];
-                    self.activated::<F>(Some(weights), group, &channels, &mut frame, tile);
+                    self.activated(Some(weights), group, &channels, &mut frame, tile);
                     self.multiply(weights, tile, &channels, &mut p);
                 }
             }
@@ -88,15 +85,15 @@ impl Block<'_> {
                 let mut tiles = Buffer::new(group.images * pixels * c);
                 let mut sums = vec![0.; group.images * c];
                 for channels in self.tiling.blocks() {
-                    let tile = &mut tiles[self.tiling.tile(group, &channels, pixels, group.first)];
-                    self.activated::<F>(Some(weights), group, &channels, &mut frame, tile);
+                    let tile = &mut tiles[self.tiling.tile::<f32>(group, &channels, pixels, group.first)];
+                    self.activated(Some(weights), group, &channels, &mut frame, tile);
                     for (tile, sums) in tile.chunks_exact(pixels * channels.len()).zip(sums.chunks_exact_mut(c)) {
                         sum_rows(self.level, tile, &mut sums[channels.clone()]);
                     }
                 }
                 let gates = Gates::new(self.level, se, sums, pixels, c);
                 for channels in self.tiling.blocks() {
-                    let tile = &mut tiles[self.tiling.tile(group, &channels, pixels, group.first)];
+                    let tile = &mut tiles[self.tiling.tile::<f32>(group, &channels, pixels, group.first)];
                     for (i, tile) in tile.chunks_exact_mut(pixels * channels.len()).enumerate() {
                         scale_rows(self.level, &gates.of(i, c)[channels.clone()], tile);
                     }
@@ -108,13 +105,13 @@ impl Block<'_> {
     }
 
     /// A single image: the threads share the blocks of channels, whose shares of the projection are then added up.
-    fn one_image<F: Function>(&self, y: &mut [f32]) {
+    fn one_image(&self, y: &mut [f32]) {
         let (c, pixels) = (self.g.depthwise.c, self.g.pixels_out());
         let group = Group { first: 0, images: 1 };
         let blocks: Vec<_> = self.tiling.blocks().collect();
         let activated = |channels: &Range<usize>| {
             let mut tile = Buffer::new(pixels * channels.len());
-            self.activated::<F>(None, group, channels, &mut Frame::default(), &mut tile);
+            self.activated(None, group, channels, &mut Frame::default(), &mut tile);
             tile
         };
         let multiplied = |channels: &Range<usize>, tile: &[f32]| {
@@ -149,7 +146,7 @@ impl Block<'_> {
     }
 
     /// `act(bn(d))`, a tile of it.
-    fn activated<F: Function>(
+    fn activated(
         &self,
         weights: Option<&Weights>,
         group: Group,
@@ -188,8 +185,7 @@ impl Block<'_> {
             match self.expand {
                 Some(affine) => {
                     let image = &expanded[i * pixels_in * width..(i + 1) * pixels_in * width];
-                    let rows = frame.rows_mut().zip(image.chunks_exact(g.depthwise.w * width));
-                    rows.for_each(|(to, from)| normalize::<F>(level, from, affine.of(channels.clone()), to));
+                    normalize_to(level, image, affine.of(channels.clone()), g.activation, frame.target());
                 }
                 None => {
                     let image = &x[i * pixels_in * g.c_in..(i + 1) * pixels_in * g.c_in];
@@ -197,7 +193,7 @@ impl Block<'_> {
                 }
             }
             image_forward(level, &geometry, frame, windows, &mut filtered);
-            normalize::<F>(level, &filtered, self.depthwise.of(channels.clone()), tile);
+            normalize(level, &filtered[..], self.depthwise.of(channels.clone()), g.activation, tile);
         }
     }
 
@@ -211,7 +207,7 @@ impl Block<'_> {
 
     /// `bn(p) + x`
     fn output(&self, group: Group, p: &[f32], y: &mut [f32]) {
-        normalize::<Identity>(self.level, p, self.project, y);
+        normalize(self.level, p, self.project, Activation::Identity, y);
         if self.g.has_residual {
             add_rows(self.level, &self.x[group.rows(self.g.pixels_in(), self.g.c_in, 0)], y);
         }

@@ -33,8 +33,12 @@ pub use infer::infer;
 use crate::activation::Activation;
 use crate::batch_norm::{Statistics, Unit};
 use crate::depthwise;
+use crate::element::{Element, Pair};
 use crate::matmul::transposed;
+use crate::precision::Precision;
 use crate::profile::Work;
+use crate::rows::pack_rows;
+use crate::simd::Level;
 use gates::Gates;
 use tiling::Tiling;
 
@@ -59,6 +63,8 @@ pub struct Geometry {
     pub has_residual: bool,
     /// Added to the variances.
     pub eps: f64,
+    /// Of the expanded tensors and of the products, in training.
+    pub precision: Precision,
 }
 
 /// A convolution's weight, and its batch norm's weight and bias.
@@ -121,6 +127,13 @@ impl Geometry {
         self.depthwise.h_out() * self.depthwise.w_out()
     }
 
+    /// Whether training keeps and multiplies bf16: if it is asked for, and pairs of channels and of neighboring pixels divide
+    /// every tensor evenly. (Channels of these networks are multiples of 8; an image of 7×7 has odd rows.)
+    fn is_bf16(&self) -> bool {
+        let sizes = [self.c_in, self.depthwise.c, self.c_out, self.depthwise.w, self.depthwise.w_out()];
+        self.precision == Precision::Bf16 && sizes.iter().all(|size| size.is_multiple_of(2))
+    }
+
     /// The work of a phase that passes `products` times over the expansion's or the projection's multiplications, `filters`
     /// times over the depthwise convolution's, and reads or writes so many tensors: of the input's size, of the expanded
     /// input's, of the expanded output's, of the output's.
@@ -129,8 +142,9 @@ impl Geometry {
         let taps = self.depthwise.kernel * self.depthwise.kernel;
         let products = products[0] * rows_in * c * self.c_in + products[1] * rows_out * c * self.c_out;
         let sizes = [rows_in * self.c_in, rows_in * c, rows_out * c, rows_out * self.c_out];
-        let values: usize = sizes.iter().zip(tensors).map(|(size, n)| size * n).sum();
-        Work { flops: 2 * (products + filters * rows_out * c * taps) as u64, bytes: 4 * values as u64 }
+        let expanded = if self.is_bf16() { 2 } else { 4 };
+        let bytes: usize = (0..4).map(|i| sizes[i] * tensors[i] * if i == 1 || i == 2 { expanded } else { 4 }).sum();
+        Work { flops: 2 * (products + filters * rows_out * c * taps) as u64, bytes: bytes as u64 }
     }
 
     fn assert_fits(&self, x: &[f32], theta: &[&[f32]], y: &[f32]) {
@@ -144,9 +158,17 @@ impl Geometry {
 }
 
 /// What a forward leaves for its backward.
-pub struct Saved {
-    expand: Option<Unit>,
-    depthwise: Unit,
+pub struct Saved(Kept);
+
+enum Kept {
+    F32(Units<f32>),
+    Bf16(Units<Pair>),
+}
+
+/// The convolutions' outputs, of which the expanded ones consist of `E`.
+struct Units<E: Element> {
+    expand: Option<Unit<E>>,
+    depthwise: Unit<E>,
     gates: Option<Gates>,
     project: Unit,
 }
@@ -154,6 +176,15 @@ pub struct Saved {
 impl Saved {
     /// The batch's statistics: of the expansion (if any), the depthwise convolution, and the projection.
     pub fn statistics(&self) -> (Option<&Statistics>, &Statistics, &Statistics) {
+        match &self.0 {
+            Kept::F32(units) => units.statistics(),
+            Kept::Bf16(units) => units.statistics(),
+        }
+    }
+}
+
+impl<E: Element> Units<E> {
+    fn statistics(&self) -> (Option<&Statistics>, &Statistics, &Statistics) {
         (self.expand.as_ref().map(|e| &e.statistics), &self.depthwise.statistics, &self.project.statistics)
     }
 }
@@ -166,4 +197,92 @@ fn transposed_blocks(weight: &[f32], inner: usize, tiling: &Tiling) -> Vec<f32> 
         blocks.extend(transposed(rows, channels.len(), inner));
     }
     blocks
+}
+
+/// Blocks `[inner, block]`, one after the other, as the right sides of products over `inner`.
+fn right_blocks<E: Element>(level: Level, blocks: &[f32], inner: usize, tiling: &Tiling) -> Vec<E> {
+    let mut packed = vec![E::default(); blocks.len() / E::WIDTH];
+    for channels in tiling.blocks() {
+        let block = channels.start * inner..channels.end * inner;
+        let to = &mut packed[block.start / E::WIDTH..block.end / E::WIDTH];
+        pack_rows(level, &blocks[block], channels.len(), to);
+    }
+    packed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parallel::tests::values;
+
+    const BASE: Geometry = Geometry {
+        n: 5,
+        c_in: 16,
+        c_out: 16,
+        has_expand: true,
+        depthwise: depthwise::Geometry { h: 8, w: 6, c: 40, kernel: 3, stride: 1, dilation: 1, padding: 1 },
+        squeeze: None,
+        activation: Activation::HSwish,
+        has_residual: false,
+        eps: 1e-3,
+        precision: Precision::F32,
+    };
+
+    /// Output, gradients and statistics.
+    fn outcome(g: &Geometry) -> Vec<Vec<f32>> {
+        let x = values(g.n * g.pixels_in() * g.c_in, 1);
+        let theta: Vec<Vec<f32>> =
+            g.parameter_lengths().into_iter().enumerate().map(|(i, len)| values(len, 2 + i as u64)).collect();
+        let theta: Vec<&[f32]> = theta.iter().map(Vec::as_slice).collect();
+        let mut y = vec![f32::NAN; g.n * g.pixels_out() * g.c_out];
+        let saved = forward(g, &x, &theta, &mut y);
+        let (gx, gtheta) = backward(g, &x, &theta, &saved, &values(y.len(), 99));
+        let (expand, depthwise, project) = saved.statistics();
+        let statistics = expand.into_iter().chain([depthwise, project]).flat_map(|s| [s.mean.clone(), s.var.clone()]);
+        [y, gx.to_vec()].into_iter().chain(gtheta).chain(statistics.collect::<Vec<_>>()).collect()
+    }
+
+    fn root_mean_square(values: impl Iterator<Item = f32> + Clone) -> f64 {
+        let n = values.clone().count() as f64;
+        (values.map(|v| f64::from(v).powi(2)).sum::<f64>() / n).sqrt()
+    }
+
+    /// Without kinks (few values come near those of h-swish) bf16 is float32 but for its rounding.
+    #[test]
+    fn bf16_is_float32_but_for_its_rounding() {
+        let depthwise = BASE.depthwise;
+        for g in [
+            BASE,
+            Geometry { has_residual: true, n: 1, ..BASE },
+            Geometry { squeeze: Some(8), c_out: 24, ..BASE },
+            Geometry { squeeze: Some(8), has_residual: true, n: 33, ..BASE },
+            Geometry { depthwise: depthwise::Geometry { kernel: 5, stride: 2, padding: 2, w: 8, ..depthwise }, ..BASE },
+            Geometry { depthwise: depthwise::Geometry { dilation: 2, padding: 2, ..depthwise }, ..BASE },
+            Geometry { has_expand: false, depthwise: depthwise::Geometry { c: 16, ..depthwise }, ..BASE },
+            // Blocks of channels, and a number of them that is no multiple of a register.
+            Geometry { depthwise: depthwise::Geometry { c: 202, h: 16, w: 16, ..depthwise }, ..BASE },
+        ] {
+            let bf16 = Geometry { precision: Precision::Bf16, ..g };
+            assert!(bf16.is_bf16());
+            for (i, (exact, rounded)) in outcome(&g).iter().zip(outcome(&bf16)).enumerate() {
+                let difference = root_mean_square(exact.iter().zip(&rounded).map(|(a, b)| a - b));
+                let share = difference / root_mean_square(exact.iter().copied());
+                assert!(share < 0.03, "{i}: {share} off, {g:?}");
+                assert!(i > 0 || difference > 0., "the output was not rounded, {g:?}");
+            }
+        }
+    }
+
+    /// Odd numbers of channels or of columns do not divide into pairs: such a block is float32 whatever is asked for.
+    #[test]
+    fn what_does_not_divide_into_pairs_stays_float32() {
+        for depthwise in [
+            depthwise::Geometry { c: 41, ..BASE.depthwise },
+            depthwise::Geometry { w: 7, ..BASE.depthwise },
+            depthwise::Geometry { stride: 2, ..BASE.depthwise },
+        ] {
+            let g = Geometry { depthwise, ..BASE };
+            assert_eq!(outcome(&g), outcome(&Geometry { precision: Precision::Bf16, ..g }));
+        }
+    }
 }

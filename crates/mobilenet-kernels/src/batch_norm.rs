@@ -10,16 +10,14 @@
 //! The activation is fused: its input is recomputed in the backward, so that of a convolution, a batch norm and an
 //! activation only the convolution's output is kept.
 
-mod rows;
-
 use std::ops::Range;
 
-use crate::activation::{Activation, Function, with_function};
-use crate::buffer::Buffer;
+use crate::activation::Activation;
+use crate::buffer::{Buffer, Elements};
+use crate::element::Element;
 use crate::parallel::{for_parts, map_parts, map_parts_mut, rows_per_part};
+use crate::rows::{Sink, input_gradient, moments, normalize, through_activation};
 use crate::simd::{Level, load};
-pub(crate) use rows::{input_gradient, normalize};
-use rows::{moments, through_activation};
 
 /// A batch's mean and biased variance, channel by channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,7 +48,7 @@ impl<'a> Affine<'a> {
 
     /// Mean, scale and bias of the channels from `at` on.
     #[inline(always)]
-    fn load<const L: usize>(self, at: usize) -> [[f32; L]; 3] {
+    pub(crate) fn load<const L: usize>(self, at: usize) -> [[f32; L]; 3] {
         [load(self.mean, at), load(self.scale, at), load(self.bias, at)]
     }
 }
@@ -94,13 +92,24 @@ impl Moments {
 
     /// Takes in some rows of some channels.
     pub(crate) fn add(&mut self, level: Level, xs: &[f32], channels: Range<usize>) {
+        self.add_and_keep::<f32>(level, xs, channels, None);
+    }
+
+    /// [`add`](Self::add), which also keeps the rows in `kept`.
+    pub(crate) fn add_and_keep<E: Element>(
+        &mut self,
+        level: Level,
+        xs: &[f32],
+        channels: Range<usize>,
+        kept: Option<&mut [E]>,
+    ) {
         let c = channels.len();
         if self.rows[channels.start] == 0. {
             self.origin[channels.clone()].copy_from_slice(&xs[..c]);
         }
         self.rows[channels.clone()].iter_mut().for_each(|rows| *rows += (xs.len() / c) as f64);
         let (sum, square) = (&mut self.sum[channels.clone()], &mut self.square[channels.clone()]);
-        moments(level, xs, &self.origin[channels], sum, square);
+        moments(level, xs, &self.origin[channels], sum, square, kept);
     }
 
     /// The statistics of all parts together, each of at least one row.
@@ -133,7 +142,7 @@ fn forward_at(level: Level, xs: &[f32], affine: Affine, act: Activation, ys: &mu
     let c = affine.scale.len();
     for_parts(ys, c, rows_per_part(c), |first, ys| {
         let xs = &xs[first * c..first * c + ys.len()];
-        with_function!(act, F => normalize::<F>(level, xs, affine, ys));
+        normalize(level, xs, affine, act, ys);
     });
 }
 
@@ -186,14 +195,14 @@ fn backward_at(
     let parts = map_parts_mut(&mut gxs, c, rows_per_part(c), |first, gs| {
         let mut sums = GradientSums::new(c);
         let xs = &xs[first * c..first * c + gs.len()];
-        with_function!(act, F => sums.add::<F>(level, xs, affine, gs, 0..c));
+        sums.add(level, (xs, affine, act), gs, 0..c, ());
         sums
     });
     let Backward { slope, offset, weight, bias } = GradientSums::merge(&parts, rows, &scale, p.var, p.eps);
     let (slope, offset) = if batch_statistics { (slope, offset) } else { (vec![0.; c], vec![0.; c]) };
     for_parts(&mut gxs, c, rows_per_part(c), |first, gxs| {
         let gs = Buffer::copy_of(gxs);
-        input_gradient(level, &xs[first * c..first * c + gs.len()], &gs, affine, &slope, &offset, gxs);
+        input_gradient(level, &xs[first * c..first * c + gs.len()], &gs, affine, [&slope, &offset], gxs);
     });
     Gradients { xs: gxs, weight, bias }
 }
@@ -210,16 +219,17 @@ impl GradientSums {
     }
 
     /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows of some channels, whose
-    /// batch norm is `affine`.
-    pub(crate) fn add<F: Function>(
+    /// batch norm is `affine`. What else is to become of it goes to `sink`. `of` is `(xs, affine, act)`.
+    pub(crate) fn add<E: Element, S: Sink>(
         &mut self,
         level: Level,
-        xs: &[f32],
-        affine: Affine,
+        of: (&[E], Affine, Activation),
         gs: &mut [f32],
         channels: Range<usize>,
+        sink: S,
     ) {
-        through_activation::<F>(level, xs, affine, gs, &mut self.sum[channels.clone()], &mut self.dot[channels]);
+        let sums = [&mut self.sum[channels.clone()], &mut self.dot[channels]];
+        through_activation(level, of, gs, sums, sink);
     }
 
     /// What all parts together, of `rows` rows, say.
@@ -251,14 +261,14 @@ pub(crate) struct Backward {
 }
 
 /// A convolution's output with its statistics: what the backward needs of it.
-pub(crate) struct Unit {
-    pub(crate) pre: Buffer,
+pub(crate) struct Unit<E: Element = f32> {
+    pub(crate) pre: Elements<E>,
     pub(crate) statistics: Statistics,
     pub(crate) scale: Vec<f32>,
 }
 
-impl Unit {
-    pub(crate) fn new(pre: Buffer, moments: &[Moments], gamma: &[f32], eps: f64) -> Self {
+impl<E: Element> Unit<E> {
+    pub(crate) fn new(pre: Elements<E>, moments: &[Moments], gamma: &[f32], eps: f64) -> Self {
         let statistics = Moments::merge(moments);
         let scale = scale(gamma, &statistics.var, eps);
         Self { pre, statistics, scale }
@@ -269,7 +279,7 @@ impl Unit {
     }
 
     pub(crate) fn backward(&self, sums: &[GradientSums], eps: f64) -> Backward {
-        let rows = self.pre.len() / self.scale.len();
+        let rows = self.pre.len() * E::WIDTH / self.scale.len();
         GradientSums::merge(sums, rows, &self.scale, &self.statistics.var, eps)
     }
 }
