@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use names::{Arch, Profile, Source};
+use names::{Arch, Precision, Profile, Source};
 use plan::Settings;
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
@@ -72,6 +72,9 @@ pub struct Args {
     /// cpu, cuda, cuda:N or metal
     #[arg(long, default_value = "cpu", value_parser = names::parse_device)]
     device: String,
+    /// What the trainings multiply and keep; evaluation is always float32
+    #[arg(long, value_enum, default_value = "f32")]
+    precision: Precision,
     /// Leave the data set's own pictures out of the report
     #[arg(long)]
     no_samples: bool,
@@ -145,6 +148,7 @@ fn settings(args: &Args) -> Result<Settings> {
         data_dir: args.data_dir.clone(),
         threads: args.threads,
         device: args.device.clone(),
+        precision: args.precision,
         recipe,
     })
 }

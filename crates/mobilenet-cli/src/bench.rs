@@ -7,7 +7,7 @@ use mobilenet_bench::{
     inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps, Environment, LatencyMs, Protocol, Throughput,
     Timing,
 };
-use mobilenet_layers::seeded_var_builder;
+use mobilenet_layers::{seeded_var_builder, Precision};
 use mobilenet_models::{MobileNet, ModelConfig, Preset};
 use mobilenet_train::{cross_entropy, Optimizer, OptimizerConfig};
 use serde::Serialize;
@@ -30,6 +30,7 @@ struct Report {
     num_classes: usize,
     width_mult: f64,
     mode: &'static str,
+    precision: Precision,
     batch: usize,
     threads: usize,
     device: String,
@@ -67,6 +68,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let baseline_rss_bytes = rss_bytes();
     let vars = VarMap::new();
     let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &device))?;
+    let model = model.with_precision(args.precision);
     let xs = input(batch, picture, &device)?;
     let (timing, profile) = match args.train {
         true => training(&model, &vars, &config, &xs, protocol, args.profile, &device)?,
@@ -85,6 +87,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         num_classes: config.num_classes,
         width_mult: config.width_mult,
         mode: if args.train { "training" } else { "inference" },
+        precision: args.precision,
         batch,
         threads: environment.threads,
         device: args.device.device.to_string(),

@@ -87,6 +87,7 @@ impl Settings {
         train.schedule = args.schedule.unwrap_or(train.schedule);
         train.warmup_epochs = args.warmup_epochs.unwrap_or(train.warmup_epochs);
         train.label_smoothing = args.label_smoothing.unwrap_or(train.label_smoothing);
+        train.precision = args.precision.unwrap_or(train.precision);
         if args.no_augment {
             train.augment = Augment::NONE;
         }

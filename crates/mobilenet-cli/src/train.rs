@@ -107,7 +107,7 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
 fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<Record> {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
-    let model = MobileNet::new(&config.model, vb)?;
+    let model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
     let going_on = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
     if let Some(init) = config.init.as_ref().filter(|_| !going_on) {

@@ -1,6 +1,7 @@
 //! The hyper-parameters of a run, one flat block.
 
 use mobilenet_data::Augment;
+use mobilenet_layers::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, OptimizerConfig, Schedule};
@@ -30,6 +31,10 @@ pub struct TrainConfig {
     pub warmup_epochs: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
+    /// What the network multiplies and keeps while it is trained; evaluation is always float32. The trainer takes the network
+    /// as it is: whoever makes it sets its precision.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl Default for TrainConfig {
@@ -45,6 +50,7 @@ impl Default for TrainConfig {
             schedule: Schedule::Cosine,
             warmup_epochs: 0.0,
             augment: Augment::default(),
+            precision: Precision::F32,
         }
     }
 }

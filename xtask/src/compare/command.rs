@@ -44,7 +44,7 @@ pub fn arguments(
             args.option("--preset", "cifar").option("--num-classes", classes);
             args.word("--train").option("--batch", batch);
             // A handful of steps: enough to correct the estimate.
-            args.option("--warmup", 2).option("--iterations", 6);
+            args.option("--warmup", 2).option("--iterations", 6).option("--precision", settings.precision.key());
             machine(&mut args, settings);
             args.word("--json");
         }
@@ -56,7 +56,7 @@ pub fn arguments(
             args.option("--epochs", recipe.epochs).option("--batch-size", batch);
             args.option("--seed", seed).option("--optimizer", &recipe.optimizer);
             args.option("--lr", recipe.lr).option("--weight-decay", recipe.weight_decay);
-            args.option("--schedule", &recipe.schedule);
+            args.option("--schedule", &recipe.schedule).option("--precision", settings.precision.key());
             if let Some(limit) = recipe.limit_train {
                 args.option("--limit-train", limit);
             }

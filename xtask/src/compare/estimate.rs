@@ -14,9 +14,9 @@ pub struct Rate {
 /// Rates on two threads of a current server core; only a first guess.
 #[rustfmt::skip]
 const NOMINAL: [(Arch, Rate); 3] = [
-    (Arch::V2,      Rate { train: 280.0, eval: 1200.0 }),
-    (Arch::V3Large, Rate { train: 330.0, eval: 1200.0 }),
-    (Arch::V3Small, Rate { train: 800.0, eval: 3000.0 }),
+    (Arch::V2,      Rate { train: 205.0, eval:  820.0 }),
+    (Arch::V3Large, Rate { train: 265.0, eval:  930.0 }),
+    (Arch::V3Small, Rate { train: 700.0, eval: 2500.0 }),
 ];
 
 /// The rates in force.

@@ -55,6 +55,35 @@ impl fmt::Display for Arch {
     }
 }
 
+/// What a training multiplies and keeps; see `mobilenet train --precision`.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// float32
+    #[default]
+    F32,
+    /// bf16 with float32 sums and weights: sooner done where the processor multiplies it
+    Bf16,
+}
+
+impl Precision {
+    /// As `mobilenet --precision` spells it.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// As people spell it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
 /// How much is done; the numbers are in `plan::recipe`.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{Arch, Profile, Source};
+use super::names::{Arch, Precision, Profile, Source};
 
 /// One training recipe. The article's is [`recipe`]`(Profile::Article)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub fn recipe(profile: Profile) -> Recipe {
     match profile {
         //                    epochs batch  train images   test images      lr    decay  schedule
         Profile::Smoke   => row(  4,    16, Some( 4_096),  Some(1_000),  2e-3,   1e-4,  "one-cycle"),
-        Profile::Quick   => row(  5,    64, None,          None,          2e-3,   1e-4,  "one-cycle"),
+        Profile::Quick   => row(  4,    64, None,          None,          2e-3,   1e-4,  "one-cycle"),
         Profile::Article => row(100,   128, None,          None,         1e-3,   1e-4,  "cosine"),
     }
 }
@@ -65,6 +65,9 @@ pub struct Settings {
     pub threads: Option<u64>,
     /// `--device`
     pub device: String,
+    /// `--precision` of the trainings
+    #[serde(default)]
+    pub precision: Precision,
     /// Hyper-parameters
     pub recipe: Recipe,
 }
@@ -246,6 +249,7 @@ pub mod tests {
             data_dir: None,
             threads: None,
             device: "cpu".to_owned(),
+            precision: Precision::F32,
             recipe,
         }
     }

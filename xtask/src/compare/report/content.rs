@@ -57,7 +57,7 @@ fn at_a_glance(gathered: &Gathered) -> Section {
 fn training(gathered: &Gathered) -> Section {
     let recipe = &gathered.settings.recipe;
     let text = format!(
-        "Both curves of a network come from the same run: {} of {} images, batches of {}, {} with a peak learning rate of {} ({} schedule) and weight decay {}, random flips and crops. \
+        "Both curves of a network come from the same run: {} of {} images, batches of {}, {} with a peak learning rate of {} ({} schedule) and weight decay {}, in {}, with random flips and crops. \
          Nothing was chosen on the test images; the figures are those of the last epoch's weights.",
         count(recipe.epochs, "epoch"),
         thousands(gathered.sizes().train),
@@ -65,7 +65,8 @@ fn training(gathered: &Gathered) -> Section {
         recipe.optimizer.replace("adamw", "AdamW"),
         recipe.lr,
         recipe.schedule,
-        recipe.weight_decay
+        recipe.weight_decay,
+        gathered.settings.precision.label()
     );
     Section { title: "Training".to_owned(), blocks: vec![Block::Text(text), Block::Plots(plots::curves(gathered))] }
 }
