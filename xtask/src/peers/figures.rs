@@ -23,6 +23,8 @@ impl Figure {
 /// What one table shows.
 pub struct Metric {
     pub task: Task,
+    /// Who is compared with the peers
+    pub ours: Program,
     /// Of a sample, given the images per pass; nothing where the system does not tell
     value: fn(&Sample, u64) -> Option<f64>,
     pub more_is_better: bool,
@@ -31,18 +33,18 @@ pub struct Metric {
 /// Images of a pass per second.
 pub fn images_per_second(task: Task) -> Metric {
     let value = |sample: &Sample, batch: u64| Some(1e3 * batch as f64 / sample.milliseconds);
-    Metric { task, value, more_is_better: true }
+    Metric { task, ours: Program::Ours, value, more_is_better: true }
 }
 
 /// Milliseconds of a pass.
 pub fn milliseconds(task: Task) -> Metric {
-    Metric { task, value: |sample, _| Some(sample.milliseconds), more_is_better: false }
+    Metric { task, ours: Program::Ours, value: |sample, _| Some(sample.milliseconds), more_is_better: false }
 }
 
 /// Peak memory of the process, in megabytes (2^20 bytes).
 pub fn megabytes(task: Task) -> Metric {
     let value = |sample: &Sample, _| sample.peak_rss_bytes.map(|bytes| bytes as f64 / f64::from(1 << 20));
-    Metric { task, value, more_is_better: false }
+    Metric { task, ours: Program::Ours, value, more_is_better: false }
 }
 
 /// One line of a table.
@@ -64,16 +66,22 @@ pub enum Outcome {
 }
 
 impl Metric {
+    /// The same of our bf16.
+    pub fn in_bf16(self) -> Self {
+        Self { ours: Program::OursBf16, ..self }
+    }
+
     /// The lines of the table, in the order of the cells.
     pub fn rows<'a>(&self, cells: &'a [Cell], batch: u64) -> Vec<Row<'a>> {
         let values = |cell: &Cell| cell.samples.iter().map(|s| (self.value)(s, batch)).collect::<Vec<_>>();
-        let mine = cells.iter().filter(|cell| cell.task == self.task);
+        let compared = |program: Program| program == self.ours || !program.is_ours();
+        let mine = cells.iter().filter(|cell| cell.task == self.task && compared(cell.program));
         mine.map(|cell| {
             let theirs = values(cell);
             let ours = cells
                 .iter()
-                .find(|other| (other.task, other.arch, other.program) == (cell.task, cell.arch, Program::Ours))
-                .filter(|_| cell.program != Program::Ours)
+                .find(|other| (other.task, other.arch, other.program) == (cell.task, cell.arch, self.ours))
+                .filter(|_| cell.program != self.ours)
                 .map_or_else(Vec::new, values);
             let ratios: Vec<f64> = ours.iter().zip(&theirs).filter_map(|(a, b)| Some((*a)? / (*b)?)).collect();
             let known: Vec<f64> = theirs.iter().copied().flatten().collect();
@@ -92,6 +100,16 @@ impl Metric {
             _ => Outcome::Open,
         }
     }
+}
+
+/// How a program's images per second change with the task, against another cell's, round by round.
+pub fn speed_up(cell: &Cell, than: &Cell, [batch, than_batch]: [u64; 2]) -> Option<Figure> {
+    let ratios = cell
+        .samples
+        .iter()
+        .zip(&than.samples)
+        .map(|(sample, than)| (batch as f64 / sample.milliseconds) / (than_batch as f64 / than.milliseconds));
+    Figure::of(&ratios.collect::<Vec<_>>())
 }
 
 #[cfg(test)]

@@ -37,10 +37,15 @@ pub enum Task {
     Evaluation,
     /// The same with a single image
     Latency,
+    /// Training with half, with twice as many images; on one thread. Ours alone: how its cost grows.
+    HalfBatch,
+    DoubleBatch,
+    OneThread,
 }
 
 impl Task {
-    const ALL: [Self; 3] = [Self::Training, Self::Evaluation, Self::Latency];
+    const ALL: [Self; 6] =
+        [Self::Training, Self::Evaluation, Self::Latency, Self::HalfBatch, Self::DoubleBatch, Self::OneThread];
 
     /// As the worker spells it.
     pub fn key(self) -> &'static str {
@@ -48,12 +53,30 @@ impl Task {
             Self::Training => "training",
             Self::Evaluation => "evaluation",
             Self::Latency => "latency",
+            Self::HalfBatch => "training, half the batch",
+            Self::DoubleBatch => "training, twice the batch",
+            Self::OneThread => "training on one thread",
         }
+    }
+
+    /// Whether training steps are timed.
+    pub fn trains(self) -> bool {
+        !matches!(self, Self::Evaluation | Self::Latency)
     }
 
     /// Images per pass.
     pub fn batch(self, settings: &Settings) -> u64 {
-        if self == Self::Latency { 1 } else { settings.batch }
+        match self {
+            Self::Latency => 1,
+            Self::HalfBatch => settings.batch.div_ceil(2),
+            Self::DoubleBatch => settings.batch * 2,
+            Self::Training | Self::Evaluation | Self::OneThread => settings.batch,
+        }
+    }
+
+    /// Threads of the process.
+    pub fn threads(self, settings: &Settings) -> u64 {
+        if self == Self::OneThread { 1 } else { settings.threads }
     }
 
     /// Untimed and timed passes.
@@ -66,6 +89,7 @@ impl Task {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Program {
     Ours,
+    OursBf16,
     TorchNchw,
     TorchChannelsLast,
     TorchBf16,
@@ -74,12 +98,14 @@ pub enum Program {
 
 impl Program {
     /// In the order in which they take their turns.
-    const ALL: [Self; 5] = [Self::Ours, Self::TorchNchw, Self::TorchChannelsLast, Self::TorchBf16, Self::OnnxRuntime];
+    const ALL: [Self; 6] =
+        [Self::Ours, Self::OursBf16, Self::TorchNchw, Self::TorchChannelsLast, Self::TorchBf16, Self::OnnxRuntime];
 
     /// As the worker spells it.
     fn key(self) -> &'static str {
         match self {
             Self::Ours => "ours",
+            Self::OursBf16 => "ours-bf16",
             Self::TorchNchw => "torch-nchw",
             Self::TorchChannelsLast => "torch-channels-last",
             Self::TorchBf16 => "torch-bf16",
@@ -91,6 +117,7 @@ impl Program {
     pub fn label(self) -> &'static str {
         match self {
             Self::Ours => "this project",
+            Self::OursBf16 => "this project, bf16",
             Self::TorchNchw => "PyTorch, NCHW",
             Self::TorchChannelsLast => "PyTorch, channels_last",
             Self::TorchBf16 => "PyTorch, channels_last, bf16",
@@ -98,8 +125,17 @@ impl Program {
         }
     }
 
+    /// Whether it is this project.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::Ours | Self::OursBf16)
+    }
+
     fn can(self, task: Task) -> bool {
-        self != Self::OnnxRuntime || task != Task::Training
+        match task {
+            Task::Training => self != Self::OnnxRuntime,
+            Task::Evaluation | Task::Latency => self != Self::OursBf16,
+            Task::HalfBatch | Task::DoubleBatch | Task::OneThread => self.is_ours(),
+        }
     }
 }
 
@@ -188,7 +224,7 @@ pub fn measure(settings: &Settings, binary: &Path, environment: &Environment) ->
                     measured.machine = machine.unwrap_or(measured.machine);
                     measured.versions.extend(versions);
                 }
-                Err(error) if cell.program == Program::Ours => return Err(error.context(what)),
+                Err(error) if cell.program.is_ours() => return Err(error.context(what)),
                 Err(error) => {
                     eprintln!("error: {what}: {error:#}; going on without it");
                     let scratch = environment.folder.display().to_string();
@@ -252,7 +288,7 @@ impl Runner<'_> {
     }
 
     fn run(&mut self, cell: &Cell) -> Result<Found> {
-        if cell.program == Program::Ours {
+        if cell.program.is_ours() {
             return parse_ours(&self.process(Command::new(self.binary).args(ours(cell, self.settings)))?);
         }
         let mut command = self.worker();
@@ -295,8 +331,11 @@ impl Runner<'_> {
 /// Arguments of `mobilenet`.
 pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
     let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.key().to_owned()];
-    if cell.task == Task::Training {
+    if cell.task.trains() {
         args.push("--train".to_owned());
+    }
+    if cell.program == Program::OursBf16 {
+        args.extend(["--precision", "bf16"].map(str::to_owned));
     }
     args.extend(shared(cell, settings));
     args.push("--json".to_owned());
@@ -313,7 +352,7 @@ fn shared(cell: &Cell, settings: &Settings) -> Vec<String> {
     let (warmup, iterations) = cell.task.passes(settings);
     [
         ("--batch", cell.task.batch(settings)),
-        ("--threads", settings.threads),
+        ("--threads", cell.task.threads(settings)),
         ("--warmup", warmup),
         ("--iterations", iterations),
     ]
@@ -409,9 +448,10 @@ pub mod tests {
         for group in cells.chunk_by(|a, b| (a.arch, a.task) == (b.arch, b.task)) {
             let programs: Vec<_> = group.iter().map(|cell| cell.program).collect();
             assert_eq!(programs[0], Program::Ours);
-            assert_eq!(programs.contains(&Program::OnnxRuntime), group[0].task != Task::Training);
+            assert_eq!(programs.contains(&Program::OnnxRuntime), !group[0].task.trains());
         }
         assert_eq!(cells.iter().filter(|cell| cell.program == Program::Ours).count(), 2 * Task::ALL.len());
+        assert!(cells.iter().all(|cell| cell.program != Program::OursBf16 || cell.task.trains()));
     }
 
     #[test]
@@ -429,7 +469,7 @@ pub mod tests {
             let tail = shared(&cell, &settings());
             let (ours, theirs) = (ours(&cell, &settings()).join(" "), theirs(&cell, &settings()).join(" "));
             assert!(ours.contains(&tail.join(" ")) && theirs.ends_with(&tail.join(" ")), "{ours}; {theirs}");
-            assert_eq!(ours.contains("--train"), task == Task::Training);
+            assert_eq!(ours.contains("--train"), task.trains());
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::environment::PACKAGES;
 use super::figures::{self, Figure, Metric, Outcome, Row};
-use super::measure::{self, Measured, Program, Task};
+use super::measure::{self, Cell, Measured, Program, Task};
 use crate::compare::text::{count, list, significant};
 
 /// One heading and its table.
@@ -18,7 +18,7 @@ struct Section {
     metric: Metric,
 }
 
-fn sections() -> [Section; 4] {
+fn sections() -> [Section; 5] {
     [
         Section {
             title: "Training",
@@ -26,6 +26,13 @@ fn sections() -> [Section; 4] {
             unit: "images/s",
             ratio: "our images per second over theirs: above 1, we are faster",
             metric: figures::images_per_second(Task::Training),
+        },
+        Section {
+            title: "Training in bf16",
+            explanation: "The same step, ours at `--precision bf16`: bf16 products and activations, float32 sums and weights.",
+            unit: "images/s",
+            ratio: "our images per second in bf16 over theirs: above 1, we are faster",
+            metric: figures::images_per_second(Task::Training).in_bf16(),
         },
         Section {
             title: "Evaluation",
@@ -77,6 +84,12 @@ pub fn render(measured: &Measured, created: &str) -> String {
             table(&section, &rows)
         );
     }
+    if let Some(growth) = growth(measured) {
+        let _ = writeln!(
+            out,
+            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of the first line.\n\n{growth}"
+        );
+    }
     if let Some(failures) = failures(measured) {
         let _ = writeln!(out, "## What could not be run\n\n{failures}");
     }
@@ -123,7 +136,7 @@ fn setup(measured: &Measured) -> String {
     let networks: Vec<_> = settings.models.iter().map(|arch| arch.label().to_owned()).collect();
     format!(
         "- Processor: {}, {}{memory}; {}. Every process computes on {}.\n\
-         - This project: version {}, commit {}, {}, Candle {}, float32.\n\
+         - This project: version {}, commit {}, {}, Candle {}, float32 if not said otherwise.\n\
          - Peers: {versions}.\n\
          - Networks: {}, for 32×32 images and 10 classes. The peers' are torchvision's, with stride 1 in the stem and in the \
          first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\n\
@@ -173,7 +186,9 @@ fn commands(measured: &Measured) -> String {
     let mut lines: Vec<String> = Vec::new();
     for cell in measured.cells.iter().filter(|cell| Some(&cell.arch) == settings.models.first()) {
         match cell.program {
-            Program::Ours => lines.push(format!("mobilenet {}", measure::ours(cell, settings).join(" "))),
+            Program::Ours | Program::OursBf16 => {
+                lines.push(format!("mobilenet {}", measure::ours(cell, settings).join(" ")))
+            }
             // The others differ in --program alone.
             Program::TorchChannelsLast => {
                 lines.push(format!("python worker.py {}", measure::theirs(cell, settings).join(" ")));
@@ -189,6 +204,38 @@ fn commands(measured: &Measured) -> String {
     )
 }
 
+/// Ours with other batches and on one thread.
+fn growth(measured: &Measured) -> Option<String> {
+    let settings = &measured.settings;
+    let mut out = "| network | precision | batch | threads | images/s | spread | against | spread |\n\
+                   |---|---|---:|---:|---:|---:|---:|---:|\n"
+        .to_owned();
+    let mut any = false;
+    for first in measured.cells.iter().filter(|cell| cell.task == Task::Training && cell.program.is_ours()) {
+        let same = |cell: &&Cell| (cell.arch, cell.program) == (first.arch, first.program);
+        for cell in measured.cells.iter().filter(same) {
+            let batch = cell.task.batch(settings);
+            let speed: Vec<_> = cell.samples.iter().map(|s| 1e3 * batch as f64 / s.milliseconds).collect();
+            let ratio = figures::speed_up(cell, first, [batch, first.task.batch(settings)]);
+            let (Some(speed), Some(ratio), true) = (Figure::of(&speed), ratio, cell.task.trains()) else { continue };
+            let (speed, spread) = said(speed, significant);
+            let (ratio, ratio_spread) = match cell.task {
+                Task::Training => Default::default(),
+                _ => said(ratio, |v| format!("{v:.2}")),
+            };
+            let precision = if cell.program == Program::OursBf16 { "bf16" } else { "float32" };
+            let threads = cell.task.threads(settings);
+            let _ = writeln!(
+                out,
+                "| {} | {precision} | {batch} | {threads} | {speed} | {spread} | {ratio} | {ratio_spread} |",
+                cell.arch.label()
+            );
+            any |= cell.task != Task::Training;
+        }
+    }
+    any.then_some(out)
+}
+
 fn table(section: &Section, rows: &[Row<'_>]) -> String {
     let mut out = format!(
         "| network | program | {} | spread | ours ÷ theirs | spread |\n|---|---|---:|---:|---:|---:|\n",
@@ -197,7 +244,7 @@ fn table(section: &Section, rows: &[Row<'_>]) -> String {
     for row in rows {
         let (value, spread) = row.figure.map_or_else(|| ("–".to_owned(), "–".to_owned()), |f| said(f, significant));
         let (ratio, ratio_spread) = row.ratio.map_or_else(Default::default, |f| said(f, |v| format!("{v:.2}")));
-        let strong = if row.cell.program == Program::Ours { "**" } else { "" };
+        let strong = if row.cell.program.is_ours() { "**" } else { "" };
         let _ = writeln!(
             out,
             "| {} | {strong}{}{strong} | {value} | {spread} | {ratio} | {ratio_spread} |",
@@ -273,7 +320,7 @@ fn failures(measured: &Measured) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::measure::tests::{cell, settings};
-    use super::super::measure::{Cell, Machine, Sample};
+    use super::super::measure::{Machine, Sample};
     use super::*;
 
     fn measured() -> Measured {
@@ -292,6 +339,8 @@ mod tests {
             with_memory(cell(Task::Training, Program::TorchNchw, &[1_000.0, 1_040.0, 960.0]), 3_000),
             with_memory(cell(Task::Training, Program::TorchChannelsLast, &[400.0, 500.0, 500.0]), 1_000),
             failed(cell(Task::Training, Program::TorchBf16, &[])),
+            cell(Task::Training, Program::OursBf16, &[250.0, 260.0, 240.0]),
+            cell(Task::OneThread, Program::Ours, &[1_000.0, 1_040.0, 960.0]),
             cell(Task::Latency, Program::Ours, &[3.0, 3.0, 3.0]),
             cell(Task::Latency, Program::OnnxRuntime, &[1.5, 1.0, 1.5]),
         ];
@@ -310,18 +359,18 @@ mod tests {
             "{}",
             verdicts[0]
         );
-        assert!(verdicts[1].starts_with("Evaluation: There is nothing to compare with."), "{}", verdicts[1]);
+        assert!(verdicts[2].starts_with("Evaluation: There is nothing to compare with."), "{}", verdicts[2]);
         assert!(
-            verdicts[2].starts_with("Latency, batch 1: We lose against ONNX Runtime (V2 2.00)."),
+            verdicts[3].starts_with("Latency, batch 1: We lose against ONNX Runtime (V2 2.00)."),
             "{}",
-            verdicts[2]
+            verdicts[3]
         );
         assert!(
-            verdicts[3].starts_with(
+            verdicts[4].starts_with(
                 "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last (V2 1.50)."
             ),
             "{}",
-            verdicts[3]
+            verdicts[4]
         );
     }
 
@@ -339,6 +388,10 @@ mod tests {
             "| MobileNetV2 | PyTorch, NCHW | 100 | 96.2–104 | 2.00 | 2.00–2.00 |\n",
             "| MobileNetV2 | PyTorch, channels_last, bf16 | – | – |  |  |\n",
             "| MobileNetV2 | ONNX Runtime | 1.50 | 1.00–1.50 | 2.00 | 2.00–3.00 |\n",
+            "| MobileNetV2 | **this project, bf16** | 400 | 385–417 |  |  |\n",
+            "| MobileNetV2 | PyTorch, NCHW | 100 | 96.2–104 | 4.00 | 4.00–4.00 |\n",
+            "| MobileNetV2 | float32 | 100 | 2 | 200 | 192–208 |  |  |\n",
+            "| MobileNetV2 | float32 | 100 | 1 | 100 | 96.2–104 | 0.50 | 0.50–0.50 |\n",
             "- PyTorch, channels_last, bf16, training, MobileNetV2: `RuntimeError: no 'such' operator`\n",
         ] {
             assert!(document.contains(part), "{part:?} is missing in\n{document}");
@@ -358,7 +411,7 @@ mod tests {
         measured.cells[1].samples[2].others_cores = Some(0.9);
         assert!(
             say(&measured)
-                .contains("> **WARNING: During 1 of 15 measurements other programs kept up to 0.9 cores busy.")
+                .contains("> **WARNING: During 1 of 21 measurements other programs kept up to 0.9 cores busy.")
         );
     }
 
