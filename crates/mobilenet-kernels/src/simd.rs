@@ -74,6 +74,15 @@ pub trait Arithmetic {
     /// `a * b + c`: fused where the instruction set has it (without it, `f32::mul_add` is a slow call).
     fn mul_add(a: f32, b: f32, c: f32) -> f32;
 
+    /// `sums[l] += a[l] · b[l]`. Said by an instruction where lanes must stay lanes: left to itself, the compiler may make a
+    /// register of values that lie apart.
+    #[inline(always)]
+    fn add_products<const L: usize>(sums: &mut [f32; L], a: [f32; L], b: [f32; L]) {
+        for l in 0..L {
+            sums[l] = Self::mul_add(a[l], b[l], sums[l]);
+        }
+    }
+
     /// `sums[l] += a.first · b[l].first + a.second · b[l].second`
     #[inline(always)]
     fn add_pair_products<const L: usize>(sums: &mut [f32; L], a: Pair, b: &[Pair; L]) {
@@ -189,6 +198,18 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add_products<const L: usize>(sums: &mut [f32; L], a: [f32; L], b: [f32; L]) {
+            if L != 8 {
+                return Fused::add_products(sums, a, b);
+            }
+            // SAFETY: `L` is 8: all are the 32 bytes of a register, any bits of which are valid. The instruction set is there,
+            // since this type is used.
+            unsafe {
+                *sums = transmute_copy(&_mm256_fmadd_ps(transmute_copy(&a), transmute_copy(&b), transmute_copy(sums)));
+            }
+        }
+
+        #[inline(always)]
         fn upper_halves<const L: usize>(words: [u32; L]) -> [u16; L] {
             if L != 8 {
                 return Fused::upper_halves(words);
@@ -225,6 +246,18 @@ mod x86 {
         #[inline(always)]
         fn mul_add(a: f32, b: f32, c: f32) -> f32 {
             a.mul_add(b, c)
+        }
+
+        #[inline(always)]
+        fn add_products<const L: usize>(sums: &mut [f32; L], a: [f32; L], b: [f32; L]) {
+            if L != 16 {
+                return Avx2::add_products(sums, a, b);
+            }
+            // SAFETY: `L` is 16: all are the 64 bytes of a register, any bits of which are valid. The instruction set is there,
+            // since this type is used.
+            unsafe {
+                *sums = transmute_copy(&_mm512_fmadd_ps(transmute_copy(&a), transmute_copy(&b), transmute_copy(sums)));
+            }
         }
 
         #[inline(always)]

@@ -75,7 +75,7 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
             let mut sum = [0.; L];
             for (ky, kx) in taps(g.kernel) {
                 let x = load::<_, L>(rows, ky * g.dilation * x.stride + (ox * g.stride + kx * g.dilation) * c);
-                add_product::<A, L>(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
+                A::add_products(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
             }
             store(y, ox * c + at, sum);
             ox += 1;
@@ -105,7 +105,7 @@ fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize,
             for (kx, weight) in weights.iter().enumerate() {
                 // SAFETY: b ≤ B - 1 and kx ≤ K - 1, and the row was cut to end with that block.
                 let x = unsafe { load_unchecked(row, (b * S + kx) * c) };
-                add_product::<A, L>(sum, x, *weight);
+                A::add_products(sum, x, *weight);
             }
         }
     }
@@ -142,7 +142,7 @@ fn block_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: 
                     let (Some(oy), Some(ox)) = (source(g, iy, ky, g.h_out()), source(g, ix, kx, g.w_out())) else {
                         continue;
                     };
-                    add_product::<A, L>(
+                    A::add_products(
                         &mut sum,
                         load(rows, oy * gy.stride + ox * c),
                         load(w, (ky * g.kernel + kx) * c + at),
@@ -210,7 +210,7 @@ fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S:
                 for (b, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with that block.
                     let gy = unsafe { load_unchecked(row, (b + offset) * c) };
-                    add_product::<A, L>(&mut sums[f], gy, weight);
+                    A::add_products(&mut sums[f], gy, weight);
                 }
             }
         }
@@ -249,7 +249,7 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
                 for ox in 0..w_out {
                     let (iy, ix) = (oy * g.stride + ky * g.dilation, ox * g.stride + kx * g.dilation);
                     let x = load::<_, L>(&x.values, iy * x.stride + ix * c + at);
-                    add_product::<A, L>(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
+                    A::add_products(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
                 }
             }
             store(gw, (ky * g.kernel + kx) * c + at, sum);
@@ -268,7 +268,7 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
                 for (kx, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: ox ≤ w_out - 1 and kx ≤ K - 1, and the rows were cut to end with that block.
                     let x = unsafe { load_unchecked(row, (ox * S + kx) * c) };
-                    add_product::<A, L>(sum, x, gy);
+                    A::add_products(sum, x, gy);
                 }
             }
         }
@@ -284,11 +284,4 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
 #[inline(always)]
 fn taps(kernel: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..kernel * kernel).map(move |k| (k / kernel, k % kernel))
-}
-
-#[inline(always)]
-fn add_product<A: Arithmetic, const L: usize>(sum: &mut [f32; L], x: [f32; L], w: [f32; L]) {
-    for l in 0..L {
-        sum[l] = A::mul_add(x[l], w[l], sum[l]);
-    }
 }
