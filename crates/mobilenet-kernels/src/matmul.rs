@@ -223,9 +223,7 @@ fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
             let mut right = [0f32; L];
             right.copy_from_slice(&weight[at..at + L]);
             for r in 0..R {
-                for l in 0..L {
-                    sums[r][c][l] = A::mul_add(left[r][l], right[l], sums[r][c][l]);
-                }
+                A::add_products(&mut sums[r][c], left[r], right);
             }
         }
     }
