@@ -1,12 +1,13 @@
 //! Dense convolutions: the 1×1 as a matrix product, and the stem's k×k.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, Module, VarBuilder};
 use mobilenet_kernels::conv::{self as kernels, Geometry};
 use mobilenet_kernels::pointwise;
 
 use crate::Window;
-use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
+use crate::filter::{Filter, FilterOp};
 use crate::init::kaiming_normal_fan_out;
 
 /// The geometry of a dense convolution. The padding is `kernel / 2`, so that stride 1 keeps the size of the image.
@@ -75,10 +76,10 @@ impl Conv2d {
         let stride = self.config.stride;
         let xs = to_nhwc(xs)?;
         to_nchw(&if kernel == 1 && stride == 1 {
-            xs.apply_op2(&self.weight.reshape((c_out, c_in))?, Pointwise)?
+            xs.apply_op2(&self.weight, FilterOp(Pointwise { h, w, c_in, c_out }))?
         } else {
             let geometry = Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
-            xs.apply_op2(&self.weight, Dense(geometry))?
+            xs.apply_op2(&self.weight, FilterOp(geometry))?
         })
     }
 }
@@ -94,70 +95,51 @@ impl Module for Conv2d {
     }
 }
 
-/// `[n, h, w, c_in] × [c_out, c_in] -> [n, h, w, c_out]`
-struct Pointwise;
+/// A 1×1 convolution of stride 1, whose weight is `[c_out, c_in, 1, 1]`.
+struct Pointwise {
+    h: usize,
+    w: usize,
+    c_in: usize,
+    c_out: usize,
+}
 
-impl CustomOp2 for Pointwise {
-    fn name(&self) -> &'static str {
-        "pointwise-convolution"
+impl Filter for Pointwise {
+    const NAME: &'static str = "pointwise-convolution";
+
+    fn output(&self) -> (usize, usize, usize) {
+        (self.h, self.w, self.c_out)
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (n, h, w, _) = xs_layout.shape().dims4()?;
-        let (c_out, c_in) = weight_layout.shape().dims2()?;
-        let mut ys = vec![0.; n * h * w * c_out];
-        pointwise::forward(as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, c_in, c_out, &mut ys);
-        Ok((CpuStorage::F32(ys), (n, h, w, c_out).into()))
+    fn forward(&self, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+        pointwise::forward(xs, weight, self.c_in, self.c_out, ys);
     }
 
-    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (c_out, c_in) = weight.dims2()?;
-        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
-            pointwise::backward_input(gys, weight, c_in, c_out, gxs);
-        })?;
-        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
-            pointwise::backward_weight(xs, gys, c_in, c_out, gweight);
-        })?;
-        Ok((gxs, gweight))
+    fn backward_input(&self, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+        pointwise::backward_input(gys, weight, self.c_in, self.c_out, gxs);
+    }
+
+    fn backward_weight(&self, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+        pointwise::backward_weight(xs, gys, self.c_in, self.c_out, gweight);
     }
 }
 
-/// `[n, h, w, c_in] × [c_out, c_in, k, k] -> [n, h', w', c_out]`
-struct Dense(Geometry);
+impl Filter for Geometry {
+    const NAME: &'static str = "dense-convolution";
 
-impl CustomOp2 for Dense {
-    fn name(&self) -> &'static str {
-        "dense-convolution"
+    fn output(&self) -> (usize, usize, usize) {
+        (self.h_out(), self.w_out(), self.c_out)
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let n = xs_layout.shape().dim(0)?;
-        let shape = (n, self.0.h_out(), self.0.w_out(), self.0.c_out).into();
-        let mut ys = vec![0.; Shape::elem_count(&shape)];
-        kernels::forward(&self.0, as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, &mut ys);
-        Ok((CpuStorage::F32(ys), shape))
+    fn forward(&self, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+        kernels::forward(self, xs, weight, ys);
     }
 
-    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
-            kernels::backward_input(&self.0, gys, weight, gxs);
-        })?;
-        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
-            kernels::backward_weight(&self.0, xs, gys, gweight);
-        })?;
-        Ok((gxs, gweight))
+    fn backward_input(&self, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+        kernels::backward_input(self, gys, weight, gxs);
+    }
+
+    fn backward_weight(&self, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+        kernels::backward_weight(self, xs, gys, gweight);
     }
 }
 

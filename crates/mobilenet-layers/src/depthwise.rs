@@ -1,11 +1,12 @@
 //! The depthwise convolution: each channel with a k×k window of its own.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
 use mobilenet_kernels::depthwise::{self as kernels, Geometry};
 
 use crate::Window;
-use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
+use crate::filter::{Filter, FilterOp};
 use crate::init::kaiming_normal_fan_out;
 
 /// A depthwise convolution without bias: weight `[channels, 1, k, k]`, initialized as torchvision does.
@@ -63,39 +64,28 @@ impl Module for DepthwiseConv2d {
         let Window { kernel, stride, dilation, padding } = self.window;
         let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
         let geometry = Geometry { h, w, c, kernel, stride, dilation, padding };
-        to_nchw(&to_nhwc(xs)?.apply_op2(&windows, Op(geometry))?)
+        to_nchw(&to_nhwc(xs)?.apply_op2(&windows, FilterOp(geometry))?)
     }
 }
 
-/// `[n, h, w, c] × [k · k, c] -> [n, h', w', c]`
-struct Op(Geometry);
+/// The weight is `[k · k, c]`.
+impl Filter for Geometry {
+    const NAME: &'static str = "depthwise-convolution";
 
-impl CustomOp2 for Op {
-    fn name(&self) -> &'static str {
-        "depthwise-convolution"
+    fn output(&self) -> (usize, usize, usize) {
+        (self.h_out(), self.w_out(), self.c)
     }
 
-    fn cpu_fwd(
-        &self,
-        xs: &CpuStorage,
-        xs_layout: &Layout,
-        weight: &CpuStorage,
-        weight_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let shape: Shape = (xs_layout.shape().dim(0)?, self.0.h_out(), self.0.w_out(), self.0.c).into();
-        let mut ys = vec![0.; shape.elem_count()];
-        kernels::forward(&self.0, as_slice(xs, xs_layout)?, as_slice(weight, weight_layout)?, &mut ys);
-        Ok((CpuStorage::F32(ys), shape))
+    fn forward(&self, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+        kernels::forward(self, xs, weight, ys);
     }
 
-    fn bwd(&self, xs: &Tensor, weight: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let gxs = gradient(xs, [gys, weight], |[gys, weight], gxs| {
-            kernels::backward_input(&self.0, gys, weight, gxs);
-        })?;
-        let gweight = gradient(weight, [xs, gys], |[xs, gys], gweight| {
-            kernels::backward_weight(&self.0, xs, gys, gweight);
-        })?;
-        Ok((gxs, gweight))
+    fn backward_input(&self, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+        kernels::backward_input(self, gys, weight, gxs);
+    }
+
+    fn backward_weight(&self, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+        kernels::backward_weight(self, xs, gys, gweight);
     }
 }
 

@@ -7,6 +7,7 @@ mod conv;
 mod conv_bn_act;
 mod depthwise;
 mod dropout;
+mod filter;
 mod fused;
 mod init;
 mod linear;
