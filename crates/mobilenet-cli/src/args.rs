@@ -145,7 +145,7 @@ pub struct TrainArgs {
     /// Share of the target probability spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true, help_heading = "Training")]
     pub label_smoothing: Option<f64>,
-    /// Multiply and keep float32 (f32) or bf16, in about two thirds of the time where the processor multiplies it; on the CPU,
+    /// Multiply and keep float32 (f32) or bf16, in about 70 % of the time where the processor multiplies it; on the CPU,
     /// in training [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, help_heading = "Training")]
     pub precision: Option<Precision>,
