@@ -9,6 +9,17 @@ use std::sync::Mutex;
 
 use crate::simd::{Arithmetic, load, store};
 
+/// Some rows' channels from `at` on, of a tensor of `c` channels.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub(crate) c: usize,
+    /// An even one.
+    pub(crate) row: usize,
+    /// Of a pass's strips, the one that it is in.
+    pub(crate) strip: usize,
+    pub(crate) at: usize,
+}
+
 /// float32, or a pair of bf16.
 ///
 /// Rows are read and written `R` at a time: 2, or 1 for the last of an odd number.
@@ -25,35 +36,18 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// As [`of`](Self::of), to be written.
     fn of_mut(ys: &mut [Self]) -> Option<&mut [f32]>;
 
-    /// The channels from `at` on of rows `row` and `row + 1`, row being even, of a tensor of `c` channels.
-    fn load_rows<const L: usize, const R: usize>(xs: &[Self], c: usize, row: usize, at: usize) -> [[f32; L]; R];
+    /// The values of `R` rows.
+    fn load_rows<const L: usize, const R: usize>(xs: &[Self], place: Place) -> [[f32; L]; R];
 
-    /// The opposite of [`load_rows`](Self::load_rows).
-    fn store_rows<A: Arithmetic, const L: usize, const R: usize>(
+    /// The opposite of [`load_rows`](Self::load_rows). With `STREAM` by [`Arithmetic::stream`].
+    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
         ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
+        place: Place,
         rows: [[f32; L]; R],
     );
 
-    /// [`store_rows`](Self::store_rows) with [`Arithmetic::stream`].
-    fn stream_rows<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    );
-
-    /// Writes the channels from `at` on of some rows, from `row` on, to the left side of a product over channels.
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    );
+    /// Writes rows to the left side of a product over channels.
+    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]);
 
     /// `sums[l] += left · right[l]`, of a pair both products.
     fn add_products<A: Arithmetic, const L: usize>(sums: &mut [f32; L], left: Self, right: &[Self; L]);
@@ -78,49 +72,29 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    fn load_rows<const L: usize, const R: usize>(xs: &[Self], c: usize, row: usize, at: usize) -> [[f32; L]; R] {
+    fn load_rows<const L: usize, const R: usize>(xs: &[Self], place: Place) -> [[f32; L]; R] {
         let mut rows = [[0.; L]; R];
         for (r, values) in rows.iter_mut().enumerate() {
-            *values = load(xs, (row + r) * c + at);
+            *values = load(xs, (place.row + r) * place.c + place.at);
         }
         rows
     }
 
     #[inline(always)]
-    fn store_rows<A: Arithmetic, const L: usize, const R: usize>(
+    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
         ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
+        place: Place,
         rows: [[f32; L]; R],
     ) {
         for (r, values) in rows.into_iter().enumerate() {
-            store(ys, (row + r) * c + at, values);
+            let at = (place.row + r) * place.c + place.at;
+            if STREAM { A::stream(ys, at, values) } else { store(ys, at, values) }
         }
     }
 
     #[inline(always)]
-    fn stream_rows<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    ) {
-        for (r, values) in rows.into_iter().enumerate() {
-            A::stream(ys, (row + r) * c + at, values);
-        }
-    }
-
-    #[inline(always)]
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    ) {
-        Self::store_rows::<A, L, R>(ys, c, row, at, rows);
+    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
+        Self::store_rows::<A, false, L, R>(ys, place, rows);
     }
 
     #[inline(always)]
@@ -167,8 +141,8 @@ impl Element for Pair {
     }
 
     #[inline(always)]
-    fn load_rows<const L: usize, const R: usize>(xs: &[Self], c: usize, row: usize, at: usize) -> [[f32; L]; R] {
-        let pairs: [Self; L] = load(xs, row / 2 * c + at);
+    fn load_rows<const L: usize, const R: usize>(xs: &[Self], place: Place) -> [[f32; L]; R] {
+        let pairs: [Self; L] = load(xs, place.row / 2 * place.c + place.at);
         let mut rows = [[0.; L]; R];
         for l in 0..L {
             let values = pairs[l].values();
@@ -180,40 +154,21 @@ impl Element for Pair {
     }
 
     #[inline(always)]
-    fn store_rows<A: Arithmetic, const L: usize, const R: usize>(
+    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
         ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
+        place: Place,
         rows: [[f32; L]; R],
     ) {
         let pairs = A::to_pairs(rows[0], if R == 2 { rows[1] } else { [0.; L] });
-        store(ys, row / 2 * c + at, pairs);
+        let at = place.row / 2 * place.c + place.at;
+        if STREAM { A::stream(ys, at, pairs) } else { store(ys, at, pairs) }
     }
 
     #[inline(always)]
-    fn stream_rows<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    ) {
-        let pairs = A::to_pairs(rows[0], if R == 2 { rows[1] } else { [0.; L] });
-        A::stream(ys, row / 2 * c + at, pairs);
-    }
-
-    #[inline(always)]
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        c: usize,
-        row: usize,
-        at: usize,
-        rows: [[f32; L]; R],
-    ) {
+    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
         let halves = halves(ys);
         for (r, values) in rows.into_iter().enumerate() {
-            store(halves, (row + r) * c + at, A::to_bf16(values));
+            store(halves, (place.row + r) * place.c + place.at, A::to_bf16(values));
         }
     }
 

@@ -11,7 +11,7 @@ pub enum Precision {
     #[default]
     F32,
     /// bf16. Sums, statistics, parameters and their gradients stay float32. A processor with AVX-512 BF16 multiplies it
-    /// twice as fast as float32; on any other it saves memory.
+    /// twice as fast as float32; any other one takes it apart and multiplies float32.
     Bf16,
 }
 
