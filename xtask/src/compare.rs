@@ -1,6 +1,7 @@
 //! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
 //! a report that holds the article's figures against ours.
 
+mod agreement;
 mod announce;
 pub mod artefacts;
 mod audit;
@@ -10,6 +11,7 @@ mod document;
 mod estimate;
 mod gather;
 pub mod names;
+mod origins;
 mod plan;
 mod plots;
 mod report;
@@ -108,7 +110,8 @@ fn report(out: &Path, args: &Args) -> Result<()> {
         // Who leaves the pictures out wants a folder without them; they are fetched again in a second.
         std::fs::remove_file(&pictures).with_context(|| format!("cannot remove {}", pictures.display()))?;
     }
-    let gathered = gather::gather(out, !args.no_samples)?;
+    let scope = gather::Scope { pictures: !args.no_samples, every_run: args.report_only.is_some() };
+    let gathered = gather::gather(out, scope)?;
     report::write(out, &gathered)?;
     println!();
     if let Some(warning) = verdict::warning(&gathered) {

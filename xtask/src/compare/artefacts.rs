@@ -106,6 +106,8 @@ pub struct Bench {
     pub peak_rss_bytes: Option<u64>,
     #[serde(default)]
     pub throughput: Vec<Throughput>,
+    #[serde(default)]
+    pub environment: Value,
 }
 
 /// Milliseconds per call.
@@ -134,6 +136,9 @@ pub struct Epoch {
     pub train_top1: f64,
     pub test_loss: Option<f64>,
     pub test_top1: Option<f64>,
+    /// Training time of this epoch alone, without evaluation
+    #[serde(default)]
+    pub seconds: Option<f64>,
 }
 
 /// `train.json`.
@@ -161,12 +166,6 @@ pub struct Eval {
     pub labels: Vec<usize>,
     pub predicted: Vec<usize>,
     pub confidence: Vec<f64>,
-}
-
-/// `config.json` of a run.
-#[derive(Clone, Debug, Deserialize)]
-pub struct RunConfig {
-    pub environment: Value,
 }
 
 /// Reads `metrics.jsonl`; a last line cut short by a kill is left out.

@@ -4,8 +4,9 @@ use serde::Serialize;
 
 use super::gather::{Gathered, Model};
 use super::names::Arch;
+use super::stats::Comparison;
+use super::structure;
 use super::text::{millions, percent, points, share, significant, thousands};
-use super::{stats, structure};
 
 /// What became of a claim.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
@@ -232,7 +233,7 @@ fn accuracy(gathered: &Gathered) -> Vec<Claim> {
     claims.push(match (v2, v3) {
         (Some(v2), Some(v3)) => {
             let gap = v3.test_top1() - v2.test_top1();
-            let noise = stats::compare(&v2.evals(), &v3.evals()).is_none_or(|d| d.is_noise());
+            let noise = gathered.difference().is_none_or(Comparison::is_noise);
             let weight = if noise { "within noise" } else { "more than chance explains" };
             match &limits {
                 Some(limits) => {

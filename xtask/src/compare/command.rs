@@ -168,7 +168,7 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
 }
 
 /// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
-fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
+pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
     let recipe = &settings.recipe;
     let wanted = [
         ("epochs", "/train/epochs", Some(recipe.epochs)),

@@ -2,9 +2,11 @@
 //!
 //! Running text may hold `code` and **bold**; everything else in it is taken literally.
 
+use super::agreement::Tally;
 use super::audit::Verdict;
 use super::names::Arch;
 use super::plots::Plot;
+use super::text::whole_percent;
 
 /// A whole report.
 pub struct Document {
@@ -81,10 +83,29 @@ pub struct Shown {
     pub answers: Vec<Answer>,
 }
 
-/// One network's answer.
+/// One network's answer; over several seeds that of most.
 pub struct Answer {
     pub arch: Arch,
     pub class: String,
     pub confidence: f64,
-    pub right: bool,
+    /// In how many seeds the network is right
+    pub tally: Tally,
+}
+
+impl Answer {
+    /// ✓ or ✗, or ~ where the seeds are divided.
+    pub fn mark(&self) -> &'static str {
+        match self.tally {
+            Tally { right, seeds } if right == seeds => "✓",
+            Tally { right: 0, .. } => "✗",
+            _ => "~",
+        }
+    }
+
+    /// Confidence and, where the seeds are divided, how many of them are right.
+    pub fn remark(&self) -> String {
+        let confidence = whole_percent(self.confidence);
+        let Tally { right, seeds } = self.tally;
+        if right == 0 || right == seeds { confidence } else { format!("{confidence}, {right} of {seeds} seeds right") }
+    }
 }

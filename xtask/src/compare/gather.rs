@@ -1,16 +1,19 @@
 //! From a folder of artefacts to what the report is made of.
 
+mod found;
+
 use std::path::Path;
 
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::artefacts::{self, Bench, DataInfo, Epoch, Eval, Picture, RunConfig, Samples, Summary, TrainRecord};
+use super::artefacts::{self, Bench, DataInfo, Epoch, Eval, Picture, Samples, Summary, TrainRecord};
 use super::command;
 use super::estimate::Sizes;
 use super::names::Arch;
-use super::plan::{Settings, Stage, run_name, stages};
-use super::stats;
+use super::origins::{self, Origin};
+use super::plan::{self, Settings, Stage, run_name, stages};
+use super::stats::{self, Answers, Comparison};
 
 /// Everything that a comparison has left.
 #[derive(Debug)]
@@ -20,10 +23,31 @@ pub struct Gathered {
     pub models: Vec<Model>,
     pub summaries: Vec<Counts>,
     pub pictures: Vec<Picture>,
+    /// That of the last run; `origins` has all
     pub environment: Value,
+    pub origins: Vec<Origin>,
+    /// Each pair of networks held against each other, that of the verdict first
+    pub comparisons: Vec<Pair>,
     pub commands: Vec<String>,
     /// What is missing or odd, one sentence each
     pub notes: Vec<String>,
+}
+
+/// Two networks and how their accuracies compare; nothing if they saw different images.
+#[derive(Debug)]
+pub struct Pair {
+    pub first: Arch,
+    pub second: Arch,
+    pub comparison: Option<Comparison>,
+}
+
+/// What is gathered.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Scope {
+    /// The data set's own pictures, if they are there
+    pub pictures: bool,
+    /// Every finished run in the folder, not only those of the last plan
+    pub every_run: bool,
 }
 
 /// Layers and counts of one network at both presets.
@@ -95,6 +119,19 @@ impl Model {
     pub fn evals(&self) -> Vec<&Eval> {
         self.runs.iter().map(|run| &run.eval).collect()
     }
+
+    /// The answers of all runs.
+    pub fn answers(&self) -> Vec<Answers<'_>> {
+        self.runs.iter().map(Run::answers).collect()
+    }
+}
+
+impl Run {
+    /// For the tests of significance.
+    pub fn answers(&self) -> Answers<'_> {
+        let Eval { test_top1, labels, predicted, .. } = &self.eval;
+        Answers { seed: self.seed, top1: *test_top1, labels, predicted }
+    }
 }
 
 impl Gathered {
@@ -110,10 +147,13 @@ impl Gathered {
 
     /// The two networks the verdict is about.
     pub fn pair(&self) -> Option<(&Model, &Model)> {
-        match (self.model(Arch::V2), self.model(Arch::V3Large)) {
-            (Some(v2), Some(v3)) => Some((v2, v3)),
-            _ => Some((self.models.first()?, self.models.get(1)?)),
-        }
+        let (first, second) = plan::pair(&self.models.iter().map(|model| model.arch).collect::<Vec<_>>())?;
+        Some((self.model(first)?, self.model(second)?))
+    }
+
+    /// How these two compare.
+    pub fn difference(&self) -> Option<&Comparison> {
+        self.comparisons.first()?.comparison.as_ref()
     }
 
     /// Images per epoch and test images.
@@ -135,12 +175,15 @@ impl Gathered {
 
 /// Reads the artefacts under `out`. Runs that are not complete are left out and named in the notes; a folder
 /// without one complete run is an error.
-pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
-    let Some(settings) = Settings::read(out)? else {
+pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
+    let Some(mut settings) = Settings::read(out)? else {
         bail!("{} holds no comparison (no plan.json)", out.display());
     };
     let data: DataInfo = artefacts::read(&Stage::Data.artefact(out))?;
     let mut notes = Vec::new();
+    if scope.every_run {
+        notes.extend(found::extend(&mut settings, out)?);
+    }
 
     let mut summaries = Vec::new();
     for arch in Arch::ALL {
@@ -153,18 +196,13 @@ pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
     }
 
     let mut models = Vec::new();
-    let mut environment = Value::Null;
-    let mut commits = Vec::new();
+    let mut origins = Vec::new();
     for &arch in &settings.models {
         let mut runs = Vec::new();
         for &seed in &settings.seeds {
-            match read_run(out, arch, seed) {
-                Ok((run, config)) => {
-                    let commit = config.environment["commit"].clone();
-                    if !commits.contains(&commit) {
-                        commits.push(commit);
-                    }
-                    environment = config.environment;
+            match found::read_run(out, &settings, arch, seed) {
+                Ok((run, origin)) => {
+                    origins.push(origin);
                     runs.push(run);
                 }
                 Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(arch, seed))),
@@ -174,20 +212,24 @@ pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
         if runs.is_empty() {
             continue;
         }
+        let bench = |stage: Stage| artefacts::read::<Bench>(&stage.artefact(out)).ok();
         models.push(Model {
             arch,
             params: counts.cifar.params,
             macs: counts.cifar.macs,
-            bench: artefacts::read(&Stage::Bench(arch).artefact(out)).ok(),
-            training_bench: artefacts::read(&Stage::BenchTraining(arch).artefact(out)).ok(),
+            bench: bench(Stage::Bench(arch)),
+            training_bench: bench(Stage::BenchTraining(arch)),
             runs,
         });
     }
     if models.is_empty() {
         bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
     }
+    let environment = origins.last().map_or(Value::Null, |origin| origin.environment.clone());
     for model in &models {
         let Some(bench) = &model.bench else { continue };
+        let what = format!("latency of {}", model.arch.short());
+        origins.push(Origin { what, environment: bench.environment.clone(), copy: None });
         let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
         if spread > 1.3 {
             notes.push(format!(
@@ -196,12 +238,10 @@ pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
             ));
         }
     }
-    if commits.len() > 1 {
-        notes.push("The runs were made by different commits of this project.".to_owned());
-    }
+    notes.extend(origins::differences(&origins));
 
     let pictures = match artefacts::read::<Samples>(&Stage::Samples.artefact(out)) {
-        Ok(samples) if with_samples => samples.images,
+        Ok(samples) if scope.pictures => samples.images,
         _ => Vec::new(),
     };
     let indices: Vec<_> = pictures.iter().map(|picture| picture.index).collect();
@@ -213,19 +253,24 @@ pub fn gather(out: &Path, with_samples: bool) -> Result<Gathered> {
             command::display(&args)
         })
         .collect();
-    Ok(Gathered { settings, data, models, summaries, pictures, environment, commands, notes })
+    let comparisons = compare(&models);
+    Ok(Gathered { settings, data, models, summaries, pictures, environment, origins, comparisons, commands, notes })
 }
 
-fn read_run(out: &Path, arch: Arch, seed: u64) -> Result<(Run, RunConfig)> {
-    let name = run_name(arch, seed);
-    let folder = out.join(&name);
-    let record = artefacts::read(&folder.join("train.json"))?;
-    let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
-    // Folders name classes like `traffic_light`; people do not.
-    eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
-    let epochs = artefacts::read_epochs(&folder.join("metrics.jsonl"))?;
-    let config = artefacts::read(&folder.join("config.json"))?;
-    Ok((Run { seed, name, epochs, record, eval }, config))
+/// Every pair of networks, that of the verdict first.
+fn compare(models: &[Model]) -> Vec<Pair> {
+    let mut pairs: Vec<(&Model, &Model)> =
+        models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
+    if let Some((first, second)) = plan::pair(&models.iter().map(|model| model.arch).collect::<Vec<_>>()) {
+        let is_verdicts =
+            |a: &Model, b: &Model| (a.arch, b.arch) == (first, second) || (b.arch, a.arch) == (first, second);
+        pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
+        pairs.iter_mut().filter(|(a, b)| is_verdicts(a, b) && a.arch != first).for_each(|(a, b)| std::mem::swap(a, b));
+    }
+    pairs
+        .into_iter()
+        .map(|(a, b)| Pair { first: a.arch, second: b.arch, comparison: stats::compare(&a.answers(), &b.answers()) })
+        .collect()
 }
 
 #[cfg(test)]
@@ -235,7 +280,7 @@ pub mod tests {
     /// A small comparison, committed: two networks, one seed, twelve test images.
     pub fn fixture() -> Gathered {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
-        gather(&folder, true).unwrap()
+        gather(&folder, Scope { pictures: true, ..Scope::default() }).unwrap()
     }
 
     #[test]
@@ -252,11 +297,13 @@ pub mod tests {
         assert_eq!(gathered.environment["cores"], 2);
         assert!(gathered.commands.iter().any(|c| c.contains("train --model v3-large")));
         assert!(!gathered.is_articles_protocol());
+        let only_one = &gathered.difference().unwrap().mcnemar[0];
+        assert_eq!((only_one.only_first, only_one.only_second), (2, 6));
     }
 
     #[test]
     fn a_folder_without_a_comparison_says_so() {
-        let error = gather(&std::env::temp_dir().join("xtask-no-such-folder"), true).unwrap_err();
+        let error = gather(&std::env::temp_dir().join("xtask-no-such-folder"), Scope::default()).unwrap_err();
         assert!(error.to_string().contains("no plan.json"), "{error}");
     }
 }

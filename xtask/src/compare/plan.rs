@@ -207,6 +207,15 @@ pub fn run_name(arch: Arch, seed: u64) -> String {
     format!("{arch}-s{seed}")
 }
 
+/// The two networks of the verdict: V2 and V3-Large, or else the first two.
+pub fn pair(models: &[Arch]) -> Option<(Arch, Arch)> {
+    let usual = (Arch::V2, Arch::V3Large);
+    if models.contains(&usual.0) && models.contains(&usual.1) {
+        return Some(usual);
+    }
+    Some((*models.first()?, *models.get(1)?))
+}
+
 /// All stages in order. Summaries cover every network, compared or not: they take no time, and the audit of the
 /// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
 pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {

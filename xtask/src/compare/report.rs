@@ -9,10 +9,11 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::agreement::{Agreement, ClassCounts};
 use super::audit::{self, Claim};
 use super::document::{Block, Document, Section};
-use super::gather::{Gathered, Model};
-use super::{artefacts, samples, stats, text, verdict};
+use super::gather::{Gathered, Model, Pair};
+use super::{artefacts, samples, text};
 
 /// Writes the report into `out`.
 pub fn write(out: &Path, gathered: &Gathered) -> Result<()> {
@@ -84,9 +85,7 @@ fn write_files(out: &Path, section: &Section) -> Result<()> {
 fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Value {
     let settings = &gathered.settings;
     let sizes = gathered.sizes();
-    let difference = verdict::difference(gathered).map(
-        |d| json!({"test_top1": d.difference, "p_value": d.p_value, "test": d.test.describe("the first", "the second"), "within_noise": d.is_noise()}),
-    );
+    let pairs: Vec<_> = gathered.comparisons.iter().filter_map(pair).collect();
     json!({
         "title": document.title,
         "created": created,
@@ -109,10 +108,36 @@ fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: 
         },
         "environment": gathered.environment,
         "commands": gathered.commands,
+        "origins": gathered.origins,
         "models": gathered.models.iter().map(model).collect::<Vec<_>>(),
-        "difference": difference,
+        "difference": pairs.first(),
+        "pairs": pairs,
+        "disagreement": disagreement(gathered),
         "claims": claims,
     })
+}
+
+/// Two networks against each other; the first of these is the verdict's.
+fn pair(pair: &Pair) -> Option<Value> {
+    let found = pair.comparison.as_ref()?;
+    Some(json!({
+        "first": pair.first,
+        "second": pair.second,
+        "test_top1": found.difference,
+        "interval": found.interval(),
+        "p_value": found.p_value(),
+        "test": found.test(),
+        "within_noise": found.is_noise(),
+        "welch": found.welch,
+        "mcnemar": found.mcnemar,
+        "bootstrap": found.bootstrap,
+    }))
+}
+
+/// By class on how many images only one of the verdict's networks is right in all its seeds.
+fn disagreement(gathered: &Gathered) -> Option<Vec<ClassCounts>> {
+    let (first, second) = gathered.pair()?;
+    Some(Agreement::new(&first.evals(), Some(&second.evals()))?.by_class())
 }
 
 fn model(model: &Model) -> Value {
@@ -136,14 +161,15 @@ fn model(model: &Model) -> Value {
             })
         })
         .collect();
-    let interval = stats::wilson(model.test_top1(), model.runs[0].eval.test_images);
+    let figures: serde_json::Map<_, _> =
+        content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
     let bench = model.bench.as_ref();
     json!({
         "model": model.arch,
         "params": model.params,
         "macs": model.macs,
         "test_top1": model.test_top1(),
-        "test_top1_interval": [interval.0, interval.1],
+        "figures": figures,
         "runs": runs,
         "latency_ms": bench.map(|b| &b.latency_ms),
         "images_per_second": bench.map(|b| b.images_per_second),

@@ -8,10 +8,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
+use super::agreement::Agreement;
 use super::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
 use super::estimate::{Estimator, Sizes};
 use super::names::Source;
-use super::plan::{Settings, Stage, run_name};
+use super::plan::{self, Settings, Stage, run_name};
 use super::{announce, build, command, samples, text};
 
 /// Runs everything that is not complete yet.
@@ -108,14 +109,18 @@ impl Runner<'_> {
         if *stage != Stage::Samples {
             return Ok(Vec::new());
         }
-        let seed = self.settings.seeds[0];
-        let evals: Vec<Eval> = self
-            .settings
-            .models
-            .iter()
-            .map(|&arch| artefacts::read(&Stage::Eval(arch, seed).artefact(self.out)))
-            .collect::<Result<_>>()?;
-        Ok(samples::choose(&evals).into_iter().flat_map(|group| group.indices).collect())
+        let read = |arch| -> Result<Vec<Eval>> {
+            let seeds = self.settings.seeds.iter();
+            seeds.map(|&seed| artefacts::read(&Stage::Eval(arch, seed).artefact(self.out))).collect()
+        };
+        let (first, second) = match plan::pair(&self.settings.models) {
+            Some((first, second)) => (read(first)?, Some(read(second)?)),
+            None => (read(self.settings.models[0])?, None),
+        };
+        let second: Option<Vec<&Eval>> = second.as_ref().map(|evals| evals.iter().collect());
+        let agreement = Agreement::new(&first.iter().collect::<Vec<_>>(), second.as_deref())
+            .context("the networks were evaluated on different test images")?;
+        Ok(samples::choose(&agreement, |_| true).into_iter().flat_map(|group| group.indices).collect())
     }
 
     fn stage(&mut self, position: usize) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::artefacts::Eval;
+use super::agreement::{Agreement, Kind};
 
 /// Pictures per group.
 const GROUP_SIZE: usize = 4;
@@ -10,30 +10,32 @@ const GROUP_SIZE: usize = 4;
 /// Test images of one kind.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Whether the first network is right
-    pub first_right: bool,
-    /// Whether the second network is right (as the first, if there is only one)
-    pub second_right: bool,
+    pub kind: Kind,
     /// Places in the test set
     pub indices: Vec<usize>,
 }
 
-/// Four groups by which of the first two networks is right, the same for the same evaluations; a group
-/// prefers classes it has not shown yet. With one network there are two groups.
-pub fn choose(evals: &[Eval]) -> Vec<Group> {
-    let Some(first) = evals.first() else {
-        return Vec::new();
-    };
-    let second = evals.get(1);
-    let count = evals.iter().map(|eval| eval.labels.len().min(eval.predicted.len())).min().unwrap_or(0);
-    let right = |eval: &Eval, i: usize| eval.labels[i] == eval.predicted[i];
-    [(true, true), (true, false), (false, true), (false, false)]
+/// Four groups by which of the two networks is right, the same for the same evaluations; a group prefers classes it has
+/// not shown yet. Where too few images are settled in all seeds, a group of disagreement is filled with those on which
+/// the networks' shares of seeds lie farthest apart. `shown` says which images may be taken.
+pub fn choose(agreement: &Agreement, shown: impl Fn(usize) -> bool) -> Vec<Group> {
+    [Kind::BothRight, Kind::OnlyFirst, Kind::OnlySecond, Kind::BothWrong]
         .into_iter()
-        .filter(|(a, b)| second.is_some() || a == b)
-        .map(|(a, b)| {
-            let members: Vec<_> =
-                (0..count).filter(|&i| right(first, i) == a && second.is_none_or(|e| right(e, i) == b)).collect();
-            Group { first_right: a, second_right: b, indices: spread(&members, &first.labels) }
+        .map(|kind| {
+            let mut firm = agreement.images(kind);
+            firm.retain(|&image| shown(image));
+            let mut indices = spread(&firm, &agreement.labels);
+            let sign = match kind {
+                Kind::OnlyFirst => -1.0,
+                Kind::OnlySecond => 1.0,
+                Kind::BothRight | Kind::BothWrong | Kind::Unsettled => 0.0,
+            };
+            let lead = |image: &usize| sign * agreement.lead_of_second(*image);
+            let mut leaning = agreement.images(Kind::Unsettled);
+            leaning.retain(|image| shown(*image) && lead(image) > 0.0);
+            leaning.sort_by(|a, b| lead(b).total_cmp(&lead(a)));
+            indices.extend(leaning.into_iter().take(GROUP_SIZE - indices.len()));
+            Group { kind, indices }
         })
         .collect()
 }
@@ -78,22 +80,11 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::agreement::tests::eval;
     use super::*;
 
-    fn eval(labels: &[usize], predicted: &[usize]) -> Eval {
-        Eval {
-            test_images: labels.len() as u64,
-            test_loss: 0.0,
-            test_top1: 0.0,
-            test_top5: 0.0,
-            train_images: 0,
-            train_top1: 0.0,
-            classes: Vec::new(),
-            confusion: Vec::new(),
-            labels: labels.to_vec(),
-            predicted: predicted.to_vec(),
-            confidence: vec![0.5; labels.len()],
-        }
+    fn indices(groups: &[Group]) -> Vec<Vec<usize>> {
+        groups.iter().map(|group| group.indices.clone()).collect()
     }
 
     #[test]
@@ -101,11 +92,21 @@ mod tests {
         let labels = [0, 0, 1, 1, 2, 0, 0];
         let first = eval(&labels, &[0, 1, 1, 0, 2, 0, 0]);
         let second = eval(&labels, &[0, 0, 0, 0, 2, 0, 0]);
-        let groups = choose(&[first.clone(), second]);
-        let indices: Vec<_> = groups.iter().map(|g| g.indices.clone()).collect();
-        assert_eq!(indices, [vec![0, 4, 5, 6], vec![2], vec![1], vec![3]]);
-        assert_eq!(choose(&[first]).len(), 2);
-        assert_eq!(choose(&[]), []);
+        let both = Agreement::new(&[&first], Some(&[&second])).unwrap();
+        assert_eq!(indices(&choose(&both, |_| true)), [vec![0, 4, 5, 6], vec![2], vec![1], vec![3]]);
+        assert_eq!(indices(&choose(&both, |image| image > 3)), [vec![4, 5, 6], vec![], vec![], vec![]]);
+        let alone = Agreement::new(&[&first], None).unwrap();
+        assert_eq!(indices(&choose(&alone, |_| true)), [vec![0, 2, 4, 5], vec![], vec![], vec![1, 3]]);
+    }
+
+    #[test]
+    fn firm_disagreements_come_before_those_of_some_seeds() {
+        let labels = [0; 4];
+        let first = [eval(&labels, &[0, 0, 0, 1]), eval(&labels, &[1, 0, 0, 1])];
+        let second = [eval(&labels, &[1, 1, 0, 0]), eval(&labels, &[1, 1, 0, 1])];
+        let (first, second): (Vec<_>, Vec<_>) = (first.iter().collect(), second.iter().collect());
+        let both = Agreement::new(&first, Some(&second)).unwrap();
+        assert_eq!(indices(&choose(&both, |_| true)), [vec![2], vec![1, 0], vec![3], vec![]]);
     }
 
     #[test]

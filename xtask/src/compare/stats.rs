@@ -1,59 +1,105 @@
 //! When a difference between two networks is more than noise.
+//!
+//! Two things scatter: which test images were drawn, and which seed a training started from. [`McNemar`] knows the first
+//! alone, [`Welch`] the second alone, [`Bootstrap`] the first and, with several seeds, roughly the second.
 
-use super::artefacts::Eval;
+mod bootstrap;
+#[cfg(test)]
+mod fixture;
+mod intervals;
+mod mcnemar;
+mod special;
+mod welch;
 
-/// Two accuracies side by side.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Difference {
-    /// Accuracy of the second network minus that of the first
-    pub difference: f64,
-    /// Chance of a difference at least this large between equally good networks
-    pub p_value: f64,
-    /// How that was found
-    pub test: Test,
+use serde::Serialize;
+
+pub use bootstrap::Bootstrap;
+pub use intervals::{Estimate, estimate, estimate_share, wilson};
+pub use mcnemar::McNemar;
+pub use welch::Welch;
+
+/// What one run answered.
+#[derive(Copy, Clone, Debug)]
+pub struct Answers<'a> {
+    pub seed: u64,
+    /// Accuracy, a fraction
+    pub top1: f64,
+    /// The truth, an image each; empty if only the accuracy is known
+    pub labels: &'a [usize],
+    /// The answers, an image each
+    pub predicted: &'a [usize],
 }
 
-/// A test of significance.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Test {
-    /// On images that only one of the two names rightly: how many only the first, only the second. It knows nothing of
-    /// the scatter between seeds.
-    McNemar { only_first: u64, only_second: u64 },
-    /// On the accuracies of several seeds
-    Welch { seeds: (usize, usize) },
-}
-
-impl Difference {
-    /// The usual 5 % mark.
-    pub fn is_noise(&self) -> bool {
-        self.p_value >= 0.05
+impl<'a> Answers<'a> {
+    /// For each image whether this run and the other are right; `None` if they saw different images, or none.
+    fn right_with(&self, other: &Answers<'a>) -> Option<impl Iterator<Item = (bool, bool)> + use<'a>> {
+        let n = self.labels.len();
+        if n == 0 || self.labels != other.labels || self.predicted.len() != n || other.predicted.len() != n {
+            return None;
+        }
+        let pairs = self.predicted.iter().zip(other.predicted);
+        Some(self.labels.iter().zip(pairs).map(|(label, (a, b))| (a == label, b == label)))
     }
 }
 
-impl Test {
-    /// The test in words.
-    pub fn describe(&self, first: &str, second: &str) -> String {
-        match self {
-            Self::McNemar { only_first, only_second } => {
-                format!("only {first} is right on {only_first} images, only {second} on {only_second}; McNemar's test")
-            }
-            Self::Welch { seeds } => format!("Welch's t-test over {} and {} seeds", seeds.0, seeds.1),
+/// The accuracies of two networks held against each other.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Comparison {
+    /// Accuracy of the second network minus that of the first, means over the seeds
+    pub difference: f64,
+    /// Over the seeds; absent if either network has only one
+    pub welch: Option<Welch>,
+    /// Image by image, for each seed that both networks have; empty if they saw different images
+    pub mcnemar: Vec<McNemar>,
+    /// Over the test images, and the seeds where there are several
+    pub bootstrap: Option<Bootstrap>,
+}
+
+impl Comparison {
+    /// Chance of a difference at least this large between equally good networks: over the seeds where there are several,
+    /// else image by image.
+    pub fn p_value(&self) -> f64 {
+        let over_seeds = self.welch.as_ref().map(|test| test.p_value);
+        over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(f64::NAN)
+    }
+
+    /// The usual 5 % mark.
+    pub fn is_noise(&self) -> bool {
+        !(self.p_value() < 0.05)
+    }
+
+    /// 95 % interval of the difference, on the same ground as [`Self::p_value`].
+    pub fn interval(&self) -> Option<(f64, f64)> {
+        let over_seeds = self.welch.as_ref().map(|test| test.interval);
+        over_seeds.or_else(|| self.bootstrap.as_ref().map(|b| b.interval))
+    }
+
+    /// The test behind [`Self::p_value`] in words.
+    pub fn test(&self) -> String {
+        match &self.welch {
+            Some(test) => format!("Welch's t-test over {} and {} seeds", test.seeds.0, test.seeds.1),
+            None => "McNemar's test on the same images".to_owned(),
         }
     }
 }
 
-/// Compares the runs of two networks: over the seeds if there are several, else image by image. `None` if that cannot
-/// be done because the two saw different images.
-pub fn compare(first: &[&Eval], second: &[&Eval]) -> Option<Difference> {
-    let accuracies = |evals: &[&Eval]| evals.iter().map(|e| e.test_top1).collect::<Vec<_>>();
-    let (a, b) = (accuracies(first), accuracies(second));
-    let (p_value, test) = if a.len() > 1 && b.len() > 1 {
-        (welch(&a, &b), Test::Welch { seeds: (a.len(), b.len()) })
-    } else {
-        let (only_first, only_second) = discordant(first.first()?, second.first()?)?;
-        (mcnemar(only_first, only_second), Test::McNemar { only_first, only_second })
+/// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
+pub fn compare(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Comparison> {
+    let top1 = |runs: &[Answers<'_>]| runs.iter().map(|run| run.top1).collect::<Vec<_>>();
+    let (a, b) = (top1(first), top1(second));
+    let comparison = Comparison {
+        difference: mean(&b) - mean(&a),
+        welch: welch::welch(&a, &b),
+        mcnemar: pairs(first, second).into_iter().filter_map(|(a, b)| mcnemar::mcnemar(a, b)).collect(),
+        bootstrap: bootstrap::bootstrap(first, second),
     };
-    Some(Difference { difference: mean(&b) - mean(&a), p_value, test })
+    (comparison.welch.is_some() || !comparison.mcnemar.is_empty()).then_some(comparison)
+}
+
+/// Runs of the same seed; the first of each if no seed is common.
+fn pairs<'a, 'b>(first: &'a [Answers<'b>], second: &'a [Answers<'b>]) -> Vec<(&'a Answers<'b>, &'a Answers<'b>)> {
+    let common: Vec<_> = first.iter().filter_map(|a| Some((a, second.iter().find(|b| b.seed == a.seed)?))).collect();
+    if common.is_empty() { first.first().zip(second.first()).into_iter().collect() } else { common }
 }
 
 /// Arithmetic mean; NaN if there is nothing.
@@ -83,101 +129,9 @@ pub fn deviation(values: &[f64]) -> f64 {
     (squares / (values.len() - 1) as f64).sqrt()
 }
 
-/// 95 % interval of an accuracy measured on `n` images (Wilson's).
-pub fn wilson(accuracy: f64, n: u64) -> (f64, f64) {
-    let (z, n) = (1.96_f64, n.max(1) as f64);
-    let center = (accuracy + z * z / (2.0 * n)) / (1.0 + z * z / n);
-    let half = z / (1.0 + z * z / n) * (accuracy * (1.0 - accuracy) / n + z * z / (4.0 * n * n)).sqrt();
-    (center - half, center + half)
-}
-
-/// Images named rightly by only the first and by only the second; `None` if they saw different images.
-fn discordant(first: &Eval, second: &Eval) -> Option<(u64, u64)> {
-    if first.labels != second.labels || first.labels.is_empty() {
-        return None;
-    }
-    let mut only = (0, 0);
-    let predictions = first.predicted.iter().zip(&second.predicted);
-    for (label, (a, b)) in first.labels.iter().zip(predictions) {
-        match (a == label, b == label) {
-            (true, false) => only.0 += 1,
-            (false, true) => only.1 += 1,
-            _ => {}
-        }
-    }
-    Some(only)
-}
-
-/// McNemar's test with continuity correction: chi-squared of one degree of freedom.
-fn mcnemar(only_first: u64, only_second: u64) -> f64 {
-    let n = only_first + only_second;
-    let gap = only_first.abs_diff(only_second) as f64 - 1.0;
-    if n == 0 || gap <= 0.0 {
-        return 1.0;
-    }
-    erfc(gap / (2.0 * n as f64).sqrt())
-}
-
-/// Two-sided Welch's t-test.
-fn welch(a: &[f64], b: &[f64]) -> f64 {
-    let part = |v: &[f64]| deviation(v).powi(2) / v.len() as f64;
-    let (va, vb) = (part(a), part(b));
-    let error = (va + vb).sqrt();
-    let gap = (mean(a) - mean(b)).abs();
-    if error == 0.0 {
-        return if gap == 0.0 { 1.0 } else { 0.0 };
-    }
-    let freedom = (va + vb).powi(2) / (va.powi(2) / (a.len() - 1) as f64 + vb.powi(2) / (b.len() - 1) as f64);
-    student_tail(gap / error, freedom)
-}
-
-/// P(|T| > t) by Simpson's rule: with t = sqrt(freedom) tan(angle) the density is a power of the cosine, so that
-/// no gamma function is needed.
-fn student_tail(t: f64, freedom: f64) -> f64 {
-    const STEPS: u32 = 400;
-    let integral = |to: f64| {
-        let h = to / f64::from(STEPS);
-        let inner: f64 = (1..STEPS)
-            .map(|i| {
-                let weight = if i % 2 == 1 { 4.0 } else { 2.0 };
-                weight * (f64::from(i) * h).cos().powf(freedom - 1.0)
-            })
-            .sum();
-        (1.0 + inner + to.cos().max(0.0).powf(freedom - 1.0)) * h / 3.0
-    };
-    let inside = integral((t / freedom.sqrt()).atan());
-    (1.0 - inside / integral(std::f64::consts::FRAC_PI_2)).clamp(0.0, 1.0)
-}
-
-/// Complementary error function for x >= 0, Abramowitz and Stegun 7.1.26 (absolute error below 2e-7).
-fn erfc(x: f64) -> f64 {
-    let t = 1.0 / (1.0 + 0.327_591_1 * x);
-    let series =
-        t * (0.254_829_592 + t * (-0.284_496_736 + t * (1.421_413_741 + t * (-1.453_152_027 + t * 1.061_405_429))));
-    series * (-x * x).exp()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn close(got: f64, want: f64, tolerance: f64) {
-        assert!((got - want).abs() < tolerance, "{got} is not {want}");
-    }
-
-    #[test]
-    fn against_published_values() {
-        close(erfc(1.0), 0.157_299, 1e-6);
-        // Chi-squared 3.84 is the 5 % mark of one degree of freedom.
-        close(erfc((3.841_459_f64 / 2.0).sqrt()), 0.05, 1e-5);
-        // Student's 5 % marks.
-        for (freedom, mark) in [(2.0, 4.303), (4.0, 2.776), (10.0, 2.228)] {
-            close(student_tail(mark, freedom), 0.05, 2e-4);
-        }
-        let (low, high) = wilson(0.5, 100);
-        close(low, 0.4038, 1e-3);
-        close(high, 0.5962, 1e-3);
-    }
 
     #[test]
     fn medians() {
@@ -188,17 +142,47 @@ mod tests {
         }
     }
 
-    #[test]
-    fn few_discordant_images_are_noise_and_many_are_not() {
-        assert_eq!(mcnemar(0, 0), 1.0);
-        assert_eq!(mcnemar(7, 7), 1.0);
-        assert!(mcnemar(5, 9) > 0.05);
-        assert!(mcnemar(50, 90) < 0.01);
+    /// Compares runs given as (seed, how many of the first of 40 images are named rightly).
+    fn compared(first: &[(u64, usize)], second: &[(u64, usize)]) -> Option<Comparison> {
+        let labels = [0; 40];
+        let wrong_from: Vec<Vec<usize>> =
+            (0..=40).map(|right| (0..40).map(|i| usize::from(i >= right)).collect()).collect();
+        let answers = |&(seed, right): &(u64, usize)| Answers {
+            seed,
+            top1: right as f64 / 40.0,
+            labels: &labels,
+            predicted: &wrong_from[right],
+        };
+        let (first, second): (Vec<_>, Vec<_>) =
+            (first.iter().map(answers).collect(), second.iter().map(answers).collect());
+        compare(&first, &second)
     }
 
     #[test]
-    fn two_seeds_that_scatter_prove_nothing() {
-        assert!(welch(&[0.40, 0.44], &[0.43, 0.47]) > 0.05);
-        assert!(welch(&[0.40, 0.41, 0.40], &[0.47, 0.48, 0.47]) < 0.01);
+    fn one_seed_is_judged_image_by_image() {
+        let found = compared(&[(1, 20)], &[(1, 32)]).unwrap();
+        assert!((found.difference - 0.3).abs() < 1e-12);
+        assert_eq!((found.welch.as_ref(), found.mcnemar.len()), (None, 1));
+        assert_eq!((found.mcnemar[0].only_first, found.mcnemar[0].only_second), (0, 12));
+        let (low, high) = found.interval().unwrap();
+        assert!(!found.is_noise() && 0.1 < low && low < 0.3 && 0.3 < high && high < 0.5, "{found:?}");
+        assert!(compared(&[(1, 20)], &[(1, 22)]).unwrap().is_noise());
+    }
+
+    #[test]
+    fn several_seeds_are_judged_by_their_scatter() {
+        // Each pair differs clearly on its images, but seeds scatter as widely.
+        let found = compared(&[(1, 10), (2, 30)], &[(2, 39), (1, 20)]).unwrap();
+        assert!(found.mcnemar.iter().all(|test| test.p_value < 0.05), "{found:?}");
+        assert_eq!(found.mcnemar.iter().map(|test| test.seeds).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
+        assert!(found.is_noise() && found.bootstrap.unwrap().over_seeds);
+        assert!(!compared(&[(1, 20), (2, 21), (3, 20)], &[(1, 30), (2, 31), (3, 30)]).unwrap().is_noise());
+    }
+
+    #[test]
+    fn runs_without_a_common_seed_are_still_paired() {
+        let found = compared(&[(1, 20)], &[(2, 32), (3, 33)]).unwrap();
+        assert_eq!(found.mcnemar.iter().map(|test| test.seeds).collect::<Vec<_>>(), [(1, 2)]);
+        assert!(!found.bootstrap.unwrap().over_seeds);
     }
 }

@@ -35,6 +35,11 @@ pub fn points(difference: f64) -> String {
     format!("{:+.1} points", difference * 100.0).replace('-', "−")
 }
 
+/// An interval of such a difference: `+0.3 to +4.5 points`.
+pub fn points_interval((low, high): (f64, f64)) -> String {
+    format!("{:+.1} to {}", low * 100.0, points(high)).replace('-', "−")
+}
+
 /// A share that may be tiny: `0.00123` -> `0.12%`.
 pub fn share(fraction: f64) -> String {
     let percent = fraction * 100.0;
@@ -138,6 +143,7 @@ mod tests {
             (millions(87_977_984), "87.98"),
             (percent(0.4312), "43.1%"),
             (points(-0.024), "−2.4 points"),
+            (points_interval((-0.004, 0.0123)), "−0.4 to +1.2 points"),
             (share(0.00123), "0.12%"),
             (share(0.5), "50%"),
             (significant(1.234), "1.23"),

@@ -1,17 +1,11 @@
-//! The verdict in two sentences, and what must be said beside it.
+//! The verdict in a few short sentences, and what must be said beside it.
 
 use super::announce::fallback_warning;
 use super::gather::{Gathered, Model};
-use super::stats::{self, Difference};
-use super::text::{count, list, percent, share, significant, thousands};
+use super::stats::{self, Comparison};
+use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
 
-/// The difference between the two networks of the verdict.
-pub fn difference(gathered: &Gathered) -> Option<Difference> {
-    let (first, second) = gathered.pair()?;
-    stats::compare(&first.evals(), &second.evals())
-}
-
-/// Accuracy in one sentence, cost in another.
+/// Accuracy in one paragraph, cost in another.
 pub fn sentences(gathered: &Gathered) -> [String; 2] {
     match gathered.pair() {
         Some((first, second)) => [accuracy(gathered, first, second), cost(first, second)],
@@ -22,32 +16,42 @@ pub fn sentences(gathered: &Gathered) -> [String; 2] {
 fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> String {
     let (a, b) = (first.test_top1(), second.test_top1());
     let (best, high, other, low) = if b >= a { (second, b, first, a) } else { (first, a, second, b) };
-    let images = format!("the {} {} test images", thousands(best.runs[0].eval.test_images), gathered.data.label());
-    match difference(gathered) {
-        Some(d) if !d.is_noise() => format!(
-            "**{} is the more accurate of the two here**: it names {} of {images} rightly, {} {}, a gap wider than chance explains (p {}).",
-            best.arch.label(),
-            percent(high),
-            other.arch.label(),
-            percent(low),
-            p_value(d.p_value)
-        ),
-        Some(d) => format!(
-            "**{} and {} cannot be told apart by accuracy here**: {} against {} of {images}, a gap within noise (p {}).",
-            best.arch.label(),
-            other.arch.label(),
-            percent(high),
-            percent(low),
-            p_value(d.p_value)
-        ),
-        None => format!(
+    let Some(d) = gathered.difference() else {
+        return format!(
             "{} names {} of its test images rightly and {} {}, but they saw different images.",
             best.arch.label(),
             percent(high),
             other.arch.label(),
             percent(low)
-        ),
-    }
+        );
+    };
+    let lead = if d.is_noise() {
+        format!("**{} and {} cannot be told apart by accuracy here**", best.arch.label(), other.arch.label())
+    } else {
+        format!("**{} is the more accurate of the two here**", best.arch.label())
+    };
+    format!(
+        "{lead}: {} against {} of the {} {} test images. {}",
+        percent(high),
+        percent(low),
+        thousands(best.runs[0].eval.test_images),
+        gathered.data.label(),
+        difference(d, (first, second))
+    )
+}
+
+/// The difference with its interval and test in one sentence.
+fn difference(d: &Comparison, (first, second): (&Model, &Model)) -> String {
+    let interval = d.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
+    format!(
+        "{} minus {}: {}{interval}; {} ({}, p {}).",
+        second.arch.short(),
+        first.arch.short(),
+        points(d.difference),
+        if d.is_noise() { "not significant" } else { "significant" },
+        d.test(),
+        p_value(d.p_value())
+    )
 }
 
 /// `= 0.03` or `< 0.001`.
@@ -113,17 +117,46 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
                 .to_owned(),
         );
     }
+    caveats.extend(seeds(gathered));
+    caveats
+}
+
+/// What the number of seeds leaves open.
+fn seeds(gathered: &Gathered) -> Option<String> {
     if gathered.models.iter().all(|model| model.runs.len() == 1) {
         let interval = gathered.models.first().map_or(0.0, |model| {
             let (low, high) = stats::wilson(model.test_top1(), model.runs[0].eval.test_images);
             (high - low) / 2.0
         });
-        caveats.push(format!(
-            "One seed each: the test images alone leave about ±{:.1} points of uncertainty, and how far another seed would land is not known.",
+        return Some(format!(
+            "One seed each: the test images alone leave about ±{:.1} points of uncertainty in an accuracy, and **how far another seed would land is not known**. The test judges these trainings, not all that the networks could have had.",
             interval * 100.0
         ));
     }
-    caveats
+    let (first, second) = gathered.pair()?;
+    let d = gathered.difference()?;
+    if d.welch.is_none() {
+        return Some(format!(
+            "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single trainings.",
+            first.arch.label(),
+            count(first.runs.len() as u64, "seed"),
+            second.arch.label(),
+            count(second.runs.len() as u64, "seed")
+        ));
+    }
+    let images_tell = !d.mcnemar.is_empty() && d.mcnemar.iter().all(|test| test.p_value < 0.05);
+    if d.is_noise() && images_tell {
+        return Some(
+            "Each pair of trainings differs by more than the test images explain, but seeds of one network scatter as widely: more seeds would be needed to tell the networks apart."
+                .to_owned(),
+        );
+    }
+    let fewest = first.runs.len().min(second.runs.len());
+    (fewest < 5).then(|| {
+        format!(
+            "{fewest} seeds are few: the scatter between them is known only roughly, which the interval allows for."
+        )
+    })
 }
 
 /// The first line of the report: the warning if the data is a stand-in.

@@ -5,7 +5,6 @@ use std::fmt::Write as _;
 use crate::compare::audit::Verdict;
 use crate::compare::document::{Block, Cell, Document, GalleryRow, Table};
 use crate::compare::svg::{COLORS, STYLE, escape};
-use crate::compare::text::whole_percent;
 
 const PAGE: &str = include_str!("page.css");
 
@@ -130,13 +129,18 @@ fn gallery(out: &mut String, rows: &[GalleryRow]) {
                 escape(&shown.truth)
             );
             for answer in &shown.answers {
-                let (class, mark) = if answer.right { ("good", "✓") } else { ("bad", "✗") };
+                let mark = answer.mark();
+                let class = match mark {
+                    "✓" => "good",
+                    "✗" => "bad",
+                    _ => "open",
+                };
                 let _ = write!(
                     out,
                     "<span class=\"answer\"><i class=\"dot {}\"></i><span class=\"{class}\">{mark}</span> {} <small>{}</small></span>",
                     answer.arch,
                     escape(&answer.class),
-                    whole_percent(answer.confidence)
+                    answer.remark()
                 );
             }
             out.push_str("</figcaption></figure>\n");

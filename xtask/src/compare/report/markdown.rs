@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use crate::compare::document::{Block, Cell, Document, GalleryRow, Table};
-use crate::compare::text::whole_percent;
 
 /// The whole report. Plots are expected at `plots/<name>.svg`, pictures at `samples/<index>.png`.
 pub fn render(document: &Document) -> String {
@@ -78,10 +77,7 @@ fn gallery(out: &mut String, rows: &[GalleryRow]) {
             let answers: Vec<_> = shown
                 .answers
                 .iter()
-                .map(|a| {
-                    let mark = if a.right { "✓" } else { "✗" };
-                    format!("{} {mark} {} ({})", a.arch.short(), escape(&a.class), whole_percent(a.confidence))
-                })
+                .map(|a| format!("{} {} {} ({})", a.arch.short(), a.mark(), escape(&a.class), a.remark()))
                 .collect();
             let _ = writeln!(
                 out,

@@ -1,58 +1,121 @@
-//! The grid of example images.
+//! The grid of example images, and in their absence a list of those the networks disagree on.
 
-use crate::compare::artefacts::Eval;
-use crate::compare::document::{Answer, Block, GalleryRow, Section, Shown};
-use crate::compare::gather::Gathered;
+use crate::compare::agreement::{Agreement, Kind, answer};
+use crate::compare::document::{Answer, Block, Cell, GalleryRow, Section, Shown, Table};
+use crate::compare::gather::{Gathered, Model};
 use crate::compare::samples;
+use crate::compare::text::{thousands, whole_percent};
+
+/// Images of each kind in the list.
+const LISTED: usize = 20;
 
 /// Example images with what each network said; nothing if there are no pictures.
 pub fn section(gathered: &Gathered) -> Option<Section> {
     if gathered.pictures.is_empty() {
         return None;
     }
-    let evals: Vec<Eval> = gathered.models.iter().map(|m| m.runs[0].eval.clone()).collect();
-    let (first, second) = (gathered.models.first()?, gathered.models.get(1));
-    let rows = samples::choose(&evals)
+    let (first, second) = pair(gathered);
+    let evals = second.map(Model::evals);
+    let agreement = Agreement::new(&first.evals(), evals.as_deref())?;
+    let has_picture = |image| gathered.pictures.iter().any(|picture| picture.index == image);
+    let rows = samples::choose(&agreement, has_picture)
         .into_iter()
         .filter_map(|group| {
-            let title = match (second, group.first_right, group.second_right) {
-                (None, true, _) => "Right".to_owned(),
-                (None, false, _) => "Wrong".to_owned(),
-                (Some(second), true, true) => format!("{} and {} right", first.arch.short(), second.arch.short()),
-                (Some(second), false, false) => format!("{} and {} wrong", first.arch.short(), second.arch.short()),
-                (Some(_), true, false) => format!("Only {} right", first.arch.short()),
-                (Some(second), false, true) => format!("Only {} right", second.arch.short()),
-            };
-            let pictures: Vec<_> = group.indices.iter().filter_map(|&index| shown(gathered, &evals, index)).collect();
-            (!pictures.is_empty()).then_some(GalleryRow { title, pictures })
+            let pictures: Vec<_> =
+                group.indices.iter().filter_map(|&index| shown(gathered, &agreement, index)).collect();
+            (!pictures.is_empty()).then(|| GalleryRow { title: title(group.kind, first, second), pictures })
         })
         .collect();
+    let over_seeds = if gathered.models.iter().any(|model| model.runs.len() > 1) {
+        " Right and wrong mean in every seed; where too few images are as clear as that, those follow on which the seeds lean farthest to one side. The answer shown is that of most seeds."
+    } else {
+        ""
+    };
     Some(Section {
         title: "What each one saw".to_owned(),
         blocks: vec![
-            Block::Text("Test images with their true class and each network's answer with its confidence. They are picked by rule, the first of each kind with different classes, not by hand.".to_owned()),
+            Block::Text(format!(
+                "Test images with their true class and each network's answer with its confidence. They are picked by rule, the first of each kind with different classes, not by hand.{over_seeds}"
+            )),
             Block::Gallery(rows),
         ],
     })
 }
 
-fn shown(gathered: &Gathered, evals: &[Eval], index: usize) -> Option<Shown> {
+/// Where the pictures are left out: which images the two networks disagree on, folded away.
+pub fn list(gathered: &Gathered, agreement: &Agreement) -> Option<Block> {
+    let (first, second) = gathered.pair()?;
+    if !gathered.pictures.is_empty() {
+        return None;
+    }
+    let class = |i: usize| agreement.classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let mut blocks = Vec::new();
+    for kind in [Kind::OnlyFirst, Kind::OnlySecond] {
+        let images = agreement.images(kind);
+        if images.is_empty() {
+            continue;
+        }
+        let says = |model: &Model, image| {
+            let (predicted, confidence, _) = answer(&model.evals(), image)?;
+            Some(format!("{} ({})", class(predicted), whole_percent(confidence)))
+        };
+        let rows: Vec<Vec<Cell>> = images
+            .iter()
+            .take(LISTED)
+            .filter_map(|&image| {
+                let truth = class(*agreement.labels.get(image)?);
+                Some([image.to_string(), truth, says(first, image)?, says(second, image)?].map(Cell::from).into())
+            })
+            .collect();
+        blocks.push(Block::Text(format!(
+            "**{}**: {} of {} images.",
+            title(kind, first, Some(second)),
+            rows.len(),
+            thousands(images.len() as u64)
+        )));
+        let head = ["Test image".to_owned(), "Class".to_owned(), says_head(first), says_head(second)];
+        blocks.push(Block::Table(Table { head: head.into(), numeric: false, rows }));
+    }
+    (!blocks.is_empty())
+        .then(|| Block::Details("Test images on which they disagree, by their place".to_owned(), blocks))
+}
+
+fn says_head(model: &Model) -> String {
+    format!("{} says", model.arch.short())
+}
+
+/// The networks of the verdict, or the only one.
+fn pair(gathered: &Gathered) -> (&Model, Option<&Model>) {
+    match gathered.pair() {
+        Some((first, second)) => (first, Some(second)),
+        None => (&gathered.models[0], None),
+    }
+}
+
+fn title(kind: Kind, first: &Model, second: Option<&Model>) -> String {
+    let (a, b) = (first.arch.short(), second.map(|model| model.arch.short()));
+    match (kind, b) {
+        (Kind::BothRight, Some(b)) => format!("{a} and {b} right"),
+        (Kind::BothWrong, Some(b)) => format!("{a} and {b} wrong"),
+        (Kind::OnlySecond, Some(b)) => format!("Only {b} right"),
+        (Kind::OnlyFirst, _) => format!("Only {a} right"),
+        (Kind::BothRight, None) => "Right".to_owned(),
+        (Kind::BothWrong | Kind::OnlySecond, None) => "Wrong".to_owned(),
+        (Kind::Unsettled, _) => "Depends on the seed".to_owned(),
+    }
+}
+
+fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Shown> {
     let picture = gathered.pictures.iter().find(|picture| picture.index == index)?;
-    let class = |eval: &Eval, i: usize| eval.classes.get(i).cloned().unwrap_or_else(|| i.to_string());
+    let class = |i: usize| agreement.classes.get(i).cloned().unwrap_or_else(|| i.to_string());
     let answers = gathered
         .models
         .iter()
-        .zip(evals)
-        .filter_map(|(model, eval)| {
-            let predicted = *eval.predicted.get(index)?;
-            Some(Answer {
-                arch: model.arch,
-                class: class(eval, predicted),
-                confidence: *eval.confidence.get(index)?,
-                right: predicted == *eval.labels.get(index)?,
-            })
+        .filter_map(|model| {
+            let (predicted, confidence, tally) = answer(&model.evals(), index)?;
+            Some(Answer { arch: model.arch, class: class(predicted), confidence, tally })
         })
         .collect();
-    let truth = *evals.first()?.labels.get(index)?;
-    Some(Shown { index, png_base64: picture.png_base64.clone(), truth: class(&evals[0], truth), answers })
+    let truth = class(*agreement.labels.get(index)?);
+    Some(Shown { index, png_base64: picture.png_base64.clone(), truth, answers })
 }

@@ -1,0 +1,119 @@
+//! The percentile bootstrap of a difference in accuracy: what other test images, and other seeds, would have shown.
+
+use std::collections::BTreeMap;
+
+use rand::rngs::Xoshiro256PlusPlus;
+use rand::{RngExt, SeedableRng};
+use serde::Serialize;
+
+use super::Answers;
+use super::intervals::LEVEL;
+
+/// Draws; the ends of the interval scatter by about 3 % of its standard error then.
+const RESAMPLES: usize = 10_000;
+
+/// The same report for the same runs.
+const SEED: u64 = 1;
+
+/// A 95 % interval of second minus first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Bootstrap {
+    pub interval: (f64, f64),
+    /// Whether seeds were drawn too, not only test images
+    pub over_seeds: bool,
+}
+
+/// Draws test images with replacement and averages each network's accuracy over its seeds; with two seeds or more of
+/// both networks, these are drawn with replacement as well, each network's by itself. `None` if the runs saw different
+/// images.
+pub fn bootstrap(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Bootstrap> {
+    let over_seeds = first.len() > 1 && second.len() > 1;
+    Some(Bootstrap { interval: resample(first, second, over_seeds)?, over_seeds })
+}
+
+fn resample(first: &[Answers<'_>], second: &[Answers<'_>], over_seeds: bool) -> Option<(f64, f64)> {
+    let (patterns, images) = patterns(first, second)?;
+    let count = u32::try_from(images.len()).ok()?;
+    let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
+    let mut differences = Vec::with_capacity(RESAMPLES);
+    let mut values = vec![0.0; patterns.len()];
+    for _ in 0..RESAMPLES {
+        let mut weights = draw(first.len(), over_seeds, &mut rng);
+        weights.iter_mut().for_each(|weight| *weight = -*weight);
+        weights.extend(draw(second.len(), over_seeds, &mut rng));
+        for (value, pattern) in values.iter_mut().zip(&patterns) {
+            *value = pattern.iter().zip(&weights).map(|(&right, weight)| f64::from(u8::from(right)) * weight).sum();
+        }
+        let sum: f64 = (0..count).map(|_| values[images[rng.random_range(0..count) as usize] as usize]).sum();
+        differences.push(sum / f64::from(count));
+    }
+    differences.sort_by(f64::total_cmp);
+    let tail = (1.0 - LEVEL) / 2.0;
+    Some((quantile(&differences, tail), quantile(&differences, 1.0 - tail)))
+}
+
+/// What each of `n` seeds weighs in the mean.
+fn draw(n: usize, with_replacement: bool, rng: &mut Xoshiro256PlusPlus) -> Vec<f64> {
+    let share = 1.0 / n as f64;
+    if !with_replacement {
+        return vec![share; n];
+    }
+    let mut weights = vec![0.0; n];
+    for _ in 0..n {
+        weights[rng.random_range(0..n as u32) as usize] += share;
+    }
+    weights
+}
+
+/// The different combinations of runs that name an image rightly, and which of them each image shows. There are few:
+/// whatever is reckoned per combination costs next to nothing.
+fn patterns(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<(Vec<Vec<bool>>, Vec<u32>)> {
+    let runs: Vec<_> = first.iter().chain(second).collect();
+    let reference = runs.first()?;
+    let columns =
+        runs.iter().map(|run| run.right_with(reference).map(Iterator::collect)).collect::<Option<Vec<_>>>()?;
+    let columns: Vec<Vec<(bool, bool)>> = columns;
+    let mut known = BTreeMap::new();
+    let mut images = Vec::with_capacity(reference.labels.len());
+    for image in 0..reference.labels.len() {
+        let pattern: Vec<bool> = columns.iter().map(|column| column[image].0).collect();
+        let next = known.len() as u32;
+        images.push(*known.entry(pattern).or_insert(next));
+    }
+    let mut patterns: Vec<_> = known.into_iter().collect();
+    patterns.sort_by_key(|&(_, id)| id);
+    Some((patterns.into_iter().map(|(pattern, _)| pattern).collect(), images))
+}
+
+/// Of sorted values, between neighbors in proportion (as NumPy's default).
+fn quantile(sorted: &[f64], q: f64) -> f64 {
+    let place = q * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
+    below + (above - below) * place.fract()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{close_pair, fixture};
+    use super::*;
+
+    #[test]
+    fn intervals_are_scipys_within_the_draws_own_scatter() {
+        for case in &fixture().bootstrap {
+            let labels = vec![0; case.first[0].len()];
+            let predicted = |runs: &[String]| -> Vec<Vec<usize>> {
+                runs.iter().map(|run| run.bytes().map(|right| usize::from(right == b'0')).collect()).collect()
+            };
+            let (first, second) = (predicted(&case.first), predicted(&case.second));
+            let run = |predicted| Answers { seed: 1, top1: 0.0, labels: &labels, predicted };
+            let a: Vec<_> = first.iter().map(|predicted| run(predicted)).collect();
+            let b: Vec<_> = second.iter().map(|predicted| run(predicted)).collect();
+            let error = (case.images.1 - case.images.0) / 3.92;
+            close_pair(resample(&a, &b, false).unwrap(), case.images, 0.15 * error);
+            if let Some(want) = case.images_and_seeds {
+                let error = (want.1 - want.0) / 3.92;
+                close_pair(bootstrap(&a, &b).unwrap().interval, want, 0.15 * error);
+            }
+        }
+    }
+}

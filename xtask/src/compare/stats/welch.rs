@@ -1,0 +1,58 @@
+//! Welch's t-test: do two networks differ by more than their seeds scatter?
+
+use serde::Serialize;
+
+use super::intervals::LEVEL;
+use super::special::{student_quantile, student_tail};
+use super::{deviation, mean};
+
+/// Outcome of the test on the accuracies of several seeds each. The test images are taken as given.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Welch {
+    /// How many of the first and of the second network
+    pub seeds: (usize, usize),
+    pub p_value: f64,
+    /// 95 % interval of second minus first
+    pub interval: (f64, f64),
+}
+
+/// Two-sided test with its interval; `None` if either network has fewer than two seeds.
+pub fn welch(first: &[f64], second: &[f64]) -> Option<Welch> {
+    let seeds = (first.len(), second.len());
+    if seeds.0 < 2 || seeds.1 < 2 {
+        return None;
+    }
+    let part = |v: &[f64]| deviation(v).powi(2) / v.len() as f64;
+    let (a, b) = (part(first), part(second));
+    let error = (a + b).sqrt();
+    let gap = mean(second) - mean(first);
+    if error == 0.0 {
+        let p_value = if gap == 0.0 { 1.0 } else { 0.0 };
+        return Some(Welch { seeds, p_value, interval: (gap, gap) });
+    }
+    let freedom = (a + b).powi(2) / (a.powi(2) / (seeds.0 - 1) as f64 + b.powi(2) / (seeds.1 - 1) as f64);
+    let half = student_quantile(1.0 - LEVEL, freedom) * error;
+    Some(Welch { seeds, p_value: student_tail(gap / error, freedom), interval: (gap - half, gap + half) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{close, close_pair, fixture};
+    use super::*;
+
+    #[test]
+    fn p_values_and_intervals_are_scipys() {
+        for case in &fixture().welch {
+            let test = welch(&case.first, &case.second).unwrap();
+            close(test.p_value, case.p_value, 1e-10);
+            close_pair(test.interval, case.interval, 1e-9);
+        }
+    }
+
+    #[test]
+    fn too_few_seeds_or_no_scatter() {
+        assert_eq!(welch(&[0.4], &[0.5, 0.6]), None);
+        assert_eq!(welch(&[0.4, 0.4], &[0.4, 0.4]).unwrap().p_value, 1.0);
+        assert_eq!(welch(&[0.4, 0.4], &[0.5, 0.5]).unwrap().p_value, 0.0);
+    }
+}
