@@ -1,4 +1,4 @@
-//! Loss and accuracy over the epochs.
+//! Loss and accuracy over the epochs, and accuracy over the time that training took.
 
 use super::{Frame, Plot, plot};
 use crate::compare::artefacts::Epoch;
@@ -12,28 +12,53 @@ use crate::compare::text::{list, significant};
 struct Subject {
     name: &'static str,
     title: &'static str,
-    train: fn(&Epoch) -> Option<f64>,
+    /// Left out where only test images matter
+    train: Option<fn(&Epoch) -> Option<f64>>,
     test: fn(&Epoch) -> Option<f64>,
+    axis: Axis,
+}
+
+/// What a curve is drawn over.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Axis {
+    Epochs,
+    /// Minutes of training alone: the sum of the epochs' `seconds`, which leave out evaluation, checkpoints and breaks
+    Minutes,
 }
 
 const LOSS: Subject = Subject {
     name: "curves-loss",
     title: "Loss (cross-entropy)",
-    train: |epoch| Some(epoch.train_loss),
+    train: Some(|epoch| Some(epoch.train_loss)),
     test: |epoch| epoch.test_loss,
+    axis: Axis::Epochs,
 };
 
 const ACCURACY: Subject = Subject {
     name: "curves-accuracy",
     title: "Accuracy (%)",
-    train: |epoch| Some(100.0 * epoch.train_top1),
+    train: Some(|epoch| Some(100.0 * epoch.train_top1)),
     test: |epoch| epoch.test_top1.map(|v| 100.0 * v),
+    axis: Axis::Epochs,
 };
 
-/// Both plots.
+const ACCURACY_BY_TIME: Subject = Subject {
+    name: "curves-accuracy-time",
+    title: "Test accuracy (%)",
+    train: None,
+    test: ACCURACY.test,
+    axis: Axis::Minutes,
+};
+
+/// Accuracy over epochs and over time, and loss; the second only if the runs have noted their time.
 pub fn curves(gathered: &Gathered) -> Vec<Plot> {
     let chance = (gathered.data.classes.len().max(2) as f64).ln();
-    vec![draw(gathered, &LOSS, Some(chance)), draw(gathered, &ACCURACY, None)]
+    let mut plots = vec![draw(gathered, &ACCURACY, None)];
+    if !collect(gathered, &ACCURACY_BY_TIME).is_empty() {
+        plots.push(draw(gathered, &ACCURACY_BY_TIME, None));
+    }
+    plots.push(draw(gathered, &LOSS, Some(chance)));
+    plots
 }
 
 /// The values of one run's training or test images.
@@ -41,13 +66,18 @@ struct Curve<'a> {
     arch: Arch,
     run: &'a Run,
     part: &'static str,
-    /// (epoch, value); values that are no numbers are left out
+    axis: Axis,
+    /// (epoch or minutes, value); values that are no numbers are left out
     points: Vec<(f64, f64)>,
 }
 
 impl Curve<'_> {
-    fn hint(&self, (epoch, value): (f64, f64)) -> String {
-        format!("{}, seed {}, {}, epoch {epoch}: {value:.3}", self.arch.label(), self.run.seed, self.part)
+    fn hint(&self, (x, value): (f64, f64)) -> String {
+        let place = match self.axis {
+            Axis::Epochs => format!("epoch {x}"),
+            Axis::Minutes => format!("after {x:.1} min"),
+        };
+        format!("{}, seed {}, {}, {place}: {value:.3}", self.arch.label(), self.run.seed, self.part)
     }
 }
 
@@ -58,13 +88,17 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = chance.map_or(f64::INFINITY, |chance| limit(&values, chance));
     let high = values.iter().copied().filter(|&v| v <= high).fold(f64::NEG_INFINITY, f64::max);
-    let last = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).fold(1.0, f64::max);
+    let last = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).fold(0.0, f64::max);
     let y = ticks(low, high, 5);
     let top = y[y.len() - 1];
+    let (x, x_title, per) = match subject.axis {
+        Axis::Epochs => (whole_ticks(last), "Epoch", "per epoch"),
+        Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
+    };
 
-    let mut svg = Svg::new(560.0, 360.0, &format!("{} of training and test per epoch", subject.title));
-    let frame = Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x: whole_ticks(last), y };
-    frame.draw(&mut svg, "Epoch", subject.title);
+    let mut svg = Svg::new(560.0, 360.0, &format!("{} {per}", subject.title));
+    let frame = Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x, y };
+    frame.draw(&mut svg, x_title, subject.title);
     for curve in &curves {
         let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
         for piece in below(&curve.points, top) {
@@ -84,25 +118,65 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
         svg.text("name", (x + 28.0, 48.0), "start", model.arch.short());
         x += 96.0;
     }
-    svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
-    let caption = format!(
-        "{}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.{}",
-        subject.title,
-        beyond(&curves, top)
-    );
+    let caption = match subject.axis {
+        Axis::Epochs => {
+            svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
+            format!(
+                "{}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.{}",
+                subject.title,
+                beyond(&curves, top)
+            )
+        }
+        Axis::Minutes => {
+            let missing = match untimed(gathered) {
+                names if names.is_empty() => String::new(),
+                names => format!(" Not drawn, for want of times: {}.", list(&names)),
+            };
+            format!(
+                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation and checkpoints. The time is that of the machine and its load.{missing}",
+                subject.title
+            )
+        }
+    };
     plot(subject.name, caption, svg)
 }
 
+/// The curves of all runs that have values.
 fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
+    let axis = subject.axis;
+    let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
     let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.arch, run)));
     runs.flat_map(|(arch, run)| {
-        [("training", subject.train), ("test", subject.test)].map(|(part, value)| {
+        parts.into_iter().flatten().map(move |(part, value)| {
             let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
-            let points = run.epochs.iter().filter_map(|epoch| Some((epoch.epoch as f64, finite(epoch)?))).collect();
-            Curve { arch, run, part, points }
+            let places = match axis {
+                Axis::Epochs => run.epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
+                Axis::Minutes => minutes(&run.epochs).unwrap_or_default(),
+            };
+            let points = places.into_iter().zip(&run.epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
+            Curve { arch, run, part, axis, points: points.collect() }
         })
     })
+    .filter(|curve| !curve.points.is_empty())
     .collect()
+}
+
+/// Minutes of training at the end of each epoch; `None` if an epoch's time is not known.
+fn minutes(epochs: &[Epoch]) -> Option<Vec<f64>> {
+    let mut sum = 0.0;
+    epochs
+        .iter()
+        .map(|epoch| {
+            sum += epoch.seconds.filter(|s| s.is_finite())? / 60.0;
+            Some(sum)
+        })
+        .collect()
+}
+
+/// Names of the runs whose time is not known.
+fn untimed(gathered: &Gathered) -> Vec<String> {
+    let runs = gathered.models.iter().flat_map(|model| &model.runs);
+    runs.filter(|run| minutes(&run.epochs).is_none()).map(|run| run.name.clone()).collect()
 }
 
 /// The highest value that may stretch the axis: twice what is usual, be that a mere guess or the median.
@@ -174,6 +248,14 @@ mod tests {
         // A loss that is high throughout is the subject, not an outlier.
         assert!(limit(&[30.0, 31.0, 29.0], chance) > 31.0);
         assert!(limit(&[], chance) > chance);
+    }
+
+    #[test]
+    fn time_is_the_sum_of_the_epochs_and_unknown_if_one_is() {
+        let epoch =
+            |seconds| Epoch { epoch: 1, train_loss: 1.0, train_top1: 0.5, test_loss: None, test_top1: None, seconds };
+        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(Some(30.0))]), Some(vec![1.0, 1.5]));
+        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(None)]), None);
     }
 
     #[test]
