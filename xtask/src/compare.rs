@@ -1,6 +1,7 @@
 //! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
 //! a report that holds the article's figures against ours.
 
+mod against;
 mod agreement;
 mod announce;
 pub mod artefacts;
@@ -28,6 +29,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use against::Snapshot;
 use names::{Arch, Precision, Profile, Source};
 use plan::Settings;
 
@@ -44,6 +46,7 @@ Examples:
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
+  cargo xtask compare --against runs/old               and hold it against an earlier comparison
 
 --data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and test/<class>/*.")]
 pub struct Args {
@@ -80,31 +83,42 @@ pub struct Args {
     /// Leave the data set's own pictures out of the report
     #[arg(long)]
     no_samples: bool,
-    /// Run nothing; write the report of this folder again
+    /// An earlier comparison to hold this one against: its folder, or its results.json
+    #[arg(long, value_name = "OLD")]
+    against: Option<PathBuf>,
+    /// Run nothing; write the report of this folder again, of every finished run in it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "epochs", "data_dir", "threads"])]
     report_only: Option<PathBuf>,
 }
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
+    // Read first: what is wrong with it is not to come out after hours of training.
+    let earlier = args.against.as_deref().map(Snapshot::read).transpose()?;
     if let Some(out) = &args.report_only {
         if !out.is_dir() {
             bail!("{} is not a folder", out.display());
         }
-        return report(out, args);
+        if let Some(earlier) = &earlier {
+            earlier.check_other_than(out)?;
+        }
+        return report(out, args, earlier.as_ref());
     }
     let settings = settings(args)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
     settings.check_against(&out)?;
+    if let Some(earlier) = &earlier {
+        earlier.check_other_than(&out)?;
+    }
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let lock = lock(&out, "a comparison, or a process that one left behind, is still running")?;
     artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
     let stages = plan::stages(&settings, !args.no_samples);
     run::run(&settings, &out, &stages, &lock)?;
-    report(&out, args)
+    report(&out, args, earlier.as_ref())
 }
 
-fn report(out: &Path, args: &Args) -> Result<()> {
+fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
     let pictures = plan::Stage::Samples.artefact(out);
     if args.no_samples && pictures.exists() {
         // Who leaves the pictures out wants a folder without them; they are fetched again in a second.
@@ -112,7 +126,8 @@ fn report(out: &Path, args: &Args) -> Result<()> {
     }
     let scope = gather::Scope { pictures: !args.no_samples, every_run: args.report_only.is_some() };
     let gathered = gather::gather(out, scope)?;
-    report::write(out, &gathered)?;
+    let against = earlier.map(|earlier| against::against(earlier, &gathered));
+    report::write(out, &gathered, against.as_ref())?;
     println!();
     if let Some(warning) = verdict::warning(&gathered) {
         println!("WARNING: {warning}\n");
@@ -122,6 +137,18 @@ fn report(out: &Path, args: &Args) -> Result<()> {
     }
     for note in &gathered.notes {
         println!("Note: {note}");
+    }
+    if let Some(against) = &against {
+        println!("\nAgainst {}:", against.path.display());
+        for warning in &against.warnings {
+            println!("Note: {warning}");
+        }
+        for change in &against.networks {
+            println!("{}", change.sentence());
+        }
+        if against.networks.is_empty() {
+            println!("the two comparisons have no network in common");
+        }
     }
     println!("\n{}", out.join("report.html").display());
     println!("{}", out.join("report.md").display());

@@ -9,17 +9,18 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
+use super::against::Against;
 use super::agreement::{Agreement, ClassCounts};
 use super::audit::{self, Claim};
 use super::document::{Block, Document, Section};
 use super::gather::{Gathered, Model, Pair};
 use super::{artefacts, samples, text};
 
-/// Writes the report into `out`.
-pub fn write(out: &Path, gathered: &Gathered) -> Result<()> {
+/// Writes the report into `out`, with what `against` says of an earlier comparison.
+pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Result<()> {
     let claims = audit::audit(gathered);
     let created = text::now();
-    let document = content::document(gathered, &claims, &created);
+    let document = content::document(gathered, &claims, against, &created);
     fresh_folder(&out.join("plots"), "svg", true)?;
     fresh_folder(&out.join("samples"), "png", !gathered.pictures.is_empty())?;
     for section in &document.sections {
@@ -27,7 +28,11 @@ pub fn write(out: &Path, gathered: &Gathered) -> Result<()> {
     }
     artefacts::write(&out.join("report.md"), markdown::render(&document).as_bytes())?;
     artefacts::write(&out.join("report.html"), html::render(&document).as_bytes())?;
-    let results = serde_json::to_vec_pretty(&results(gathered, &claims, &document, &created))?;
+    let mut results = results(gathered, &claims, &document, &created);
+    if let Some(against) = against {
+        results["against"] = json!(against);
+    }
+    let results = serde_json::to_vec_pretty(&results)?;
     artefacts::write(&out.join("results.json"), &results)
 }
 

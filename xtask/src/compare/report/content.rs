@@ -1,5 +1,6 @@
 //! What the report says, section by section.
 
+mod against;
 mod blocks;
 mod mistakes;
 mod pictures;
@@ -7,6 +8,7 @@ mod provenance;
 mod significance;
 mod tables;
 
+use crate::compare::against::Against;
 use crate::compare::audit::{Claim, Verdict};
 use crate::compare::document::{Block, Cell, Document, Section, Table};
 use crate::compare::gather::Gathered;
@@ -16,7 +18,7 @@ use crate::compare::{plots, verdict};
 pub use significance::of_model as figures;
 
 /// The whole report.
-pub fn document(gathered: &Gathered, claims: &[Claim], created: &str) -> Document {
+pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>, created: &str) -> Document {
     let models: Vec<_> = gathered.models.iter().map(|m| m.arch.label().to_owned()).collect();
     let seeds: Vec<_> = gathered.settings.seeds.iter().map(u64::to_string).collect();
     let subtitle = format!(
@@ -26,14 +28,13 @@ pub fn document(gathered: &Gathered, claims: &[Claim], created: &str) -> Documen
         if seeds.len() == 1 { "seed" } else { "seeds" },
         list(&seeds),
     );
-    let mut sections = vec![
-        at_a_glance(gathered),
-        tables::section(gathered),
-        significance::section(gathered),
+    let mut sections = vec![at_a_glance(gathered), tables::section(gathered), significance::section(gathered)];
+    sections.extend(against.map(against::section));
+    sections.extend([
         training(gathered),
         Section { title: "Accuracy against cost".to_owned(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] },
         mistakes::section(gathered),
-    ];
+    ]);
     sections.extend(pictures::section(gathered));
     sections.extend(blocks::section(gathered));
     sections.push(audit(claims));

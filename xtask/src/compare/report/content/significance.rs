@@ -4,7 +4,7 @@ use crate::compare::document::{Block, Cell, Section, Table};
 use crate::compare::gather::{Gathered, Model, Run};
 use crate::compare::stats::{self, Comparison, Estimate, McNemar};
 use crate::compare::text::{megabytes, percent, points, points_interval, significant, thousands};
-use crate::compare::verdict::p_value;
+use crate::compare::verdict;
 
 /// Intervals and tests.
 pub fn section(gathered: &Gathered) -> Section {
@@ -138,6 +138,11 @@ fn every_pair(gathered: &Gathered) -> [Block; 2] {
         ),
         Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows }),
     ]
+}
+
+/// A p-value in a table's cell, where no `=` is needed.
+fn p_value(p: f64) -> String {
+    verdict::p_value(p).trim_start_matches("= ").to_owned()
 }
 
 /// A figure of a run, its name, and how it is written.
