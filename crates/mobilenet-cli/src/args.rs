@@ -1,16 +1,20 @@
 //! The command line: what `--help` prints is written here and nowhere else.
 
+mod technique;
+
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use mobilenet_data::Source;
 use mobilenet_layers::Precision;
 use mobilenet_models::{Arch, ModelConfig, Preset};
 use mobilenet_train::Schedule;
 
+pub use self::technique::TechniqueArgs;
 use crate::device::DeviceArg;
+use crate::recipe::Recipe;
 
 /// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3.
 #[derive(Parser)]
@@ -82,6 +86,11 @@ Examples:
         --out runs/sgd
   Fine-tuning torchvision's weights on folders of pictures (pets/train/CLASS/*, pets/test/CLASS/*):
     mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --data-dir pets --out runs/pets
+  Fine-tuning a run of one's own on other data, the classifier alone:
+    mobilenet train --init-from runs/v2 --freeze features --data cifar100 --epochs 5 --out runs/v2-100
+  Few epochs, well used, and a large network that teaches a small one:
+    mobilenet train --model v3-large --recipe fast --out runs/large
+    mobilenet train --model v3-small --recipe fast --teacher runs/large --out runs/small
   Going on after a crash or kill; what the run was started with need not be said again:
     mobilenet train --resume --out runs/v2")]
 pub struct TrainArgs {
@@ -92,13 +101,22 @@ pub struct TrainArgs {
     #[arg(long)]
     pub resume: bool,
     /// Network: v2, v3-large or v3-small
-    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present = "resume")]
+    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present_any = ["resume", "init_from"])]
     pub model: Option<Arch>,
     #[command(flatten)]
     pub shape: ShapeArgs,
+    /// Settings to start from: article, or fast, which is tuned for few epochs of CIFAR-10 [default: article]
+    #[arg(long, value_name = "RECIPE", value_parser = parse::<Recipe>)]
+    pub recipe: Option<Recipe>,
     /// Start from these weights: .safetensors or torchvision's .pth; the classifier may have other classes
-    #[arg(long, value_name = "WEIGHTS")]
+    #[arg(long, value_name = "WEIGHTS", conflicts_with = "init_from")]
     pub init: Option<PathBuf>,
+    /// Start from the network and the weights of a finished run; the data may have other classes
+    #[arg(long, value_name = "RUN")]
+    pub init_from: Option<PathBuf>,
+    /// Leave these layers, and their batch norm's statistics, as they are
+    #[arg(long, value_name = "LAYERS", value_enum)]
+    pub freeze: Option<Freeze>,
 
     #[command(flatten)]
     pub source: SourceArgs,
@@ -111,9 +129,6 @@ pub struct TrainArgs {
     /// Hold N training images out, judge every epoch on them instead of the test images and keep the best epoch's weights
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
     pub validation: Option<usize>,
-    /// Train on the images as they are, without random flips and crops
-    #[arg(long, help_heading = "Data")]
-    pub no_augment: bool,
 
     /// Passes over the training images [default: 100]
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]
@@ -136,7 +151,7 @@ pub struct TrainArgs {
     /// Leave batch norm and biases out of the weight decay
     #[arg(long, help_heading = "Training")]
     pub no_decay_norm: bool,
-    /// Course of the learning rate: cosine, one-cycle or constant [default: cosine]
+    /// Course of the learning rate: cosine, one-cycle, triangular or constant [default: cosine]
     #[arg(long, value_name = "SCHEDULE", value_parser = parse::<Schedule>, help_heading = "Training")]
     pub schedule: Option<Schedule>,
     /// Epochs of linear warm-up before the schedule, fractions allowed [default: 0]
@@ -149,6 +164,8 @@ pub struct TrainArgs {
     /// in training [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, help_heading = "Training")]
     pub precision: Option<Precision>,
+    #[command(flatten)]
+    pub technique: TechniqueArgs,
 
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -343,6 +360,13 @@ pub struct DeviceArgs {
     pub device: DeviceArg,
 }
 
+/// `--freeze`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Freeze {
+    /// Everything below the classifier
+    Features,
+}
+
 /// `--optimizer`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
@@ -386,6 +410,10 @@ fn fraction(s: &str) -> Result<f64, String> {
     number(s, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
 }
 
+fn share(s: &str) -> Result<f64, String> {
+    number(s, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,6 +437,13 @@ mod tests {
             ("train --model v2 --out r --optimizer lion", "adamw or sgd"),
             ("train --model v2 --out r --schedule step", "one-cycle"),
             ("train --model v2 --out r --data mnist", "cifar10"),
+            ("train --model v2 --out r --recipe slow", "article or fast"),
+            ("train --model v2 --out r --ema 1", "0 to below 1"),
+            ("train --model v2 --out r --random-erasing 1.5", "0 to 1"),
+            ("train --model v2 --out r --mixup 0", "a number above 0"),
+            ("train --model v2 --out r --mixup 1 --cutmix 1", "cannot be used with"),
+            ("train --model v2 --out r --low-resolution 24", "--low-resolution-epochs"),
+            ("train --model v2 --out r --freeze stem", "features"),
             ("train --out r", "--model"),
             ("bench --model v2 --device gpu", "cuda:N"),
             ("bench --model v2 --threads 0", "at least 1"),

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
-use mobilenet_train::{evaluate, Evaluation};
+use mobilenet_train::{evaluate, Evaluation, MirrorAveraged};
 use serde::Serialize;
 
 use crate::args::EvalArgs;
@@ -28,6 +29,8 @@ struct Report<'a> {
     test_loss: f64,
     test_top1: f64,
     test_top5: f64,
+    /// With the mean of the answers to each image and to its mirror image.
+    test_top1_mirrored: f64,
     /// Without augmentation.
     train_images: usize,
     train_loss: f64,
@@ -61,18 +64,18 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let data = config.data.cut(dataset, config.train.seed)?;
 
     let RunConfig { model, train, data: set, .. } = &config;
-    let mut on = |split: Split, what: &str| -> Result<Evaluation> {
+    let mut on = |model: &dyn ModuleT, split: &Arc<Split>, what: &str| -> Result<Evaluation> {
         let mut shown = |done: usize, total: usize| {
             progress.at(done as u64, total as u64, || format!("{done} of {total} {what} images evaluated"));
             ControlFlow::Continue(())
         };
-        let split = Arc::new(split);
-        let norm = set.normalization();
         // The batch size of the training, so that the test figures repeat its last epoch's to the last digit.
-        Ok(evaluate(&trained.model, &split, norm, train.batch_size, &device, &mut shown)?)
+        Ok(evaluate(model, split, set.normalization(), train.batch_size, &device, &mut shown)?)
     };
-    let test = on(data.test, "test")?;
-    let plain = on(data.train.take(MAX_TRAIN_IMAGES), "training")?;
+    let test_images = Arc::new(data.test);
+    let test = on(&trained.model, &test_images, "test")?;
+    let mirrored = on(&MirrorAveraged(&trained.model), &test_images, "mirrored test")?;
+    let plain = on(&trained.model, &Arc::new(data.train.take(MAX_TRAIN_IMAGES)), "training")?;
     progress.finish();
 
     let report = Report {
@@ -84,6 +87,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         test_loss: test.loss,
         test_top1: test.top1,
         test_top5: test.top5,
+        test_top1_mirrored: mirrored.top1,
         train_images: plain.labels.len(),
         train_loss: plain.loss,
         train_top1: plain.top1,
@@ -112,6 +116,7 @@ fn said(report: &Report, title: &str) -> String {
     let mut text = format!("{title} on {} ({}), weights: {}\n\n", report.data, report.copy, report.weights);
     text += "                 images     top-1     top-5   loss\n";
     text += &line("test", test_images, test_top1, test_top5, test_loss);
+    text += &format!("  and mirrored           {:>7}\n", percent(report.test_top1_mirrored));
     text += &line("training, plain", train_images, train_top1, train_top5, train_loss);
     text + &per_class(report)
 }

@@ -9,6 +9,7 @@ mod eval;
 mod output;
 mod predict;
 mod progress;
+mod recipe;
 mod run;
 mod settings;
 mod step_profile;

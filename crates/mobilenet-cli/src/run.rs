@@ -14,6 +14,7 @@ use mobilenet_train::{TrainConfig, CHECKPOINT_FILE, METRICS_FILE};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::recipe::Recipe;
 use crate::settings::Settings;
 
 /// All settings, written first.
@@ -31,8 +32,17 @@ pub struct RunConfig {
     pub model: ModelConfig,
     pub train: TrainConfig,
     pub data: DataConfig,
+    /// What the settings started from.
+    #[serde(default)]
+    pub recipe: Recipe,
     /// Weights that the training started from.
     pub init: Option<PathBuf>,
+    /// Whether everything below the classifier stays as it was at the start.
+    #[serde(default)]
+    pub freeze_features: bool,
+    /// The run whose network teaches.
+    #[serde(default)]
+    pub teacher: Option<PathBuf>,
     pub environment: Environment,
     pub command: String,
 }
@@ -127,9 +137,18 @@ impl DataConfig {
     }
 }
 
-/// Which weights a run ends with.
-pub fn weights_label(validation: Option<usize>) -> String {
-    validation.map_or_else(|| "last epoch".into(), |n| format!("best on {n} validation images"))
+impl RunConfig {
+    /// Which weights the run ends with.
+    pub fn weights_label(&self) -> String {
+        let chosen = match self.data.validation {
+            Some(n) => format!("best on {n} validation images"),
+            None => "last epoch".into(),
+        };
+        match self.train.ema {
+            Some(decay) => format!("{chosen}, moving average {decay}"),
+            None => chosen,
+        }
+    }
 }
 
 /// Whether the folder holds the beginnings of a training. Settings alone are none.
@@ -170,7 +189,7 @@ pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<
             let (expected, found) = (fresh.model_classes, fresh.file_classes);
             bail!("{}: expected {expected} classes as in {CONFIG_FILE}, found {found}", path.display());
         }
-        weights_label(config.data.validation)
+        config.weights_label()
     } else if checkpoint.exists() {
         load_checkpoint(&vars, &checkpoint, device)?;
         "checkpoint of an unfinished training".into()

@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use mobilenet_data::{Augment, Source};
+use mobilenet_data::Source;
 use mobilenet_models::{ModelConfig, Preset};
 use mobilenet_train::{AdamWConfig, OptimizerConfig, SgdConfig, TrainConfig};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Rule, TrainArgs};
-use crate::run::RunConfig;
+use crate::args::{Freeze, Rule, TrainArgs};
+use crate::recipe::Recipe;
+use crate::run::{self, RunConfig, WEIGHTS_FILE};
 
 /// Everything that a run depends on and the command line can say.
 #[derive(Clone, Debug)]
@@ -18,7 +19,11 @@ pub struct Settings {
     /// The number of classes is the data's; until that is loaded it is the stored run's, or a stand-in.
     pub model: ModelConfig,
     pub train: TrainConfig,
+    pub recipe: Recipe,
     pub init: Option<PathBuf>,
+    pub freeze_features: bool,
+    /// The run whose network teaches.
+    pub teacher: Option<PathBuf>,
     pub source: Source,
     pub data_dir: Option<PathBuf>,
     /// What folders of pictures are resized to.
@@ -34,45 +39,80 @@ impl Settings {
     /// # Errors
     /// A combination of values that cannot be trained.
     pub fn new(args: &TrainArgs, stored: Option<&RunConfig>) -> Result<Self> {
-        let model = match (stored, args.model) {
-            (Some(stored), None) => stored.model.clone(),
-            (Some(stored), Some(arch)) => ModelConfig { arch, ..stored.model.clone() },
-            (None, Some(arch)) => ModelConfig::new(arch, STAND_IN_CLASSES, Preset::Cifar),
-            (None, None) => anyhow::bail!("{}: there is no run to resume; --model starts one", args.out.display()),
-        };
         let mut settings = match stored {
-            Some(RunConfig { train, data, init, .. }) => Self {
-                model,
-                train: train.clone(),
-                init: init.clone(),
-                source: data.source,
-                data_dir: data.data_dir.clone(),
-                image_size: data.image_size,
-                limit_train: data.limit_train,
-                limit_test: data.limit_test,
-                validation: data.validation,
-            },
-            None => Self {
-                model,
-                train: TrainConfig::default(),
-                init: None,
-                source: Source::Auto,
-                data_dir: None,
-                image_size: args.shape.preset.unwrap_or(Preset::Cifar).image_size(),
-                limit_train: None,
-                limit_test: None,
-                validation: None,
-            },
+            Some(stored) => Self::stored(stored, args),
+            None => Self::fresh(args)?,
         };
         settings.apply(args);
         settings.model.validate()?;
         settings.train.validate()?;
+        settings.train.augment.validate()?;
         Ok(settings)
+    }
+
+    /// Those of a run that is gone on with.
+    fn stored(stored: &RunConfig, args: &TrainArgs) -> Self {
+        let RunConfig { model, train, data, init, recipe, freeze_features, teacher, .. } = stored;
+        let mut model = model.clone();
+        model.arch = args.model.unwrap_or(model.arch);
+        let recipe = *recipe;
+        // The run's own recipe changes nothing of what it was started with.
+        let train = match args.recipe.filter(|&asked| asked != recipe) {
+            Some(asked) => asked.config(model.arch),
+            None => train.clone(),
+        };
+        Self {
+            model,
+            train,
+            recipe: args.recipe.unwrap_or(recipe),
+            init: init.clone(),
+            freeze_features: *freeze_features,
+            teacher: teacher.clone(),
+            source: data.source,
+            data_dir: data.data_dir.clone(),
+            image_size: data.image_size,
+            limit_train: data.limit_train,
+            limit_test: data.limit_test,
+            validation: data.validation,
+        }
+    }
+
+    /// Those of a new run: the recipe's, and the network of `--init-from` if there is one.
+    fn fresh(args: &TrainArgs) -> Result<Self> {
+        let origin = args.init_from.as_deref().map(run::read_config).transpose().context("--init-from")?;
+        let model = match (origin, args.model) {
+            (Some(origin), Some(arch)) => {
+                let found = origin.model.arch;
+                anyhow::ensure!(found == arch, "--init-from holds a {found}, --model asks for {arch}");
+                origin.model
+            }
+            (Some(origin), None) => origin.model,
+            (None, Some(arch)) => ModelConfig::new(arch, STAND_IN_CLASSES, Preset::Cifar),
+            (None, None) => anyhow::bail!("{}: there is no run to resume; --model starts one", args.out.display()),
+        };
+        let recipe = args.recipe.unwrap_or_default();
+        Ok(Self {
+            train: recipe.config(model.arch),
+            recipe,
+            init: None,
+            freeze_features: false,
+            teacher: None,
+            source: Source::Auto,
+            data_dir: None,
+            image_size: args.shape.preset.unwrap_or(model.preset).image_size(),
+            limit_train: None,
+            limit_test: None,
+            validation: None,
+            model,
+        })
     }
 
     fn apply(&mut self, args: &TrainArgs) {
         args.shape.apply(&mut self.model);
-        self.init = args.init.clone().or(self.init.take());
+        let init_from = args.init_from.as_ref().map(|run| run.join(WEIGHTS_FILE));
+        self.init = args.init.clone().or(init_from).or(self.init.take());
+        self.freeze_features |= args.freeze == Some(Freeze::Features);
+        self.teacher = args.technique.teacher.clone().or(self.teacher.take());
         self.source = args.source.data.unwrap_or(self.source);
         self.data_dir = args.source.data_dir.clone().or(self.data_dir.take());
         self.image_size = args.source.image_size.unwrap_or(self.image_size);
@@ -88,9 +128,7 @@ impl Settings {
         train.warmup_epochs = args.warmup_epochs.unwrap_or(train.warmup_epochs);
         train.label_smoothing = args.label_smoothing.unwrap_or(train.label_smoothing);
         train.precision = args.precision.unwrap_or(train.precision);
-        if args.no_augment {
-            train.augment = Augment::NONE;
-        }
+        args.technique.apply(train, self.teacher.is_some());
         match (args.optimizer, train.optimizer) {
             (Some(Rule::AdamW), OptimizerConfig::Sgd(_)) => {
                 train.optimizer = OptimizerConfig::AdamW(AdamWConfig::default());
@@ -113,41 +151,56 @@ impl Settings {
     ///
     /// Where the data lies may change; what it is, is checked when it is loaded.
     pub fn differences(&self, stored: &RunConfig) -> Result<Vec<String>> {
-        let now = comparable(&self.model, &self.train, &self.init, self.data_numbers())?;
-        let data = &stored.data;
-        let numbers = [Some(data.image_size), data.limit_train, data.limit_test, data.validation];
-        let then = comparable(&stored.model, &stored.train, &stored.init, numbers)?;
+        let RunConfig { model, train, init, freeze_features, teacher, data, .. } = stored;
+        let then = Comparable {
+            model,
+            train,
+            init,
+            freeze_features: *freeze_features,
+            teacher,
+            image_size: data.image_size,
+            limit_train: data.limit_train,
+            limit_test: data.limit_test,
+            validation: data.validation,
+        };
+        let now = Comparable {
+            model: &self.model,
+            train: &self.train,
+            init: &self.init,
+            freeze_features: self.freeze_features,
+            teacher: &self.teacher,
+            image_size: self.image_size,
+            limit_train: self.limit_train,
+            limit_test: self.limit_test,
+            validation: self.validation,
+        };
         let mut differences = Vec::new();
-        differing("", &then, &now, &mut differences);
+        differing("", &then.value()?, &now.value()?, &mut differences);
         Ok(differences)
-    }
-
-    fn data_numbers(&self) -> [Option<usize>; 4] {
-        [Some(self.image_size), self.limit_train, self.limit_test, self.validation]
     }
 }
 
 /// Any number of classes that a model can have.
 const STAND_IN_CLASSES: usize = 10;
 
-fn comparable(
-    model: &ModelConfig,
-    train: &TrainConfig,
-    init: &Option<PathBuf>,
-    [image_size, limit_train, limit_test, validation]: [Option<usize>; 4],
-) -> Result<Value> {
-    #[derive(Serialize)]
-    struct Comparable<'a> {
-        model: &'a ModelConfig,
-        train: &'a TrainConfig,
-        init: &'a Option<PathBuf>,
-        image_size: Option<usize>,
-        limit_train: Option<usize>,
-        limit_test: Option<usize>,
-        validation: Option<usize>,
+/// What must be the same for a run to be gone on with.
+#[derive(Serialize)]
+struct Comparable<'a> {
+    model: &'a ModelConfig,
+    train: &'a TrainConfig,
+    init: &'a Option<PathBuf>,
+    freeze_features: bool,
+    teacher: &'a Option<PathBuf>,
+    image_size: usize,
+    limit_train: Option<usize>,
+    limit_test: Option<usize>,
+    validation: Option<usize>,
+}
+
+impl Comparable<'_> {
+    fn value(&self) -> Result<Value> {
+        serde_json::to_value(self).context("the settings cannot be compared")
     }
-    let all = Comparable { model, train, init, image_size, limit_train, limit_test, validation };
-    serde_json::to_value(all).context("the settings cannot be compared")
 }
 
 /// Collects the leaves that differ, with their dotted names.
@@ -185,7 +238,10 @@ mod tests {
             data: DataConfig::new(&settings, "set".into(), "copy".into(), Vec::new()),
             model: settings.model,
             train: settings.train,
+            recipe: settings.recipe,
             init: settings.init,
+            freeze_features: settings.freeze_features,
+            teacher: settings.teacher,
             environment: crate::environment::collect(),
             command: String::new(),
         }
@@ -209,7 +265,7 @@ mod tests {
         let OptimizerConfig::Sgd(sgd) = found.train.optimizer else { panic!("SGD") };
         assert_eq!((sgd.lr, sgd.weight_decay, sgd.decay_norm_and_bias, sgd.nesterov), (0.4, 5e-4, false, true));
         assert_eq!((found.image_size, found.model.width_mult), (224, 0.5));
-        assert_eq!(found.train.augment, Augment::NONE);
+        assert_eq!(found.train.augment, mobilenet_data::Augment::NONE);
         assert_eq!((found.train.seed, found.train.label_smoothing, found.train.warmup_epochs), (7, 0.1, 2.5));
     }
 

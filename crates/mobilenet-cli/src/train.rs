@@ -11,7 +11,7 @@ use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{weights, MobileNet};
-use mobilenet_train::{EpochMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
+use mobilenet_train::{EpochMetrics, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
 use serde::{Deserialize, Serialize};
 
 use crate::args::TrainArgs;
@@ -96,7 +96,10 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
         model: settings.model.clone(),
         train: settings.train.clone(),
         data: data_config,
+        recipe: settings.recipe,
         init: settings.init.clone(),
+        freeze_features: settings.freeze_features,
+        teacher: settings.teacher.clone(),
         environment: crate::environment::collect(),
         command: command_line(),
     };
@@ -107,7 +110,11 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
 fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<Record> {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
-    let model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
+    let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
+    if config.freeze_features {
+        model = model.with_frozen_features();
+    }
+    let teacher = config.teacher.as_deref().map(|run| teacher(run, config, device)).transpose()?;
     let going_on = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
     if let Some(init) = config.init.as_ref().filter(|_| !going_on) {
@@ -132,21 +139,50 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
     };
     let options = RunOptions {
         resume,
-        model: serde_json::json!({ "model": config.model, "init": config.init }),
+        model: serde_json::json!({
+            "model": config.model,
+            "init": config.init,
+            "freeze_features": config.freeze_features,
+            "teacher": config.teacher,
+        }),
         ..RunOptions::default()
     };
-    let trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.clone(), device)?;
+    let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.clone(), device)?;
+    if let Some(teacher) = &teacher {
+        trainer = trainer.with_teacher(teacher);
+    }
     let mut training = Training::new();
     let outcome = trainer.fit(&fit, out, &options, &mut training);
     training.finish();
     let outcome = outcome?;
     weights::save(&vars, out.join(WEIGHTS_FILE))?;
-    let record = record(outcome, config.data.validation)?;
+    let record = record(outcome, config)?;
     write_json(&out.join(TRAIN_FILE), &record)?;
     Ok(record)
 }
 
-fn record(outcome: Outcome, validation: Option<usize>) -> Result<Record> {
+/// The network of another run, which must answer the same question.
+fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet> {
+    let its = run::read_config(run).context("--teacher")?;
+    ensure!(
+        its.data.classes == config.data.classes,
+        "--teacher: {} knows other classes: expected {}, found {}",
+        run.display(),
+        config.data.classes.join(", "),
+        its.data.classes.join(", ")
+    );
+    let normalization = its.data.normalization();
+    ensure!(
+        normalization == config.data.normalization(),
+        "--teacher: {} saw its images with another mean and standard deviation ({normalization:?})",
+        run.display()
+    );
+    let trained = run::load_model(run, &its, device).context("--teacher")?;
+    note(&format!("teacher: {}, weights: {}", its.model.arch.title(), trained.weights));
+    Ok(trained.model)
+}
+
+fn record(outcome: Outcome, config: &RunConfig) -> Result<Record> {
     let history = outcome.history;
     let seconds: f64 = history.iter().map(|m| m.seconds).sum();
     let images: f64 = history.iter().map(|m| m.images_per_second * m.seconds).sum();
@@ -159,7 +195,7 @@ fn record(outcome: Outcome, validation: Option<usize>) -> Result<Record> {
         seconds_per_epoch: seconds / epochs as f64,
         images_per_second: images / seconds,
         peak_rss_bytes: peak_rss_bytes(),
-        weights: run::weights_label(validation),
+        weights: config.weights_label(),
     })
 }
 
@@ -174,7 +210,10 @@ fn already_complete(out: &Path, json: bool) -> Result<()> {
 
 fn said(record: &Record, out: &Path) -> String {
     let Record { epochs, last, weights, .. } = record;
-    let split = if weights == &run::weights_label(None) { "test" } else { "validation" };
+    let split = match last.eval {
+        EvalMetrics::Test { .. } => "test",
+        EvalMetrics::Validation { .. } => "validation",
+    };
     format!(
         "{epochs} epochs in {} ({} each), {:.0} images/s\n\
          last epoch: {split} top-1 {}, top-5 {}, loss {:.4}\n\

@@ -6,6 +6,7 @@ use std::path::Path;
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
+use crate::resize::MAX_SIDE;
 use crate::{Error, Place};
 
 /// Decodes a PNG or JPEG, told by its content, to `[size, size, 3]`: the middle square, scaled
@@ -51,8 +52,6 @@ pub(crate) fn check_size(size: usize) -> Result<u32, Error> {
         _ => Err(Error::Config { name: "image size", expected: format!("1 to {MAX_SIDE}"), found: size.to_string() }),
     }
 }
-
-const MAX_SIDE: u32 = 16_384;
 
 /// Decodes at the picture's own size. The error is the decoder's reason.
 pub(crate) fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {

@@ -10,12 +10,15 @@ mod hub;
 #[cfg(feature = "hub")]
 mod interop;
 mod load;
+#[cfg(test)]
+mod parity;
+mod resize;
 mod rng;
 mod sources;
 mod split;
 
-pub use augment::Augment;
-pub use batches::{Batch, BatchConfig, Batches, batches};
+pub use augment::{Augment, Mix, Padding};
+pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
 pub use decode::{decode_image, load_image};
 pub use error::{Error, Place};

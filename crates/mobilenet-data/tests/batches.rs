@@ -96,7 +96,7 @@ fn a_crop_moves_the_picture_and_pads_with_black() {
     let norm = Normalization { mean: [0.5; 3], std: [0.25; 3] };
     let mut edges = std::collections::HashSet::new();
     for epoch in 0..200 {
-        let augment = Augment { flip: false, crop_padding: 4 };
+        let augment = Augment { flip: false, ..Augment::default() };
         let cfg = BatchConfig { augment, epoch, ..BatchConfig::train(1, 0, 0) };
         let image = values(&all(&white, norm, &cfg)[0].images);
         // Black is -2 and white 2 after normalization; nothing else occurs.
@@ -126,7 +126,7 @@ fn the_length_is_known() {
 
 #[test]
 fn senseless_settings_are_the_first_item() {
-    let padding = Augment { flip: true, crop_padding: usize::MAX };
+    let padding = Augment { crop_padding: usize::MAX, ..Augment::default() };
     for cfg in [BatchConfig::eval(0), BatchConfig { augment: padding, ..BatchConfig::eval(4) }] {
         let mut batches = batches(numbered(10), PLAIN, &cfg, &Device::Cpu);
         assert_eq!(batches.len(), 1);

@@ -19,6 +19,8 @@ pub struct MobileNet {
     config: ModelConfig,
     /// The stem, the blocks and the last convolution.
     features: Stack,
+    /// Whether they are left as they are in training.
+    frozen: bool,
     /// V3's hidden layer.
     hidden: Option<Linear>,
     dropout: Dropout,
@@ -47,6 +49,7 @@ impl MobileNet {
         Ok(Self {
             config: config.clone(),
             features: Stack::new(layers)?,
+            frozen: false,
             hidden: hidden.map(|units| Linear::new(c_in, units, vb.pp(ClassifierPlan::HIDDEN_PATH))).transpose()?,
             dropout: Dropout::new(dropout, dropout_rng.clone())?,
             last: Linear::new(hidden.unwrap_or(c_in), num_classes, vb.pp(plan.classifier.last_path()))?,
@@ -61,6 +64,13 @@ impl MobileNet {
         Self { features: self.features.with_precision(precision), ..self }
     }
 
+    /// The same model, of which only the classifier is trained: everything below it works as in evaluation, also in training.
+    /// No gradient reaches its variables, and batch norm's running statistics stay.
+    #[must_use]
+    pub fn with_frozen_features(self) -> Self {
+        Self { frozen: true, ..self }
+    }
+
     /// What the model was made from.
     pub fn config(&self) -> &ModelConfig {
         &self.config
@@ -73,6 +83,9 @@ impl MobileNet {
 
     /// The last feature map: `[n, 3, h, w] -> [n, c, h / r, w / r]`, rounded up, `r` being the product of all strides.
     pub fn features(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        if self.frozen {
+            return Ok(self.features.forward_t(xs, false)?.detach());
+        }
         self.features.forward_t(xs, train)
     }
 }

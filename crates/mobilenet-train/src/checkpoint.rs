@@ -1,7 +1,7 @@
 //! One `.safetensors` file with everything that resuming needs.
 //!
 //! Tensors: `model.NAME` for every variable (weights and batch-norm statistics) and `optimizer.BUFFER.NAME` for the optimizer's
-//! state. The metadata entry `mobilenet_train` is JSON: format version, configuration, position in the run, metrics so far.
+//! state, `ema.NAME` for the moving average if there is one. The metadata entry `mobilenet_train` is JSON: format version, configuration, position in the run, metrics so far.
 //! Data order, augmentation and dropout are functions of (seed, epoch, step), so they need no state.
 
 use std::borrow::Cow;
@@ -17,10 +17,11 @@ use crate::files::write_atomically;
 use crate::metrics::Tally;
 use crate::optimizer::{host_values, sorted_vars};
 use crate::run::Best;
-use crate::{EpochMetrics, Error, Optimizer};
+use crate::{Ema, EpochMetrics, Error, Optimizer};
 
 const FORMAT_VERSION: u32 = 1;
 const METADATA_KEY: &str = "mobilenet_train";
+const EMA: &str = "ema.";
 
 /// Position in a run and its history: the JSON part of a checkpoint.
 #[derive(Clone, Default, Debug, Serialize, Deserialize)]
@@ -45,6 +46,8 @@ pub(crate) struct Progress {
 struct Metadata {
     format_version: u32,
     optimizer_steps: u64,
+    #[serde(default)]
+    ema_updates: u64,
     progress: Progress,
     /// Everything that must be the same on resuming.
     settings: serde_json::Value,
@@ -75,22 +78,34 @@ impl View for NamedArray<'_> {
     }
 }
 
+/// All that a training changes as it goes, besides its [`Progress`].
+pub(crate) struct State<'a> {
+    pub vars: &'a candle_nn::VarMap,
+    pub optimizer: Optimizer,
+    pub ema: Option<Ema>,
+}
+
 /// Writes the state of a run.
 pub(crate) fn save(
     path: &Path,
-    vars: &candle_nn::VarMap,
-    optimizer: &Optimizer,
+    state: &State<'_>,
     progress: &Progress,
     settings: &serde_json::Value,
 ) -> Result<(), Error> {
+    let State { vars, optimizer, ema } = state;
     let mut arrays = var_arrays(vars, "model.")?;
-    for mut array in optimizer.state()? {
-        array.name.insert_str(0, "optimizer.");
-        arrays.push(array);
+    let mut add = |prefix: &str, mut array: NamedArray<'_>| {
+        array.name.insert_str(0, prefix);
+        arrays.push(NamedArray { data: Cow::Owned(array.data.into_owned()), ..array });
+    };
+    optimizer.state()?.into_iter().for_each(|array| add("optimizer.", array));
+    if let Some(ema) = ema {
+        ema.state()?.into_iter().for_each(|array| add(EMA, array));
     }
     let metadata = Metadata {
         format_version: FORMAT_VERSION,
         optimizer_steps: optimizer.steps(),
+        ema_updates: ema.as_ref().map_or(0, Ema::updates),
         progress: progress.clone(),
         settings: settings.clone(),
     };
@@ -102,13 +117,8 @@ pub(crate) fn save_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), 
     write(path, var_arrays(vars, "")?, None)
 }
 
-/// Reads what [`save`] wrote into the variables and the optimizer. Nothing is changed if the file does not fit.
-pub(crate) fn load(
-    path: &Path,
-    vars: &candle_nn::VarMap,
-    optimizer: &mut Optimizer,
-    settings: &serde_json::Value,
-) -> Result<Progress, Error> {
+/// Reads what [`save`] wrote into the run's state. Nothing is changed if the file does not fit.
+pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &serde_json::Value) -> Result<Progress, Error> {
     let bytes = read(path)?;
     let (metadata, mut arrays) = parse(path, &bytes)?;
     let Some(metadata) = metadata else {
@@ -133,13 +143,16 @@ pub(crate) fn load(
         return Err(Error::ConfigChanged { path: path.into(), differences });
     }
 
-    let vars = sorted_vars(vars)?;
+    let vars = sorted_vars(state.vars)?;
     let mut expected: BTreeMap<String, (Vec<usize>, bool)> = BTreeMap::new();
     for (name, var) in &vars {
         expected.insert(format!("model.{name}"), (var.dims().to_vec(), true));
+        if state.ema.is_some() {
+            expected.insert(format!("{EMA}{name}"), (var.dims().to_vec(), true));
+        }
     }
     // A variable that has had a gradient has all of its optimizer's buffers, any other none.
-    for (names, shape) in optimizer.state_shapes() {
+    for (names, shape) in state.optimizer.state_shapes() {
         let names: Vec<_> = names.into_iter().map(|name| format!("optimizer.{name}")).collect();
         let required = names.iter().any(|name| arrays.contains_key(name));
         expected.extend(names.into_iter().map(|name| (name, (shape.clone(), required))));
@@ -147,13 +160,17 @@ pub(crate) fn load(
     check_tensors(path, &arrays, &expected)?;
 
     set_vars(&vars, "model.", &mut arrays)?;
-    let mut state = HashMap::new();
+    let (mut moments, mut averages) = (HashMap::new(), HashMap::new());
     for (name, array) in arrays {
-        if let Some(name) = name.strip_prefix("optimizer.") {
-            state.insert(name.to_string(), array.data);
-        }
+        match name.strip_prefix("optimizer.") {
+            Some(name) => moments.insert(name.to_string(), array.data),
+            None => averages.insert(name, array.data),
+        };
     }
-    optimizer.restore(metadata.optimizer_steps, &mut state)?;
+    state.optimizer.restore(metadata.optimizer_steps, &mut moments)?;
+    if let Some(ema) = &mut state.ema {
+        ema.restore(metadata.ema_updates, EMA, &mut averages)?;
+    }
     Ok(metadata.progress)
 }
 

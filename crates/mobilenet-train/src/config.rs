@@ -4,7 +4,8 @@ use mobilenet_data::Augment;
 use mobilenet_layers::Precision;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, OptimizerConfig, Schedule};
+use crate::ema::check_decay;
+use crate::{Error, LrFactor, OptimizerConfig, Schedule};
 
 /// Everything that the course of a training depends on besides the model and the data.
 ///
@@ -31,10 +32,52 @@ pub struct TrainConfig {
     pub warmup_epochs: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
+    /// The decay of an exponential moving average of the weights, per update. The average is what is evaluated and what the
+    /// run ends with; without one, the weights themselves.
+    #[serde(default)]
+    pub ema: Option<f64>,
+    /// Batches whose gradients are averaged for one update of the weights.
+    #[serde(default = "one")]
+    pub accumulate: usize,
+    /// Learning rates of their own for some variables.
+    #[serde(default)]
+    pub lr_factors: Vec<LrFactor>,
+    /// Smaller images at first.
+    #[serde(default)]
+    pub low_resolution: Option<LowResolution>,
+    /// What is learned from a teacher, if the trainer has one.
+    #[serde(default)]
+    pub distillation: Option<Distillation>,
+    /// End the run after so many epochs without a better one on the held-out images.
+    #[serde(default)]
+    pub early_stop: Option<usize>,
     /// What the network multiplies and keeps while it is trained; evaluation is always float32. The trainer takes the network
     /// as it is: whoever makes it sets its precision.
     #[serde(default)]
     pub precision: Precision,
+}
+
+fn one() -> usize {
+    1
+}
+
+/// The first epochs see smaller images, which cost less (progressive resizing; Howard, fast.ai 2018).
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct LowResolution {
+    /// How many epochs.
+    pub epochs: usize,
+    /// Height and width of their images, in pixels.
+    pub size: usize,
+}
+
+/// Knowledge distillation (Hinton, Vinyals & Dean 2015, <https://arxiv.org/abs/1503.02531>):
+/// `loss = (1 - weight) * cross-entropy + weight * temperature^2 * KL(teacher || student)`, both softened.
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Distillation {
+    /// What the logits of both are divided by before the softmax, above 0.
+    pub temperature: f64,
+    /// The share of the teacher's word, from 0 to 1.
+    pub weight: f64,
 }
 
 impl Default for TrainConfig {
@@ -50,6 +93,12 @@ impl Default for TrainConfig {
             schedule: Schedule::Cosine,
             warmup_epochs: 0.0,
             augment: Augment::default(),
+            ema: None,
+            accumulate: 1,
+            lr_factors: Vec::new(),
+            low_resolution: None,
+            distillation: None,
+            early_stop: None,
             precision: Precision::F32,
         }
     }
@@ -61,30 +110,37 @@ impl TrainConfig {
     /// # Errors
     /// [`Error::Config`] with the setting's name, its value and what is expected.
     pub fn validate(&self) -> Result<(), Error> {
-        let check = |ok: bool, field, found: String, expected| {
-            if ok { Ok(()) } else { Err(Error::Config { field, found, expected }) }
-        };
-        check(self.epochs >= 1, "epochs", self.epochs.to_string(), "at least 1")?;
-        check(self.batch_size >= 1, "batch_size", self.batch_size.to_string(), "at least 1")?;
+        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")?;
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")?;
         check(
             (0.0..1.0).contains(&self.label_smoothing),
             "label_smoothing",
-            self.label_smoothing.to_string(),
+            self.label_smoothing,
             "at least 0 and less than 1",
         )?;
         let warmup_ok = self.warmup_epochs >= 0.0 && self.warmup_epochs <= self.epochs as f64;
-        check(
-            warmup_ok,
-            "warmup_epochs",
-            self.warmup_epochs.to_string(),
-            "at least 0 and at most the number of epochs",
-        )?;
+        check(warmup_ok, "warmup_epochs", self.warmup_epochs, "at least 0 and at most the number of epochs")?;
         check(
             self.schedule != Schedule::OneCycle || self.warmup_epochs == 0.0,
             "warmup_epochs",
-            self.warmup_epochs.to_string(),
+            self.warmup_epochs,
             "0 with the one-cycle schedule, which brings its own warm-up",
         )?;
+        self.ema.map_or(Ok(()), check_decay)?;
+        check(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")?;
+        check(self.early_stop != Some(0), "early_stop", 0, "at least 1")?;
+        for LrFactor { factor, .. } in &self.lr_factors {
+            check(*factor >= 0.0 && factor.is_finite(), "lr_factors", factor, "at least 0")?;
+        }
+        if let Some(LowResolution { epochs, size }) = self.low_resolution {
+            check(epochs <= self.epochs, "low_resolution.epochs", epochs, "at most the number of epochs")?;
+            check(size >= 1, "low_resolution.size", size, "at least 1")?;
+        }
+        if let Some(Distillation { temperature, weight }) = self.distillation {
+            let warm = temperature > 0.0 && temperature.is_finite();
+            check(warm, "distillation.temperature", temperature, "more than 0")?;
+            check((0.0..=1.0).contains(&weight), "distillation.weight", weight, "from 0 to 1")?;
+        }
         self.optimizer.validate()
     }
 
@@ -104,4 +160,13 @@ impl TrainConfig {
         let warmup = (self.warmup_epochs * steps_per_epoch as f64).round() as usize;
         self.optimizer.lr() * self.schedule.factor(step, self.epochs * steps_per_epoch, warmup)
     }
+}
+
+pub(crate) fn check(
+    holds: bool,
+    field: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Config { field, found: found.to_string(), expected }) }
 }

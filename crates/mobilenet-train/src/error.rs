@@ -49,6 +49,22 @@ pub enum Error {
         /// Shape of the labels.
         labels: Vec<usize>,
     },
+    /// A teacher's logits of another shape than the student's.
+    #[error("logits {logits:?} and the teacher's logits {teacher:?} do not fit: expected the same shape")]
+    TeacherShape {
+        /// Shape of the student's logits.
+        logits: Vec<usize>,
+        /// Shape of the teacher's logits.
+        teacher: Vec<usize>,
+    },
+    /// A teacher's logit that is NaN or infinite.
+    #[error("the teacher's logits of image {index} in the batch hold {found}, expected finite numbers")]
+    TeacherLogits {
+        /// The image's place in the batch.
+        index: usize,
+        /// The logit.
+        found: f32,
+    },
     /// The loss became NaN or infinite. The weights are those before the step.
     #[error(
         "the training loss is {loss} in epoch {epoch}, step {step} of {steps}, at learning rate {lr:e}: stopped. A lower learning rate or a warm-up may help"

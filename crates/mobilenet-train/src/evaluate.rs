@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::Device;
+use candle_core::{D, Device, Result as CandleResult, Tensor};
 use candle_nn::ModuleT;
 use mobilenet_data::{BatchConfig, Normalization, Split, batches};
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ pub struct Evaluation {
 /// # Errors
 /// [`Error::EmptySplit`], [`Error::Config`] for a batch size of 0, [`Error::Label`] for a label that the model has no output
 /// for, [`Error::EvaluationStopped`].
-pub fn evaluate<M: ModuleT>(
+pub fn evaluate<M: ModuleT + ?Sized>(
     model: &M,
     split: &Arc<Split>,
     norm: Normalization,
@@ -90,6 +90,21 @@ pub fn evaluate<M: ModuleT>(
         confusion,
         images_per_second: split.len() as f64 / start.elapsed().as_secs_f64(),
     })
+}
+
+/// A model that answers with the mean of its logits for an image and for its mirror image: test-time augmentation, at twice
+/// the cost. Its accuracy is not that of the plain model and belongs beside it, not in its place.
+#[derive(Copy, Clone, Debug)]
+pub struct MirrorAveraged<'a, M>(pub &'a M);
+
+impl<M: ModuleT> ModuleT for MirrorAveraged<'_, M> {
+    /// `[n, c, h, w] -> [n, classes]`
+    fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let width = xs.dim(D::Minus1)? as u32;
+        let backwards = Tensor::from_iter((0..width).rev(), xs.device())?;
+        let mirrored = xs.contiguous()?.index_select(&backwards, 3)?;
+        (self.0.forward_t(xs, train)? + self.0.forward_t(&mirrored, train)?)? * 0.5
+    }
 }
 
 /// The first of the largest elements; 0 if all are NaN.

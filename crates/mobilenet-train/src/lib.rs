@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod config;
+mod ema;
 mod error;
 mod evaluate;
 mod files;
@@ -13,14 +14,15 @@ mod run;
 mod schedule;
 mod trainer;
 
-pub use config::TrainConfig;
+pub use config::{Distillation, LowResolution, TrainConfig};
+pub use ema::Ema;
 pub use error::Error;
-pub use evaluate::{Evaluation, evaluate};
+pub use evaluate::{Evaluation, MirrorAveraged, evaluate};
 pub use files::write_atomically;
-pub use loss::cross_entropy;
+pub use loss::{Targets, Teacher, cross_entropy, loss};
 pub use metrics::{EpochMetrics, EvalMetrics, EvalSplit, top_k_correct};
 pub use observer::{Observer, StepReport};
-pub use optimizer::{AdamWConfig, Optimizer, OptimizerConfig, SgdConfig};
+pub use optimizer::{AdamWConfig, LrFactor, Optimizer, OptimizerConfig, SgdConfig, Variables};
 pub use run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
 pub use schedule::Schedule;
 pub use trainer::Trainer;

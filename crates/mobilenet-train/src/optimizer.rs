@@ -134,6 +134,36 @@ impl OptimizerConfig {
     }
 }
 
+/// A learning rate of their own for some variables: the schedule's times `factor`. Where several apply, all multiply.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LrFactor {
+    /// Which variables.
+    pub variables: Variables,
+    /// What the learning rate is multiplied with; at 0 they stay as they are.
+    pub factor: f64,
+}
+
+/// Some of a model's variables.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variables {
+    /// Those whose name is this path or begins with it and a dot.
+    Below(String),
+    /// Vectors named `bias`: batch norm's shifts and the biases of linear layers.
+    Biases,
+}
+
+impl Variables {
+    fn hold(&self, name: &str, var: &Var) -> bool {
+        match self {
+            Self::Below(path) => {
+                name.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }
+            Self::Biases => var.rank() == 1 && name.rsplit('.').next() == Some("bias"),
+        }
+    }
+}
+
 /// Updates the variables of a [`VarMap`] from their gradients.
 ///
 /// Variables without a gradient (batch-norm running statistics) are left alone and have no state. On the CPU a step is one
@@ -164,6 +194,7 @@ struct Slot {
     name: String,
     var: Var,
     decays: bool,
+    lr_factor: f64,
     /// As many as the rule has, from the variable's first gradient on; none before.
     buffers: Vec<Buffer>,
 }
@@ -178,9 +209,35 @@ impl Optimizer {
         let mut slots = Vec::new();
         for (name, var) in sorted_vars(vars)? {
             let decays = var.rank() > 1 || config.decay_norm_and_bias();
-            slots.push(Slot { name, var, decays, buffers: Vec::new() });
+            slots.push(Slot { name, var, decays, lr_factor: 1.0, buffers: Vec::new() });
         }
         Ok(Self { config, slots, steps: 0 })
+    }
+
+    /// The same optimizer with other learning rates for some variables.
+    #[must_use]
+    pub fn with_lr_factors(mut self, factors: &[LrFactor]) -> Self {
+        for slot in &mut self.slots {
+            let applying = factors.iter().filter(|factor| factor.variables.hold(&slot.name, &slot.var));
+            slot.lr_factor = applying.map(|factor| factor.factor).product();
+        }
+        self
+    }
+
+    /// Adds gradients of this optimizer's variables to a sum of such gradients.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn add_gradients(&self, sum: &mut GradStore, grads: &GradStore) -> Result<(), Error> {
+        for slot in &self.slots {
+            let Some(grad) = grads.get(&slot.var) else { continue };
+            let total = match sum.get(&slot.var) {
+                Some(before) => (before + grad)?,
+                None => grad.clone(),
+            };
+            sum.insert(&slot.var, total);
+        }
+        Ok(())
     }
 
     /// Steps taken so far.
@@ -202,7 +259,12 @@ impl Optimizer {
                 let buffers = config.buffers().iter().map(|_| Buffer::zeros(&slot.var));
                 slot.buffers = buffers.collect::<candle_core::Result<_>>()?;
             }
-            update::apply(Rule::new(&config, lr, steps, slot.decays), &slot.var, grad, &mut slot.buffers)
+            update::apply(
+                Rule::new(&config, lr * slot.lr_factor, steps, slot.decays),
+                &slot.var,
+                grad,
+                &mut slot.buffers,
+            )
         };
         // On the CPU variables side by side, large ones again in parts; a device's queue wants one thread.
         if self.slots.iter().all(|slot| slot.var.device().is_cpu()) {

@@ -27,11 +27,13 @@ pub enum Schedule {
     /// Up by a cosine to the full rate over the first 30 % of the steps, then down by a cosine: PyTorch's `OneCycleLR`
     /// with its defaults (`pct_start` 0.3, `div_factor` 25, `final_div_factor` 1e4), without cycling the momentum.
     OneCycle,
+    /// Straight up from a fifth to the full rate over the first fifth of the steps, then straight down to 0.
+    Triangular,
 }
 
 impl Schedule {
     /// Every schedule.
-    pub const ALL: [Schedule; 3] = [Schedule::Constant, Schedule::Cosine, Schedule::OneCycle];
+    pub const ALL: [Schedule; 4] = [Schedule::Constant, Schedule::Cosine, Schedule::OneCycle, Schedule::Triangular];
 
     /// What the base learning rate is multiplied with at `step` (from 0) of `total` steps.
     ///
@@ -46,6 +48,7 @@ impl Schedule {
             Schedule::Constant => 1.0,
             Schedule::Cosine => anneal(1.0, 0.0, step, total),
             Schedule::OneCycle => one_cycle(step, total),
+            Schedule::Triangular => triangular(step, total),
         }
     }
 }
@@ -55,6 +58,16 @@ fn one_cycle(step: f64, total: f64) -> f64 {
     const END: f64 = START / 1e4;
     let peak = (0.3 * total - 1.0).max(0.0);
     if step < peak { anneal(START, 1.0, step, peak) } else { anneal(1.0, END, step - peak, total - 1.0 - peak) }
+}
+
+fn triangular(step: f64, total: f64) -> f64 {
+    const START: f64 = 0.2;
+    let peak = 0.2 * total;
+    if step < peak {
+        START + (1.0 - START) * step / peak
+    } else {
+        ((total - step) / (total - peak).max(1.0)).clamp(0.0, 1.0)
+    }
 }
 
 /// Half a cosine from `from` at step 0 to `to` at step `length`.
@@ -69,6 +82,7 @@ impl fmt::Display for Schedule {
             Schedule::Constant => "constant",
             Schedule::Cosine => "cosine",
             Schedule::OneCycle => "one-cycle",
+            Schedule::Triangular => "triangular",
         })
     }
 }
@@ -81,7 +95,7 @@ impl FromStr for Schedule {
         Self::ALL
             .into_iter()
             .find(known)
-            .ok_or_else(|| format!("unknown schedule {s:?}, expected constant, cosine or one-cycle"))
+            .ok_or_else(|| format!("unknown schedule {s:?}, expected constant, cosine, one-cycle or triangular"))
     }
 }
 
@@ -105,6 +119,14 @@ mod tests {
     fn warm_up_rises_evenly_to_the_full_rate() {
         let factors: Vec<_> = (0..6).map(|step| Schedule::Constant.factor(step, 6, 4)).collect();
         assert_eq!(factors, [0.2, 0.4, 0.6, 0.8, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_triangle_peaks_at_a_fifth_of_the_way() {
+        let at = |step| Schedule::Triangular.factor(step, 100, 0);
+        for (step, expected) in [(0, 0.2), (10, 0.6), (20, 1.0), (60, 0.5), (100, 0.0)] {
+            assert!((at(step) - expected).abs() < 1e-12, "{step}: {}", at(step));
+        }
     }
 
     #[test]

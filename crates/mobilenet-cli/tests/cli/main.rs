@@ -5,3 +5,4 @@ mod commands;
 mod common;
 #[cfg(unix)]
 mod interrupted;
+mod techniques;

@@ -88,7 +88,7 @@ pub fn config() -> TrainConfig {
         batch_size: 16,
         label_smoothing: 0.1,
         warmup_epochs: 0.5,
-        augment: Augment { flip: true, crop_padding: 2 },
+        augment: Augment { crop_padding: 2, ..Augment::default() },
         ..TrainConfig::default()
     }
 }

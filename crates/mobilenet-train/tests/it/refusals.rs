@@ -8,8 +8,8 @@ use candle_nn::func_t;
 use mobilenet_data::Split;
 use mobilenet_layers::DropoutRng;
 use mobilenet_train::{
-    AdamWConfig, CHECKPOINT_FILE, Error, EvalSplit, FitData, Optimizer, OptimizerConfig, RunOptions, Schedule,
-    SgdConfig, TrainConfig, Trainer, cross_entropy, evaluate,
+    AdamWConfig, CHECKPOINT_FILE, Distillation, Error, EvalSplit, FitData, LowResolution, LrFactor, Optimizer,
+    OptimizerConfig, RunOptions, Schedule, SgdConfig, TrainConfig, Trainer, Variables, cross_entropy, evaluate,
 };
 
 fn resume() -> RunOptions {
@@ -36,6 +36,10 @@ fn settings_out_of_range_name_the_field() {
         TrainConfig { optimizer: OptimizerConfig::AdamW(adamw), ..config() }
     };
     let sgd = |sgd| TrainConfig { optimizer: OptimizerConfig::Sgd(sgd), ..config() };
+    let low_resolution =
+        |epochs, size| TrainConfig { low_resolution: Some(LowResolution { epochs, size }), ..config() };
+    let distillation =
+        |temperature, weight| TrainConfig { distillation: Some(Distillation { temperature, weight }), ..config() };
     let cases = [
         ("epochs", TrainConfig { epochs: 0, ..config() }),
         ("batch_size", TrainConfig { batch_size: 0, ..config() }),
@@ -44,6 +48,17 @@ fn settings_out_of_range_name_the_field() {
         ("warmup_epochs", TrainConfig { warmup_epochs: -1.0, ..config() }),
         ("warmup_epochs", TrainConfig { warmup_epochs: 4.0, ..config() }),
         ("warmup_epochs", TrainConfig { schedule: Schedule::OneCycle, ..config() }),
+        ("ema", TrainConfig { ema: Some(1.0), ..config() }),
+        ("accumulate", TrainConfig { accumulate: 0, ..config() }),
+        ("early_stop", TrainConfig { early_stop: Some(0), ..config() }),
+        (
+            "lr_factors",
+            TrainConfig { lr_factors: vec![LrFactor { variables: Variables::Biases, factor: -1.0 }], ..config() },
+        ),
+        ("low_resolution.epochs", low_resolution(4, 8)),
+        ("low_resolution.size", low_resolution(1, 0)),
+        ("distillation.temperature", distillation(0.0, 0.5)),
+        ("distillation.weight", distillation(1.0, 1.5)),
         ("optimizer.lr", adamw(|c| c.lr = 0.0)),
         ("optimizer.lr", adamw(|c| c.lr = f64::INFINITY)),
         ("optimizer.weight_decay", adamw(|c| c.weight_decay = -1.0)),
@@ -60,6 +75,30 @@ fn settings_out_of_range_name_the_field() {
             other => panic!("{expected}: {other:?}"),
         }
     }
+}
+
+#[test]
+fn settings_that_need_something_else_say_so() {
+    let model = Mlp::new(4, 1);
+    let teacher = Mlp::new(4, 2);
+    let folder = tempfile::tempdir().unwrap();
+    let data = data(20, 20, EvalSplit::Test);
+    let error = |config, teacher: Option<&dyn candle_nn::ModuleT>| {
+        let trainer = model.trainer(config);
+        let trainer = if let Some(teacher) = teacher { trainer.with_teacher(teacher) } else { trainer };
+        let error = trainer.fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap_err();
+        error.to_string()
+    };
+    let distillation = Some(Distillation { temperature: 2.0, weight: 0.5 });
+    for (config, teacher, expected) in [
+        (TrainConfig { early_stop: Some(2), ..config() }, None, "early_stop is 2, expected held-out images"),
+        (TrainConfig { distillation, ..config() }, None, "expected a teacher"),
+        (config(), Some(&teacher as &dyn candle_nn::ModuleT), "expected a temperature and a weight"),
+    ] {
+        let text = error(config, teacher);
+        assert!(text.contains(expected), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -78,6 +78,15 @@ fn adamw_from_within_an_epoch() {
     check(&adamw(), EvalSplit::Test, Duration::ZERO, &[STEPS, 3]);
 }
 
+/// An average of the weights is state too, and an update of several batches is saved whole or not at all.
+#[test]
+fn with_an_average_and_gradients_of_several_batches() {
+    let config = TrainConfig { ema: Some(0.9), accumulate: 3, ..adamw() };
+    check(&config, EvalSplit::Test, NEVER, &[STEPS + 2]);
+    check(&config, EvalSplit::Test, Duration::ZERO, &[2, 1, 3, STEPS + 1]);
+    check(&config, EvalSplit::Validation, Duration::ZERO, &[STEPS + 3]);
+}
+
 #[test]
 fn with_weights_chosen_on_held_out_images() {
     // A learning rate at which the last epoch is not the best.

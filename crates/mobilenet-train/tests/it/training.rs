@@ -3,11 +3,15 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::common::{Mlp, config, data};
-use candle_core::{Device, Tensor};
-use candle_nn::func_t;
+use crate::common::{CLASSES, Mlp, SIZE, config, data};
+use candle_core::{DType, Device, Tensor};
+use candle_nn::{Module, ModuleT, VarMap, func_t, linear};
 use mobilenet_data::{Normalization, Split};
-use mobilenet_train::{EpochMetrics, Error, EvalSplit, Observer, RunOptions, StepReport, evaluate};
+use mobilenet_layers::{DropoutRng, seeded_var_builder};
+use mobilenet_train::{
+    EpochMetrics, Error, EvalSplit, LrFactor, MirrorAveraged, Observer, OptimizerConfig, RunOptions, Schedule,
+    SgdConfig, StepReport, TrainConfig, Trainer, Variables, evaluate,
+};
 
 #[derive(Default)]
 struct Record {
@@ -140,4 +144,100 @@ fn evaluation_counts() {
 
     let stopped = evaluate(&model, &split, norm, 2, &Device::Cpu, &mut |_, _| ControlFlow::Break(()));
     assert!(matches!(stopped, Err(Error::EvaluationStopped)));
+}
+
+/// Without batch norm and dropout, four batches of 4 are one of 16.
+#[test]
+fn gradients_of_several_batches_are_those_of_a_large_one() {
+    // 3 updates of 16 images and one of 3.
+    let data = data(51, 20, EvalSplit::Test);
+    let weights = |batch_size, accumulate| {
+        let vars = VarMap::new();
+        let vb = seeded_var_builder(&vars, 1, DType::F32, &Device::Cpu);
+        let layer = linear(3 * SIZE * SIZE, CLASSES, vb).unwrap();
+        let model = func_t(move |xs: &Tensor, _| layer.forward(&xs.contiguous()?.flatten_from(1)?));
+        let config =
+            TrainConfig { batch_size, accumulate, schedule: Schedule::Constant, warmup_epochs: 0.0, ..config() };
+        let trainer = Trainer::new(&model, &vars, DropoutRng::new(), config, &Device::Cpu).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        trainer.fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap();
+        let vars = vars.data().lock().unwrap();
+        vars["weight"].flatten_all().unwrap().to_vec1::<f32>().unwrap()
+    };
+    let (large, small, other) = (weights(16, 1), weights(4, 4), weights(4, 1));
+    let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(distance(&large, &small) < 1e-5, "{}", distance(&large, &small));
+    assert!(distance(&large, &other) > 1e-3, "{}", distance(&large, &other));
+}
+
+/// The run ends with the average of the weights after each update, and that is what its metrics are of.
+#[test]
+fn the_average_is_what_is_kept() {
+    let data = data(48, 20, EvalSplit::Test);
+    let run = |ema, epochs| {
+        let model = Mlp::new(8, 5);
+        let folder = tempfile::tempdir().unwrap();
+        let config = TrainConfig { epochs, ema, schedule: Schedule::Constant, warmup_epochs: 0.0, ..config() };
+        let outcome = model.trainer(config).fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap();
+        let evaluation =
+            evaluate(&model, &data.eval, data.normalization, 16, &Device::Cpu, &mut |_, _| ControlFlow::Continue(()));
+        assert_eq!(evaluation.unwrap().loss, outcome.history.last().unwrap().eval.loss());
+        model.bits()
+    };
+    // A decay of 0 is no average at all; at nearly 1 it stays at the first update.
+    assert_eq!(run(Some(0.0), 2), run(None, 2));
+    assert_ne!(run(Some(0.9), 2), run(None, 2));
+}
+
+#[test]
+fn a_run_that_gets_no_better_ends_early() {
+    let data = data(51, 40, EvalSplit::Validation);
+    let sgd = SgdConfig { lr: 2.0, momentum: 0.0, nesterov: false, ..Default::default() };
+    let run = |early_stop| {
+        let model = Mlp::new(8, 5);
+        let folder = tempfile::tempdir().unwrap();
+        let config = TrainConfig { epochs: 30, optimizer: OptimizerConfig::Sgd(sgd), early_stop, ..config() };
+        model.trainer(config).fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap()
+    };
+    let whole = run(None).history;
+    for patience in [1, 3] {
+        let stopped = run(Some(patience));
+        let (epochs, best) = (stopped.history.len(), stopped.best.unwrap());
+        assert!(epochs < 30, "the case must stall");
+        assert_eq!(epochs, best.epoch + patience);
+        let top1 = |history: &[EpochMetrics]| history.iter().map(|m| m.eval.top1()).collect::<Vec<_>>();
+        assert_eq!(top1(&stopped.history), top1(&whole[..epochs]));
+    }
+}
+
+#[test]
+fn some_variables_learn_at_their_own_rate() {
+    let data = data(48, 20, EvalSplit::Test);
+    let start = Mlp::new(8, 5).bits();
+    let after = |lr_factors| {
+        let model = Mlp::new(8, 5);
+        let folder = tempfile::tempdir().unwrap();
+        let config = TrainConfig { epochs: 1, lr_factors, ..config() };
+        model.trainer(config).fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap();
+        model.bits()
+    };
+    let moved = |lr_factors| {
+        let names = after(lr_factors).into_iter().zip(&start).filter(|(now, then)| now != *then);
+        names.map(|((name, _), _)| name).filter(|name| !name.contains("running")).collect::<Vec<_>>()
+    };
+    let all = ["hidden.bias", "hidden.weight", "norm.bias", "norm.weight", "out.bias", "out.weight"];
+    let still = |variables| vec![LrFactor { variables, factor: 0.0 }];
+    assert_eq!(moved(Vec::new()), all);
+    assert_eq!(moved(still(Variables::Below("out".into()))), all[..4]);
+    assert_eq!(moved(still(Variables::Below("o".into()))), all);
+    assert_eq!(moved(still(Variables::Biases)), ["hidden.weight", "norm.weight", "out.weight"]);
+}
+
+/// Logits of an image and of its mirror image, averaged.
+#[test]
+fn mirrored_answers_are_averaged() {
+    let model = func_t(|xs: &Tensor, _| xs.narrow(3, 0, 1)?.flatten_from(1));
+    let xs = Tensor::new(&[[[[1f32, 2.0, 7.0]], [[4.0, 5.0, 6.0]]]], &Device::Cpu).unwrap();
+    let both = MirrorAveraged(&model).forward_t(&xs, false).unwrap();
+    assert_eq!(both.to_vec2::<f32>().unwrap(), [[4.0, 5.0]]);
 }

@@ -1,0 +1,103 @@
+//! Options of `mobilenet train` beyond optimizer and schedule: what is done to the images, to the weights and to the loss.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mobilenet_data::{Augment, Mix, Padding};
+use mobilenet_train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
+
+use super::{above_0, at_least_0, at_least_1, fraction, share};
+
+/// Path of all layers below the classifier among the variables.
+const FEATURES: &str = "features";
+
+#[derive(Args, Default)]
+pub struct TechniqueArgs {
+    /// Train on the images as they are: no flips, crops or any of the following
+    #[arg(long, help_heading = "Augmentation", conflicts_with_all = ["alternate_flip", "reflect", "random_erasing", "mixup", "cutmix"])]
+    pub no_augment: bool,
+    /// Mirror each image the other way in every epoch than in the one before, instead of at random
+    #[arg(long, help_heading = "Augmentation")]
+    pub alternate_flip: bool,
+    /// Reflect the image where a crop leaves it, instead of black
+    #[arg(long, help_heading = "Augmentation")]
+    pub reflect: bool,
+    /// Probability that a rectangle of an image is erased [default: 0]
+    #[arg(long, value_name = "P", value_parser = share, allow_negative_numbers = true, help_heading = "Augmentation")]
+    pub random_erasing: Option<f64>,
+    /// Blend the images of a batch in pairs, with weights from Beta(ALPHA, ALPHA)
+    #[arg(long, value_name = "ALPHA", value_parser = above_0, allow_negative_numbers = true, conflicts_with = "cutmix", help_heading = "Augmentation")]
+    pub mixup: Option<f64>,
+    /// Paste a box of one image of a batch into another, its area from Beta(ALPHA, ALPHA)
+    #[arg(long, value_name = "ALPHA", value_parser = above_0, allow_negative_numbers = true, help_heading = "Augmentation")]
+    pub cutmix: Option<f64>,
+    /// Train on images of this height and width in the first epochs
+    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, requires = "low_resolution_epochs", help_heading = "Augmentation")]
+    pub low_resolution: Option<usize>,
+    /// How many epochs --low-resolution lasts
+    #[arg(long, value_name = "N", value_parser = at_least_1, requires = "low_resolution", help_heading = "Augmentation")]
+    pub low_resolution_epochs: Option<usize>,
+
+    /// Evaluate and keep an exponential moving average of the weights with this decay per update, such as 0.999
+    #[arg(long, value_name = "DECAY", value_parser = fraction, allow_negative_numbers = true, help_heading = "Weights")]
+    pub ema: Option<f64>,
+    /// Average the gradients of N batches for one update [default: 1]
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
+    pub accumulate: Option<usize>,
+    /// Multiply the learning rate of biases (batch norm's too) [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Weights")]
+    pub bias_lr: Option<f64>,
+    /// Multiply the learning rate of everything below the classifier, for fine-tuning [default: 1]
+    #[arg(long, value_name = "FACTOR", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Weights")]
+    pub body_lr: Option<f64>,
+    /// End after N epochs without a better one on the --validation images
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
+    pub early_stop: Option<usize>,
+
+    /// Learn from this run's network too (knowledge distillation); it must know the same classes
+    #[arg(long, value_name = "RUN", help_heading = "Teacher")]
+    pub teacher: Option<PathBuf>,
+    /// Soften the answers of both by this temperature [default: 4]
+    #[arg(long, value_name = "T", value_parser = above_0, allow_negative_numbers = true, help_heading = "Teacher")]
+    pub temperature: Option<f64>,
+    /// Share of the teacher's word in the loss, 0 to 1; the labels have the rest [default: 0.5]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, help_heading = "Teacher")]
+    pub teacher_weight: Option<f64>,
+}
+
+impl TechniqueArgs {
+    /// Changes what was given; the rest of `train` stays. `teacher`: whether there is one, now or since the run began.
+    pub fn apply(&self, train: &mut TrainConfig, teacher: bool) {
+        let augment = &mut train.augment;
+        if self.no_augment {
+            *augment = Augment::NONE;
+        }
+        augment.alternate_flip |= self.alternate_flip;
+        if self.reflect {
+            augment.padding = Padding::Reflect;
+        }
+        augment.random_erasing = self.random_erasing.unwrap_or(augment.random_erasing);
+        let mixup = self.mixup.map(|alpha| Mix::MixUp { alpha });
+        augment.mix = self.cutmix.map(|alpha| Mix::CutMix { alpha }).or(mixup).unwrap_or(augment.mix);
+        let low_resolution = self.low_resolution.zip(self.low_resolution_epochs);
+        train.low_resolution =
+            low_resolution.map(|(size, epochs)| LowResolution { epochs, size }).or(train.low_resolution);
+
+        train.ema = self.ema.or(train.ema);
+        train.accumulate = self.accumulate.unwrap_or(train.accumulate);
+        let features = Variables::Below(FEATURES.into());
+        for (variables, factor) in [(Variables::Biases, self.bias_lr), (features, self.body_lr)] {
+            let Some(factor) = factor else { continue };
+            train.lr_factors.retain(|known| known.variables != variables);
+            train.lr_factors.push(LrFactor { variables, factor });
+        }
+        train.early_stop = self.early_stop.or(train.early_stop);
+
+        let Distillation { temperature, weight } =
+            train.distillation.unwrap_or(Distillation { temperature: 4.0, weight: 0.5 });
+        train.distillation = teacher.then_some(Distillation {
+            temperature: self.temperature.unwrap_or(temperature),
+            weight: self.teacher_weight.unwrap_or(weight),
+        });
+    }
+}

@@ -1,0 +1,93 @@
+//! What a training can be told beyond optimizer and schedule, through the real program.
+
+use serde_json::Value;
+
+use crate::common::{assert_fails, read, text, Place};
+
+/// A training of the smallest network that ends in seconds.
+fn train(place: &Place, out: &str, options: &str) -> Value {
+    place.json(&format!("{} {options} --epochs 2 --limit-train 64 --json", place.train(out).replace("--epochs 3 ", "")))
+}
+
+fn config(place: &Place, run: &str) -> Value {
+    serde_json::from_slice(&read(place.path(run).join("config.json"))).unwrap()
+}
+
+#[test]
+fn the_fast_recipe_and_what_is_changed_of_it() {
+    let place = Place::new();
+    let record = train(&place, "run", "--recipe fast --ema 0.5 --low-resolution 16 --low-resolution-epochs 1");
+    assert_eq!(record["weights"], "last epoch, moving average 0.5");
+    let config = config(&place, "run");
+    assert_eq!((&config["recipe"], &config["train"]["epochs"]), (&"fast".into(), &2.into()));
+    assert_eq!(config["train"]["optimizer"]["name"], "sgd");
+    assert_eq!(config["train"]["low_resolution"]["size"], 16);
+    // The figures are those of the average, which is what the folder holds.
+    let eval = place.json("eval --run run --json");
+    assert_eq!(eval["test_top1"], record["final"]["test_top1"]);
+    assert!(eval["test_top1_mirrored"].as_f64().is_some());
+}
+
+#[test]
+fn mixed_erased_and_accumulated() {
+    let place = Place::new();
+    for (out, options) in [
+        ("mixup", "--mixup 0.2 --random-erasing 0.5 --accumulate 2"),
+        ("cutmix", "--cutmix 1 --alternate-flip --reflect --bias-lr 2"),
+    ] {
+        let record = train(&place, out, options);
+        assert!(record["final"]["train_loss"].as_f64().is_some_and(f64::is_finite), "{record}");
+        let augment = config(&place, out)["train"]["augment"]["mix"]["name"].clone();
+        assert_eq!(augment, out);
+    }
+}
+
+#[test]
+fn a_teacher_teaches_its_own_classes_only() {
+    let place = Place::new();
+    train(&place, "teacher", "");
+    train(&place, "student", "--teacher teacher --temperature 2 --teacher-weight 0.9 --seed 2");
+    let student = config(&place, "student");
+    assert_eq!(student["teacher"], "teacher");
+    assert_eq!(student["train"]["distillation"]["weight"], 0.9);
+
+    let line =
+        "train --model v3-small --width 0.35 --data shapes10 --limit-train 64 --epochs 1 --teacher teacher --out other";
+    let output = place.command(line).output().unwrap();
+    assert_fails(&output, "a teacher of other classes", 1, "--teacher: teacher knows other classes");
+    let output = place.command(&(place.train("r") + " --teacher nowhere")).output().unwrap();
+    assert_fails(&output, "a teacher that is not there", 1, "nowhere: no such folder");
+}
+
+#[test]
+fn fine_tuning_leaves_frozen_layers_alone() {
+    let place = Place::new();
+    train(&place, "first", "");
+    let shape = "--data shapes10 --limit-train 64 --limit-test 20 --epochs 1 --batch-size 8";
+    place.run(&format!("train --init-from first --freeze features {shape} --out tuned"));
+    place.run(&format!("train --init-from first --body-lr 0.1 {shape} --out moved"));
+    assert_eq!(config(&place, "tuned")["model"]["width_mult"], 0.35);
+    let weights = |run: &str| read(place.path(run).join("model.safetensors"));
+    let stem = |run: &str| {
+        let bytes = weights(run);
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        ["features.0.0.weight", "features.0.1.running_mean", "classifier.3.weight"]
+            .map(|name| file.tensor(name).unwrap().data().to_vec())
+    };
+    let (first, tuned, moved) = (stem("first"), stem("tuned"), stem("moved"));
+    assert_eq!((&tuned[0], &tuned[1]), (&first[0], &first[1]));
+    assert_ne!(tuned[2], first[2]);
+    assert_ne!(moved[0], first[0]);
+    let output = place.command("train --init-from first --model v2 --out r").output().unwrap();
+    assert_fails(&output, "another network", 1, "--init-from holds a v3-small, --model asks for v2");
+}
+
+#[test]
+fn early_stopping_needs_held_out_images() {
+    let place = Place::new();
+    let record = train(&place, "run", "--validation 16 --early-stop 1");
+    assert!(record["epochs"].as_u64().is_some_and(|n| n <= 2));
+    let output = place.command(&(place.train("r") + " --early-stop 1")).output().unwrap();
+    assert_fails(&output, "nothing held out", 1, "early_stop is 1, expected held-out images");
+    assert!(text(&output.stderr).contains("nothing is chosen on test images"));
+}

@@ -1,0 +1,139 @@
+//! The background thread that makes batches, and the end of its queue.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use candle_core::{Device, Tensor};
+
+use super::{Batch, BatchConfig, Mixed};
+use crate::resize::resize;
+use crate::rng::Rng;
+use crate::{Error, Normalization, Split};
+
+/// Batches that may wait, ready, for their consumer.
+const QUEUE: usize = 3;
+
+/// First word of the key of the order's random stream.
+const ORDER: u64 = u64::from_le_bytes(*b"order...");
+
+/// Pictures `[n, h, w, 3]` and labels, before they are tensors: those belong on the consumer's
+/// thread, which may own the context of a device.
+pub(super) struct Raw {
+    images: Vec<f32>,
+    labels: Vec<u32>,
+    /// Lambda of the mix.
+    mixed: Option<f64>,
+}
+
+impl Raw {
+    pub fn into_tensors(mut self, (h, w): (usize, usize), device: &Device) -> Result<Batch, Error> {
+        let n = self.labels.len();
+        let images = Tensor::from_vec(self.images, (n, h, w, 3), device)?.permute((0, 3, 1, 2))?;
+        let labels = Tensor::new(self.labels.as_slice(), device)?;
+        let mixed = match self.mixed {
+            None => None,
+            Some(lambda) => {
+                // A picture's partner is the one before it, the first one's the last.
+                self.labels.rotate_right(1);
+                Some(Mixed { labels: Tensor::from_vec(self.labels, n, device)?, lambda })
+            }
+        };
+        Ok(Batch { images, labels, mixed })
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    queue: Option<Receiver<Raw>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Worker {
+    /// Makes pictures of `size`.
+    pub fn start(
+        split: Arc<Split>,
+        norm: Normalization,
+        cfg: BatchConfig,
+        size: (usize, usize),
+    ) -> Result<Self, Error> {
+        let (sender, receiver) = sync_channel(QUEUE);
+        let thread = std::thread::Builder::new()
+            .name("batches".into())
+            .spawn(move || produce(&split, norm, &cfg, size, &sender))
+            .map_err(|e| Error::BatchThread { reason: e.to_string() })?;
+        Ok(Self { queue: Some(receiver), thread: Some(thread) })
+    }
+
+    pub fn receive(&self) -> Result<Raw, Error> {
+        self.queue
+            .as_ref()
+            .and_then(|queue| queue.recv().ok())
+            .ok_or_else(|| Error::BatchThread { reason: "it ended too early".into() })
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // Without a receiver the thread's next send fails, and it ends.
+        self.queue = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic in it has already reached the consumer as an error.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, usize), sender: &SyncSender<Raw>) {
+    let mut order: Vec<usize> = (0..split.len()).collect();
+    if cfg.shuffle {
+        Rng::keyed(&[ORDER, cfg.seed, cfg.epoch]).shuffle(&mut order);
+    }
+    let maker = Maker { split, cfg, size, table: norm.table() };
+    let image_size = size.0 * size.1 * 3;
+    let mut cropped = vec![0; split.image_size()];
+    for (step, indices) in order.chunks(cfg.batch_size).take(cfg.count(split.len())).enumerate() {
+        let mut images = vec![0f32; indices.len() * image_size];
+        for (out, &i) in images.chunks_exact_mut(image_size).zip(indices) {
+            maker.picture(i, &mut cropped, out);
+        }
+        let mixing = cfg.augment.draw_mixing(cfg.seed, cfg.epoch, step, size);
+        if let Some(mixing) = mixing {
+            mixing.apply(&mut images, image_size, size.1);
+        }
+        let labels = indices.iter().map(|&i| split.labels()[i]).collect();
+        if sender.send(Raw { images, labels, mixed: mixing.map(|mixing| mixing.lambda()) }).is_err() {
+            return;
+        }
+    }
+}
+
+/// What one picture after the other is made with.
+struct Maker<'a> {
+    split: &'a Split,
+    cfg: &'a BatchConfig,
+    size: (usize, usize),
+    table: [[f32; 256]; 3],
+}
+
+impl Maker<'_> {
+    /// Writes picture `i`, augmented, scaled and normalized, into `out`; `cropped` has room for one as it is stored.
+    fn picture(&self, i: usize, cropped: &mut [u8], out: &mut [f32]) {
+        let (split, cfg) = (self.split, self.cfg);
+        let change = cfg.augment.draw(cfg.seed, cfg.epoch, i, self.size);
+        let (from, own_size) = (i * split.image_size(), (split.height(), split.width()));
+        change.crop.apply(&split.pixels()[from..from + split.image_size()], own_size, cropped);
+
+        let scaled = (own_size != self.size).then(|| resize(cropped, own_size, self.size));
+        let pixels = scaled.as_deref().unwrap_or(cropped);
+        for (to, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
+            for ((to, &value), table) in to.iter_mut().zip(pixel).zip(&self.table) {
+                *to = table[usize::from(value)];
+            }
+        }
+        if let Some(area) = change.erase {
+            // What 0 stands for is the set's mean color.
+            area.rows(self.size.1).for_each(|row| out[row].fill(0.0));
+        }
+    }
+}

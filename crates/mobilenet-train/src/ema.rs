@@ -1,0 +1,151 @@
+//! An exponential moving average of the weights (Polyak & Juditsky 1992; as `torch.optim.swa_utils.AveragedModel` with
+//! `get_ema_multi_avg_fn` and `use_buffers=True`):
+//!
+//! ```text
+//! average = weights                                        after the first update
+//! average = decay * average + (1 - decay) * weights        after each further one
+//! ```
+//!
+//! Batch norm's running statistics are averaged with the rest, so that the average is a network of its own.
+
+use std::collections::HashMap;
+
+use candle_core::{CpuStorage, InplaceOp2, Layout, Result as CandleResult, Tensor, Var, bail};
+use candle_nn::VarMap;
+use rayon::prelude::*;
+
+use crate::checkpoint::NamedArray;
+use crate::optimizer::{host_values, sorted_vars};
+use crate::{Error, config::check};
+
+/// The average of every variable of a [`VarMap`].
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{Init, VarMap};
+/// use mobilenet_train::Ema;
+///
+/// let mut vars = VarMap::new();
+/// vars.get(1, "x", Init::Const(4.0), DType::F32, &Device::Cpu)?;
+/// let mut ema = Ema::new(&vars, 0.75)?;
+/// ema.update()?;
+/// vars.set_one("x", Tensor::new(&[8f32], &Device::Cpu)?)?;
+/// ema.update()?;
+/// ema.swap()?; // the variables now hold the average
+/// assert_eq!(vars.data().lock().unwrap()["x"].to_vec1::<f32>()?, [5.0]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Ema {
+    decay: f64,
+    slots: Vec<Slot>,
+    updates: u64,
+}
+
+struct Slot {
+    name: String,
+    var: Var,
+    average: Var,
+}
+
+impl Ema {
+    /// An average that begins with the first [`Ema::update`].
+    ///
+    /// # Errors
+    /// [`Error::Config`] unless `0 <= decay < 1`, [`Error::VariableType`] for a variable that is not `f32`.
+    pub fn new(vars: &VarMap, decay: f64) -> Result<Self, Error> {
+        check_decay(decay)?;
+        let slot = |(name, var): (String, Var)| -> Result<Slot, Error> {
+            let average = Var::from_tensor(&var.as_tensor().copy()?)?;
+            Ok(Slot { name, var, average })
+        };
+        let slots = sorted_vars(vars)?.into_iter().map(slot).collect::<Result<_, _>>()?;
+        Ok(Self { decay, slots, updates: 0 })
+    }
+
+    /// Takes the variables' present values into the average.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn update(&mut self) -> Result<(), Error> {
+        let step = if self.updates == 0 { 1.0 } else { 1.0 - self.decay };
+        self.updates += 1;
+        self.slots.par_iter().try_for_each(|slot| approach(&slot.average, &slot.var, step))?;
+        Ok(())
+    }
+
+    /// Exchanges the variables' values and the averages; a second call takes it back, bit for bit.
+    ///
+    /// # Errors
+    /// Only Candle's own.
+    pub fn swap(&mut self) -> Result<(), Error> {
+        for Slot { var, average, .. } in &self.slots {
+            let weights = var.as_tensor().copy()?;
+            var.set(average)?;
+            average.set(&weights)?;
+        }
+        Ok(())
+    }
+
+    /// Updates so far.
+    #[must_use]
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    /// The averages as named arrays, for a checkpoint. [`Self::updates`] belongs to it.
+    pub(crate) fn state(&self) -> Result<Vec<NamedArray<'_>>, Error> {
+        let array = |slot: &Slot| {
+            let (name, shape) = (slot.name.clone(), slot.average.dims().to_vec());
+            Ok(NamedArray { name, shape, data: host_values(&slot.average)? })
+        };
+        self.slots.iter().map(array).collect()
+    }
+
+    /// Takes over a saved state whose shapes have been checked: removes its arrays `PREFIX + NAME` from `arrays`.
+    pub(crate) fn restore(
+        &mut self,
+        updates: u64,
+        prefix: &str,
+        arrays: &mut HashMap<String, Vec<f32>>,
+    ) -> Result<(), Error> {
+        self.updates = updates;
+        for Slot { name, average, .. } in &self.slots {
+            if let Some(data) = arrays.remove(&format!("{prefix}{name}")) {
+                average.set(&Tensor::from_vec(data, average.shape(), average.device())?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn check_decay(decay: f64) -> Result<(), Error> {
+    check((0.0..1.0).contains(&decay), "ema", decay, "at least 0 and less than 1")
+}
+
+/// `average += step * (weights - average)`, one pass in place on the CPU.
+fn approach(average: &Var, weights: &Tensor, step: f64) -> CandleResult<()> {
+    if average.device().is_cpu() {
+        return average.inplace_op2(weights, &Approach(step as f32));
+    }
+    average.set(&(average.as_tensor() + ((weights - average.as_tensor())? * step)?)?)
+}
+
+struct Approach(f32);
+
+impl InplaceOp2 for Approach {
+    fn name(&self) -> &'static str {
+        "moving-average"
+    }
+
+    fn cpu_fwd(&self, to: &mut CpuStorage, to_at: &Layout, from: &CpuStorage, from_at: &Layout) -> CandleResult<()> {
+        let (CpuStorage::F32(to), CpuStorage::F32(from)) = (to, from) else { bail!("moving-average: expected f32") };
+        let (Some((a, b)), Some((c, d))) = (to_at.contiguous_offsets(), from_at.contiguous_offsets()) else {
+            bail!("moving-average: the variables must be contiguous")
+        };
+        for (average, &weight) in to[a..b].iter_mut().zip(&from[c..d]) {
+            // At a step of 1 the average is the weight itself, not what rounding makes of the sum.
+            *average = if self.0 == 1.0 { weight } else { *average + self.0 * (weight - *average) };
+        }
+        Ok(())
+    }
+}
