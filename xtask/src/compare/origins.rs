@@ -32,7 +32,7 @@ impl Trait {
     /// All of them, in the order of the report.
     pub const ALL: [Self; 5] = [Self::Date, Self::Commit, Self::Processor, Self::Threads, Self::Copy];
 
-    /// As a column's title, and in a sentence once it is in lower case.
+    /// As a column's title.
     pub fn label(self) -> &'static str {
         match self {
             Self::Commit => "Commit",
@@ -40,6 +40,17 @@ impl Trait {
             Self::Threads => "Threads",
             Self::Date => "Date",
             Self::Copy => "Copy of the data",
+        }
+    }
+
+    /// In a sentence.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Commit => "commit",
+            Self::Processor => "processor",
+            Self::Threads => "number of threads",
+            Self::Date => "date",
+            Self::Copy => "copy of the data",
         }
     }
 
@@ -91,12 +102,7 @@ pub fn differences(origins: &[Origin]) -> Vec<String> {
             let found = values(origins, what);
             let groups: Vec<_> = found.iter().map(|(value, names)| format!("{value} ({})", names.join(", "))).collect();
             (found.len() > 1).then(|| {
-                format!(
-                    "Not everything here has the same {}: {}; {}.",
-                    what.label().to_lowercase(),
-                    list(&groups),
-                    what.consequence()
-                )
+                format!("Not everything here has the same {}: {}; {}.", what.noun(), list(&groups), what.consequence())
             })
         })
         .collect()

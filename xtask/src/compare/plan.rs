@@ -95,6 +95,11 @@ impl Settings {
             .collect()
     }
 
+    /// True if this network is trained with this seed.
+    pub fn has(&self, arch: Arch, seed: u64) -> bool {
+        self.models.contains(&arch) && self.seeds.contains(&seed)
+    }
+
     /// Reads `plan.json` of a comparison's folder.
     pub fn read(out: &Path) -> Result<Option<Self>> {
         let path = out.join("plan.json");

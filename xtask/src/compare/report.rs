@@ -129,6 +129,7 @@ fn pair(pair: &Pair) -> Option<Value> {
         "first": pair.first,
         "second": pair.second,
         "test_top1": found.difference,
+        "seeds": found.seeds,
         "interval": found.interval(),
         "p_value": found.p_value(),
         "test": found.test(),

@@ -45,8 +45,10 @@ impl<'a> Answers<'a> {
 /// The accuracies of two networks held against each other.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// Accuracy of the second network minus that of the first, means over the seeds
+    /// Accuracy of the second network minus that of the first, means over the seeds; see [`compare`] for unequal ones
     pub difference: f64,
+    /// Of each network so many
+    pub seeds: (usize, usize),
     /// Over the seeds; absent if either network has only one
     pub welch: Option<Welch>,
     /// Image by image, for each seed that both networks have; empty if they saw different images
@@ -60,12 +62,12 @@ impl Comparison {
     /// else image by image.
     pub fn p_value(&self) -> f64 {
         let over_seeds = self.welch.as_ref().map(|test| test.p_value);
-        over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(f64::NAN)
+        over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(1.0)
     }
 
     /// The usual 5 % mark.
     pub fn is_noise(&self) -> bool {
-        !(self.p_value() < 0.05)
+        self.p_value() >= 0.05
     }
 
     /// 95 % interval of the difference, on the same ground as [`Self::p_value`].
@@ -76,21 +78,35 @@ impl Comparison {
 
     /// The test behind [`Self::p_value`] in words.
     pub fn test(&self) -> String {
-        match &self.welch {
-            Some(test) => format!("Welch's t-test over {} and {} seeds", test.seeds.0, test.seeds.1),
-            None => "McNemar's test on the same images".to_owned(),
+        match (&self.welch, self.mcnemar.first()) {
+            (Some(test), _) => format!("Welch's t-test over {} and {} seeds", test.seeds.0, test.seeds.1),
+            // There are more runs than the test knows.
+            (None, Some(test)) if self.seeds != (1, 1) => {
+                format!("McNemar's test on seed {} against seed {} alone", test.seeds.0, test.seeds.1)
+            }
+            (None, _) => "McNemar's test on the same images".to_owned(),
         }
     }
 }
 
 /// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
+///
+/// If one network has a single seed there is no test over seeds. Then difference, test and interval are all of the one
+/// pair of runs that can be held against each other image by image, so that they are of one piece.
 pub fn compare(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Comparison> {
     let top1 = |runs: &[Answers<'_>]| runs.iter().map(|run| run.top1).collect::<Vec<_>>();
-    let (a, b) = (top1(first), top1(second));
+    let seeds = (first.len(), second.len());
+    let pairs = pairs(first, second);
+    let welch = welch::welch(&top1(first), &top1(second));
+    let (first, second) = match (&welch, pairs.first()) {
+        (None, Some(&(a, b))) => (std::slice::from_ref(a), std::slice::from_ref(b)),
+        _ => (first, second),
+    };
     let comparison = Comparison {
-        difference: mean(&b) - mean(&a),
-        welch: welch::welch(&a, &b),
-        mcnemar: pairs(first, second).into_iter().filter_map(|(a, b)| mcnemar::mcnemar(a, b)).collect(),
+        difference: mean(&top1(second)) - mean(&top1(first)),
+        seeds,
+        welch,
+        mcnemar: pairs.into_iter().filter_map(|(a, b)| mcnemar::mcnemar(a, b)).collect(),
         bootstrap: bootstrap::bootstrap(first, second),
     };
     (comparison.welch.is_some() || !comparison.mcnemar.is_empty()).then_some(comparison)
@@ -181,8 +197,10 @@ mod tests {
 
     #[test]
     fn runs_without_a_common_seed_are_still_paired() {
-        let found = compared(&[(1, 20)], &[(2, 32), (3, 33)]).unwrap();
+        let found = compared(&[(1, 20)], &[(2, 32), (3, 40)]).unwrap();
+        assert!((found.difference - 0.3).abs() < 1e-12, "of the pair that is tested: {found:?}");
         assert_eq!(found.mcnemar.iter().map(|test| test.seeds).collect::<Vec<_>>(), [(1, 2)]);
-        assert!(!found.bootstrap.unwrap().over_seeds);
+        assert!(!found.bootstrap.as_ref().unwrap().over_seeds);
+        assert!(found.test().contains("seed 1 against seed 2"), "{}", found.test());
     }
 }

@@ -17,6 +17,11 @@ use crate::compare::text::list;
 pub fn read_run(out: &Path, settings: &Settings, arch: Arch, seed: u64) -> Result<(Run, Origin)> {
     let name = run_name(arch, seed);
     let folder = out.join(&name);
+    for (file, missing) in [("train.json", "its training has not ended"), ("eval.json", "it has not been evaluated")] {
+        if !folder.join(file).exists() {
+            bail!("{missing} (no {file})");
+        }
+    }
     let record = artefacts::read(&folder.join("train.json"))?;
     let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
     // Folders name classes like `traffic_light`; people do not.
@@ -47,9 +52,8 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
     let mut more = Vec::new();
     for arch in Arch::ALL {
         for &seed in &seeds {
-            let planned = settings.models.contains(&arch) && settings.seeds.contains(&seed);
             let folder = out.join(run_name(arch, seed));
-            if !planned && folder.join("train.json").exists() && folder.join("eval.json").exists() {
+            if !settings.has(arch, seed) && folder.join("train.json").exists() && folder.join("eval.json").exists() {
                 more.push((arch, seed));
             }
         }
@@ -67,4 +71,76 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
     }
     let names: Vec<_> = more.iter().map(|&(arch, seed)| run_name(arch, seed)).collect();
     Ok((!names.is_empty()).then(|| format!("Beside the runs of the last call this report takes in {}.", list(&names))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::super::{Scope, gather};
+    use super::*;
+
+    /// A copy of the fixture to change; runs are folders as `mobilenet` leaves them, but without weights.
+    fn copy_of_fixture(name: &str) -> PathBuf {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
+        let to = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&to);
+        copy(&from, &to);
+        to
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        std::fs::create_dir_all(to).unwrap();
+        for entry in std::fs::read_dir(from).unwrap() {
+            let path = entry.unwrap().path();
+            let target = to.join(path.file_name().unwrap());
+            if path.is_dir() {
+                copy(&path, &target);
+            } else {
+                std::fs::copy(&path, &target).unwrap();
+            }
+        }
+    }
+
+    /// Copies a run to another seed; `change` rewrites its `config.json`.
+    fn add_run(out: &Path, (from, to): (&str, &str), seed: u64, change: impl FnOnce(&mut Value)) {
+        copy(&out.join(from), &out.join(to));
+        let path = out.join(to).join("config.json");
+        let mut config: Value = artefacts::read(&path).unwrap();
+        config["train"]["seed"] = seed.into();
+        change(&mut config);
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    #[test]
+    fn runs_of_other_days_are_taken_in_and_told_apart() {
+        let out = copy_of_fixture("merged");
+        add_run(&out, ("v2-s1", "v2-s2"), 2, |config| config["environment"]["commit"] = "fedcba9".into());
+        add_run(&out, ("v2-s1", "v2-s3"), 3, |config| config["train"]["epochs"] = 9.into());
+        add_run(&out, ("v2-s1", "v2-s4"), 4, |_| ());
+        std::fs::remove_file(out.join("v2-s4/eval.json")).unwrap();
+        let planned = gather(&out, Scope::default()).unwrap();
+        assert_eq!((planned.models[0].runs.len(), planned.notes.len()), (1, 0), "{:?}", planned.notes);
+        let all = gather(&out, Scope { every_run: true, ..Scope::default() }).unwrap();
+        assert_eq!(all.models[0].runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(all.models[1].runs.len(), 1);
+        let [taken, left, commits] = all.notes.as_slice() else { panic!("{:?}", all.notes) };
+        assert!(taken.contains("v2-s2 and v2-s3"), "{taken}");
+        assert!(left.contains("v2-s3 is left out: it was trained with epochs = 9, not 3"), "{left}");
+        assert!(commits.contains("fedcba9 (v2-s2)"), "{commits}");
+        // One network has two seeds, the other one: image by image, by the seed that both have.
+        let found = all.difference().unwrap();
+        assert_eq!((found.welch.as_ref(), found.mcnemar.len(), found.seeds), (None, 1, (2, 1)));
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn what_was_planned_and_is_not_there_is_named() {
+        let out = copy_of_fixture("unfinished");
+        std::fs::remove_dir_all(out.join("v3-large-s1")).unwrap();
+        let gathered = gather(&out, Scope::default()).unwrap();
+        assert_eq!(gathered.notes, ["v3-large-s1 is left out: its training has not ended (no train.json)."]);
+        assert!(gathered.difference().is_none() && gathered.pair().is_none());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
 }

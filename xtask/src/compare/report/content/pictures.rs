@@ -4,7 +4,7 @@ use crate::compare::agreement::{Agreement, Kind, answer};
 use crate::compare::document::{Answer, Block, Cell, GalleryRow, Section, Shown, Table};
 use crate::compare::gather::{Gathered, Model};
 use crate::compare::samples;
-use crate::compare::text::{thousands, whole_percent};
+use crate::compare::text::{count, whole_percent};
 
 /// Images of each kind in the list.
 const LISTED: usize = 20;
@@ -67,11 +67,11 @@ pub fn list(gathered: &Gathered, agreement: &Agreement) -> Option<Block> {
                 Some([image.to_string(), truth, says(first, image)?, says(second, image)?].map(Cell::from).into())
             })
             .collect();
+        let part = if rows.len() < images.len() { format!("the first {} of ", rows.len()) } else { String::new() };
         blocks.push(Block::Text(format!(
-            "**{}**: {} of {} images.",
+            "**{}**: {part}{}.",
             title(kind, first, Some(second)),
-            rows.len(),
-            thousands(images.len() as u64)
+            count(images.len() as u64, "image")
         )));
         let head = ["Test image".to_owned(), "Class".to_owned(), says_head(first), says_head(second)];
         blocks.push(Block::Table(Table { head: head.into(), numeric: false, rows }));

@@ -96,7 +96,7 @@ fn origins_table(all: &[Origin]) -> Option<Block> {
             row
         })
         .collect();
-    let names: Vec<_> = differing.iter().map(|what| what.label().to_lowercase()).collect();
+    let names: Vec<_> = differing.iter().map(|what| what.noun().to_owned()).collect();
     let title = format!("Where the runs differ: {}", list(&names));
     Some(Block::Details(title, vec![Block::Table(Table { head, numeric: false, rows })]))
 }

@@ -122,6 +122,7 @@ fn every_pair(gathered: &Gathered) -> [Block; 2] {
                     format!("{} minus {}", pair.second.short(), pair.first.short()),
                     points(found.difference),
                     found.interval().map_or("–".to_owned(), points_interval),
+                    found.test(),
                     p_value(found.p_value()),
                     if found.is_noise() { "no" } else { "yes" }.to_owned(),
                 ]
@@ -130,19 +131,19 @@ fn every_pair(gathered: &Gathered) -> [Block; 2] {
             )
         })
         .collect();
-    let head = ["Test accuracy", "Difference", "95% interval", "p", "Significant"];
+    let head = ["Test accuracy", "Difference", "95% interval", "Test", "p", "Significant"];
     [
         Block::Text(
-            "Every pair, by the same test. The p-values are not corrected for being several: of twenty pairs of equals, one is to be expected below 0.05."
+            "Every pair of networks. The p-values are not corrected for being several: of twenty pairs of equals, one is to be expected below 0.05."
                 .to_owned(),
         ),
         Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows }),
     ]
 }
 
-/// A p-value in a table's cell, where no `=` is needed.
+/// A p-value in a table's cell, where no `=` is needed and no line may break.
 fn p_value(p: f64) -> String {
-    verdict::p_value(p).trim_start_matches("= ").to_owned()
+    verdict::p_value(p).trim_start_matches("= ").replace(' ', "\u{a0}")
 }
 
 /// A figure of a run, its name, and how it is written.

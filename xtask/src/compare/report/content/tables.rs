@@ -102,13 +102,18 @@ pub fn section(gathered: &Gathered) -> Section {
     }
     let remark = "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
         Training accuracy here is that of the finished network on plain training images, at most 10,000. Latency is the median; memory the peak of the whole process.";
+    let spread = if gathered.models.iter().any(|model| model.runs.len() > 1) {
+        " ± is one standard deviation over the seeds."
+    } else {
+        ""
+    };
     let mut detail = vec![runs_table(gathered)];
     detail.extend(bench_tables(gathered));
     Section {
         title: "The article's tables, filled".to_owned(),
         blocks: vec![
             Block::Table(Table { head, numeric: true, rows }),
-            Block::Text(remark.to_owned()),
+            Block::Text(format!("{remark}{spread}")),
             Block::Details("Each run, latency in detail, throughput by batch size".to_owned(), detail),
         ],
     }
