@@ -1,6 +1,7 @@
 //! From a folder of artefacts to what the report is made of.
 
 mod found;
+mod quiet;
 
 use std::path::Path;
 
@@ -233,14 +234,8 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         let Some(bench) = &model.bench else { continue };
         let what = format!("latency of {}", model.arch.short());
         origins.push(Origin { what, environment: bench.environment.clone(), copy: None });
-        let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
-        if spread > 1.3 {
-            notes.push(format!(
-                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
-                model.arch.label()
-            ));
-        }
     }
+    notes.extend(models.iter().flat_map(quiet::notes));
     notes.extend(origins::differences(&origins));
 
     let pictures = match artefacts::read::<Samples>(&Stage::Samples.artefact(out)) {

@@ -1,0 +1,67 @@
+//! Signs that the machine was busy with something else while it was timed.
+
+use super::{Model, Run};
+use crate::compare::stats::median;
+use crate::compare::text::significant;
+
+/// How far a time may lie from its like before it is remarked on.
+const SCATTER: f64 = 1.3;
+
+/// One sentence for each sign: latencies that scatter, epochs of unequal length, a training slower than its own steps were
+/// timed before.
+pub fn notes(model: &Model) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(bench) = &model.bench {
+        let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
+        if spread > SCATTER {
+            notes.push(format!(
+                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
+                model.arch.label()
+            ));
+        }
+    }
+    for run in &model.runs {
+        notes.extend(epochs(run));
+        let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
+        if let Some(timed) = timed.filter(|timed| *timed > SCATTER * run.record.images_per_second) {
+            notes.push(format!(
+                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy during the training, and its time says little.",
+                run.name,
+                significant(run.record.images_per_second),
+                significant(timed)
+            ));
+        }
+    }
+    notes
+}
+
+fn epochs(run: &Run) -> Option<String> {
+    let seconds: Vec<f64> = run.epochs.iter().filter_map(|epoch| epoch.seconds).collect();
+    let low = seconds.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = seconds.iter().copied().fold(0.0, f64::max);
+    (high > SCATTER * median(&seconds)?).then(|| {
+        format!(
+            "The epochs of {} took from {} to {} s: the machine was not equally quiet throughout.",
+            run.name,
+            significant(low),
+            significant(high)
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::fixture;
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_is_noticed() {
+        let mut model = fixture().models.remove(0);
+        assert_eq!(notes(&model), [""; 0]);
+        model.runs[0].epochs[1].seconds = Some(100.0);
+        model.runs[0].record.images_per_second = 20.0;
+        let found = notes(&model);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("50.0 to 100 s") && found[1].contains("20.0 images per second"), "{found:?}");
+    }
+}
