@@ -81,9 +81,10 @@ impl Comparison {
         match (&self.welch, self.mcnemar.first()) {
             (Some(test), _) => format!("Welch's t-test over {} and {} seeds", test.seeds.0, test.seeds.1),
             // There are more runs than the test knows.
-            (None, Some(test)) if self.seeds != (1, 1) => {
-                format!("McNemar's test on seed {} against seed {} alone", test.seeds.0, test.seeds.1)
-            }
+            (None, Some(test)) if self.seeds != (1, 1) => match test.seeds {
+                (a, b) if a == b => format!("McNemar's test on the runs of seed {a} alone"),
+                (a, b) => format!("McNemar's test on seed {a} of the one and seed {b} of the other"),
+            },
             (None, _) => "McNemar's test on the same images".to_owned(),
         }
     }
@@ -201,6 +202,6 @@ mod tests {
         assert!((found.difference - 0.3).abs() < 1e-12, "of the pair that is tested: {found:?}");
         assert_eq!(found.mcnemar.iter().map(|test| test.seeds).collect::<Vec<_>>(), [(1, 2)]);
         assert!(!found.bootstrap.as_ref().unwrap().over_seeds);
-        assert!(found.test().contains("seed 1 against seed 2"), "{}", found.test());
+        assert!(found.test().contains("seed 1 of the one and seed 2 of the other"), "{}", found.test());
     }
 }
