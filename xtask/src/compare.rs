@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use against::Snapshot;
-use names::{Arch, Precision, Profile, Source};
-use plan::Settings;
+use names::{Arch, Precision, Profile, RecipeName, Source};
+use plan::{Recipe, Settings};
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
@@ -44,6 +44,7 @@ Examples:
   cargo xtask compare                                  about half an hour on two cores
   cargo xtask compare --data-dir data/cifar10          with a copy of CIFAR-10 that is there already
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
+  cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores, for accuracies worth quoting
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
   cargo xtask compare --against runs/old               and hold it against an earlier comparison
@@ -59,6 +60,9 @@ pub struct Args {
     /// Seeds, separated by commas; each network is trained once with each
     #[arg(long, value_delimiter = ',', default_value = "1")]
     seeds: Vec<u64>,
+    /// Settings of the trainings instead of the profile's, with the recipe's own learning rate and schedule
+    #[arg(long, value_enum)]
+    recipe: Option<RecipeName>,
     /// Epochs of training instead of the profile's
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     epochs: Option<u64>,
@@ -87,7 +91,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
     /// Run nothing; write the report of this folder again, of every finished run in it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "epochs", "data_dir", "threads"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads"])]
     report_only: Option<PathBuf>,
 }
 
@@ -169,6 +173,9 @@ fn settings(args: &Args) -> Result<Settings> {
         }
     }
     let mut recipe = plan::recipe(args.profile);
+    if let Some(name) = args.recipe {
+        recipe = Recipe { name, optimizer: None, lr: None, weight_decay: None, schedule: None, ..recipe };
+    }
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     Ok(Settings {
         profile: args.profile,

@@ -21,14 +21,11 @@ pub fn plan(
     let seeds: Vec<_> = settings.seeds.iter().map(u64::to_string).collect();
     println!("Comparing {}, profile {}", list(&models), settings.profile.key());
     println!(
-        "  training    {} of {} images, batch {}, {} at {} ({}), weight decay {}, {}; {} {}",
+        "  training    {} of {} images, batch {}, {}, {}; {} {}",
         count(recipe.epochs, "epoch"),
         thousands(sizes.train),
         recipe.batch_size,
-        recipe.optimizer,
-        recipe.lr,
-        recipe.schedule,
-        recipe.weight_decay,
+        recipe.describe(),
         settings.precision.label(),
         if seeds.len() == 1 { "seed" } else { "seeds" },
         list(&seeds),

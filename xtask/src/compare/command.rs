@@ -53,10 +53,11 @@ pub fn arguments(
             let recipe = &settings.recipe;
             args.word("train").option("--model", arch.key());
             source(&mut args, settings, data);
-            args.option("--epochs", recipe.epochs).option("--batch-size", batch);
-            args.option("--seed", seed).option("--optimizer", &recipe.optimizer);
-            args.option("--lr", recipe.lr).option("--weight-decay", recipe.weight_decay);
-            args.option("--schedule", &recipe.schedule).option("--precision", settings.precision.key());
+            args.option("--recipe", recipe.name.key()).option("--epochs", recipe.epochs);
+            args.option("--batch-size", batch).option("--seed", seed);
+            args.changed("--optimizer", recipe.optimizer.as_ref()).changed("--lr", recipe.lr);
+            args.changed("--weight-decay", recipe.weight_decay).changed("--schedule", recipe.schedule.as_ref());
+            args.option("--precision", settings.precision.key());
             if let Some(limit) = recipe.limit_train {
                 args.option("--limit-train", limit);
             }
@@ -98,6 +99,14 @@ impl Args {
         self.word(name);
         self.0.push(value.to_string());
         self
+    }
+
+    /// An option that is only given where its value is not the default.
+    fn changed(&mut self, name: &str, value: Option<impl ToString>) -> &mut Self {
+        match value {
+            Some(value) => self.option(name, value),
+            None => self,
+        }
     }
 }
 
@@ -170,18 +179,25 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
 /// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
 pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
     let recipe = &settings.recipe;
+    let number = |n: u64| Value::from(n);
     let wanted = [
-        ("epochs", "/train/epochs", Some(recipe.epochs)),
-        ("batch size", "/train/batch_size", Some(recipe.batch_size)),
-        ("seed", "/train/seed", Some(seed)),
-        ("limit-train", "/data/limit_train", recipe.limit_train),
-        ("limit-test", "/data/limit_test", recipe.limit_test),
+        ("recipe", "/recipe", Value::from(recipe.name.key())),
+        ("epochs", "/train/epochs", number(recipe.epochs)),
+        ("batch size", "/train/batch_size", number(recipe.batch_size)),
+        ("seed", "/train/seed", number(seed)),
+        ("precision", "/train/precision", Value::from(settings.precision.key())),
+        ("limit-train", "/data/limit_train", recipe.limit_train.map_or(Value::Null, number)),
+        ("limit-test", "/data/limit_test", recipe.limit_test.map_or(Value::Null, number)),
     ];
-    let say = |value: Option<u64>| value.map_or("none".to_owned(), |n| n.to_string());
+    let say = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
     wanted.into_iter().find_map(|(name, pointer, wanted)| {
         // A field that is not there says nothing.
-        let found = config.pointer(pointer)?.as_u64();
-        (found != wanted).then(|| (name, say(found), say(wanted)))
+        let found = config.pointer(pointer)?;
+        (*found != wanted).then(|| (name, say(found), say(&wanted)))
     })
 }
 

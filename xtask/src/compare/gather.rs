@@ -78,6 +78,8 @@ pub struct Run {
     pub epochs: Vec<Epoch>,
     pub record: TrainRecord,
     pub eval: Eval,
+    /// `train` of its `config.json`
+    pub settings: Value,
 }
 
 impl Model {

@@ -6,11 +6,14 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::names::{Arch, Precision, Profile, Source};
+use super::names::{Arch, Precision, Profile, RecipeName, Source};
 
-/// One training recipe. The article's is [`recipe`]`(Profile::Article)`.
+/// How the networks are trained: a recipe of `mobilenet train`, and what is changed of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
+    /// `mobilenet train --recipe`
+    #[serde(default)]
+    pub name: RecipeName,
     /// Passes over the training images
     pub epochs: u64,
     /// Images per step
@@ -19,32 +22,61 @@ pub struct Recipe {
     pub limit_train: Option<u64>,
     /// Only the first so many test images; all of them if absent
     pub limit_test: Option<u64>,
-    /// `mobilenet train --optimizer`
-    pub optimizer: String,
-    /// Peak learning rate
-    pub lr: f64,
-    /// Decoupled weight decay
-    pub weight_decay: f64,
-    /// `mobilenet train --schedule`
-    pub schedule: String,
+    /// `mobilenet train --optimizer`, if not the recipe's
+    pub optimizer: Option<String>,
+    /// Peak learning rate, if not the recipe's
+    pub lr: Option<f64>,
+    /// Weight decay, if not the recipe's
+    pub weight_decay: Option<f64>,
+    /// `mobilenet train --schedule`, if not the recipe's
+    pub schedule: Option<String>,
+}
+
+impl Recipe {
+    /// The recipe as it is.
+    fn plain(name: RecipeName, epochs: u64) -> Self {
+        Self {
+            name,
+            epochs,
+            batch_size: 128,
+            limit_train: None,
+            limit_test: None,
+            optimizer: None,
+            lr: None,
+            weight_decay: None,
+            schedule: None,
+        }
+    }
+
+    /// In a few words: the recipe and what is changed of it.
+    pub fn describe(&self) -> String {
+        let mut parts = vec![format!("recipe {}", self.name.key())];
+        parts.extend(self.optimizer.clone());
+        parts.extend(self.lr.map(|lr| format!("learning rate {lr}")));
+        parts.extend(self.weight_decay.map(|decay| format!("weight decay {decay}")));
+        parts.extend(self.schedule.as_ref().map(|schedule| format!("{schedule} schedule")));
+        parts.join(", ")
+    }
 }
 
 /// The numbers of each profile.
 ///
 /// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
 /// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
-#[rustfmt::skip]
 pub fn recipe(profile: Profile) -> Recipe {
-    let row = |epochs, batch_size, limit_train, limit_test, lr, weight_decay, schedule: &str| Recipe {
-        epochs, batch_size, limit_train, limit_test, lr, weight_decay,
-        optimizer: "adamw".to_owned(),
-        schedule: schedule.to_owned(),
+    let short = |batch_size, limit_train, limit_test| Recipe {
+        batch_size,
+        limit_train,
+        limit_test,
+        lr: Some(2e-3),
+        schedule: Some("one-cycle".to_owned()),
+        ..Recipe::plain(RecipeName::Article, 4)
     };
     match profile {
-        //                    epochs batch  train images   test images      lr    decay  schedule
-        Profile::Smoke   => row(  4,    16, Some( 4_096),  Some(1_000),  2e-3,   1e-4,  "one-cycle"),
-        Profile::Quick   => row(  4,    64, None,          None,          2e-3,   1e-4,  "one-cycle"),
-        Profile::Article => row(100,   128, None,          None,         1e-3,   1e-4,  "cosine"),
+        Profile::Smoke => short(16, Some(4_096), Some(1_000)),
+        Profile::Quick => short(64, None, None),
+        Profile::Fast => Recipe::plain(RecipeName::Fast, 36),
+        Profile::Article => Recipe::plain(RecipeName::Article, 100),
     }
 }
 
@@ -136,7 +168,7 @@ impl Settings {
 }
 
 /// Leaves of a JSON value with their dotted names.
-fn flatten(prefix: &str, value: &Value, fields: &mut Vec<(String, String)>) {
+pub fn flatten(prefix: &str, value: &Value, fields: &mut Vec<(String, String)>) {
     match value {
         Value::Object(map) => {
             for (key, inner) in map {
@@ -316,8 +348,7 @@ pub mod tests {
     fn the_article_profile_is_the_article() {
         let article = recipe(Profile::Article);
         assert_eq!((article.epochs, article.batch_size), (100, 128));
-        assert_eq!((article.lr, article.weight_decay), (1e-3, 1e-4));
-        assert_eq!(article.schedule, "cosine");
+        assert_eq!(article.describe(), "recipe article");
         assert_eq!((article.limit_train, article.limit_test), (None, None));
     }
 }

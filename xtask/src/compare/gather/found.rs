@@ -33,7 +33,7 @@ pub fn read_run(out: &Path, settings: &Settings, arch: Arch, seed: u64) -> Resul
     }
     let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
     let origin = Origin { what: name.clone(), environment: config["environment"].clone(), copy };
-    Ok((Run { seed, name, epochs, record, eval }, origin))
+    Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone() }, origin))
 }
 
 /// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or

@@ -7,12 +7,13 @@ mod pictures;
 mod provenance;
 mod significance;
 mod tables;
+mod training;
 
 use crate::compare::against::Against;
 use crate::compare::audit::{Claim, Verdict};
 use crate::compare::document::{Block, Cell, Document, Section, Table};
 use crate::compare::gather::Gathered;
-use crate::compare::text::{count, list, thousands};
+use crate::compare::text::list;
 use crate::compare::{plots, verdict};
 
 pub use significance::of_model as figures;
@@ -31,7 +32,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     let mut sections = vec![at_a_glance(gathered), tables::section(gathered), significance::section(gathered)];
     sections.extend(against.map(against::section));
     sections.extend([
-        training(gathered),
+        training::section(gathered),
         Section { title: "Accuracy against cost".to_owned(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] },
         mistakes::section(gathered),
     ]);
@@ -55,23 +56,6 @@ fn at_a_glance(gathered: &Gathered) -> Section {
         blocks.push(Block::Text(format!("**Note.** {note}")));
     }
     Section { title: "At a glance".to_owned(), blocks }
-}
-
-fn training(gathered: &Gathered) -> Section {
-    let recipe = &gathered.settings.recipe;
-    let text = format!(
-        "Both curves of a network come from the same run: {} of {} images, batches of {}, {} with a peak learning rate of {} ({} schedule) and weight decay {}, in {}, with random flips and crops. \
-         Nothing was chosen on the test images; the figures are those of the last epoch's weights.",
-        count(recipe.epochs, "epoch"),
-        thousands(gathered.sizes().train),
-        recipe.batch_size,
-        recipe.optimizer.replace("adamw", "AdamW"),
-        recipe.lr,
-        recipe.schedule,
-        recipe.weight_decay,
-        gathered.settings.precision.label()
-    );
-    Section { title: "Training".to_owned(), blocks: vec![Block::Text(text), Block::Plots(plots::curves(gathered))] }
 }
 
 fn audit(claims: &[Claim]) -> Section {
