@@ -316,6 +316,9 @@ pub struct ShapeArgs {
     /// Strides of the stem and of each stage, such as 1,1,1,2,2,1,2,1, instead of the preset's
     #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
     pub strides: Option<Vec<usize>>,
+    /// How far a training step moves batch norm's running statistics [default: 0.1 (v2), 0.01 (v3)]
+    #[arg(long, value_name = "SHARE", value_parser = above_0, allow_negative_numbers = true)]
+    pub bn_momentum: Option<f64>,
     /// Probability of dropout before the last layer [default: 0.2]
     #[arg(long, value_name = "P", value_parser = fraction, allow_negative_numbers = true)]
     pub dropout: Option<f64>,
@@ -329,6 +332,7 @@ impl ShapeArgs {
         config.reduced_tail |= self.reduced_tail;
         config.dilated |= self.dilated;
         config.dropout = self.dropout.unwrap_or(config.dropout);
+        config.bn_momentum = self.bn_momentum.or(config.bn_momentum);
         if let Some(strides) = &self.strides {
             config.strides = Some(strides.clone());
         }
@@ -442,7 +446,7 @@ mod tests {
             ("train --model v2 --out r --random-erasing 1.5", "0 to 1"),
             ("train --model v2 --out r --mixup 0", "a number above 0"),
             ("train --model v2 --out r --mixup 1 --cutmix 1", "cannot be used with"),
-            ("train --model v2 --out r --low-resolution 24", "--low-resolution-epochs"),
+            ("train --model v2 --out r --low-resolution 24", "--low-resolution-share"),
             ("train --model v2 --out r --freeze stem", "features"),
             ("train --out r", "--model"),
             ("bench --model v2 --device gpu", "cuda:N"),

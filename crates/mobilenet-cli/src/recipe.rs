@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use mobilenet_data::{Augment, Padding};
-use mobilenet_models::Arch;
-use mobilenet_train::{OptimizerConfig, Schedule, SgdConfig, TrainConfig};
+use mobilenet_models::{Arch, ModelConfig};
+use mobilenet_train::{LowResolution, OptimizerConfig, Schedule, SgdConfig, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 /// A training's settings by name; the command line changes single ones.
@@ -31,6 +31,14 @@ impl Recipe {
         }
     }
 
+    /// What the recipe changes of the network itself: nothing that evaluation depends on.
+    pub fn apply(self, model: &mut ModelConfig) {
+        // V3's own 0.01 follows the weights too slowly where they move fast: it evaluates at chance for epochs.
+        if self == Self::Fast && model.arch != Arch::V2 {
+            model.bn_momentum = Some(0.1);
+        }
+    }
+
     /// The settings for one network.
     pub fn config(self, arch: Arch) -> TrainConfig {
         match self {
@@ -49,12 +57,13 @@ fn fast(arch: Arch) -> TrainConfig {
         decay_norm_and_bias: false,
     };
     TrainConfig {
-        epochs: 30,
+        epochs: 36,
         batch_size: 128,
         optimizer: OptimizerConfig::Sgd(sgd),
         schedule: Schedule::Triangular,
         label_smoothing: 0.1,
-        ema: Some(0.999),
+        low_resolution: Some(LowResolution { share: 1.0 / 3.0, size: 24 }),
+        ema: Some(0.998),
         augment: Augment { alternate_flip: true, padding: Padding::Reflect, ..Augment::default() },
         ..TrainConfig::default()
     }

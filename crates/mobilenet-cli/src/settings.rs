@@ -80,7 +80,7 @@ impl Settings {
     /// Those of a new run: the recipe's, and the network of `--init-from` if there is one.
     fn fresh(args: &TrainArgs) -> Result<Self> {
         let origin = args.init_from.as_deref().map(run::read_config).transpose().context("--init-from")?;
-        let model = match (origin, args.model) {
+        let mut model = match (origin, args.model) {
             (Some(origin), Some(arch)) => {
                 let found = origin.model.arch;
                 anyhow::ensure!(found == arch, "--init-from holds a {found}, --model asks for {arch}");
@@ -91,6 +91,7 @@ impl Settings {
             (None, None) => anyhow::bail!("{}: there is no run to resume; --model starts one", args.out.display()),
         };
         let recipe = args.recipe.unwrap_or_default();
+        recipe.apply(&mut model);
         Ok(Self {
             train: recipe.config(model.arch),
             recipe,

@@ -133,6 +133,10 @@ pub struct ModelConfig {
     pub dilated: bool,
     /// The probability of dropout before the last linear layer, in `[0, 1)`.
     pub dropout: f64,
+    /// How far each training step moves batch norm's running statistics, above 0 and at most 1, instead of the architecture's 0.1 (V2)
+    /// or 0.01 (V3). Evaluation does not depend on it. V3's was made for hundreds of thousands of steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bn_momentum: Option<f64>,
     /// The stride of the stem and of each stage's first block, each 1 or 2, instead of the preset's.
     ///
     /// A stage is a run of blocks with the same number of output channels. The published strides are
@@ -152,6 +156,7 @@ impl ModelConfig {
             reduced_tail: false,
             dilated: false,
             dropout: 0.2,
+            bn_momentum: None,
             strides: None,
         }
     }
@@ -174,6 +179,9 @@ impl ModelConfig {
             self.num_classes,
         )?;
         check("dropout", (0.0..1.0).contains(&self.dropout), "a probability in [0, 1)", self.dropout)?;
+        if let Some(momentum) = self.bn_momentum {
+            check("bn_momentum", momentum > 0.0 && momentum <= 1.0, "a number above 0, at most 1", momentum)?;
+        }
         let v3 = self.arch != Arch::V2;
         check("reduced_tail", v3 || !self.reduced_tail, "false, for V2 has no reduced tail", self.reduced_tail)?;
         check("dilated", v3 || !self.dilated, "false, for V2 has no dilated form", self.dilated)?;
@@ -233,7 +241,7 @@ mod tests {
         let good = ModelConfig::new(Arch::V2, 10, Preset::Cifar);
         good.validate().unwrap();
         type Change = fn(&mut ModelConfig);
-        let cases: [(&str, Change); 13] = [
+        let cases: [(&str, Change); 15] = [
             ("width_mult", |c| c.width_mult = 0.0),
             ("width_mult", |c| c.width_mult = -1.0),
             ("width_mult", |c| c.width_mult = f64::NAN),
@@ -243,6 +251,8 @@ mod tests {
             ("dropout", |c| c.dropout = 1.0),
             ("dropout", |c| c.dropout = -0.1),
             ("dropout", |c| c.dropout = f64::NAN),
+            ("bn_momentum", |c| c.bn_momentum = Some(0.0)),
+            ("bn_momentum", |c| c.bn_momentum = Some(1.1)),
             ("reduced_tail", |c| c.reduced_tail = true),
             ("dilated", |c| c.dilated = true),
             ("strides", |c| c.strides = Some(vec![1; 7])),

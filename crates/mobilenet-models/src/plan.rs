@@ -90,11 +90,24 @@ impl Plan {
     /// Those of [`ModelConfig::validate`].
     pub fn new(config: &ModelConfig) -> Result<Self, Error> {
         config.validate()?;
-        Ok(match config.arch {
+        let mut plan = match config.arch {
             Arch::V2 => v2(config),
             Arch::V3Large => v3(config, &V3_LARGE, V3_LARGE_LAST),
             Arch::V3Small => v3(config, &V3_SMALL, V3_SMALL_LAST),
-        })
+        };
+        if let Some(momentum) = config.bn_momentum {
+            plan.norms().for_each(|norm| norm.momentum = momentum);
+        }
+        Ok(plan)
+    }
+
+    /// The settings of every batch norm.
+    fn norms(&mut self) -> impl Iterator<Item = &mut BatchNormConfig> {
+        let blocks = self.blocks.iter_mut().map(|block| match &mut block.config {
+            BlockConfig::V2(config) => &mut config.norm,
+            BlockConfig::V3(config) => &mut config.norm,
+        });
+        [&mut self.stem.config.norm, &mut self.head.config.norm].into_iter().chain(blocks)
     }
 }
 
@@ -177,4 +190,23 @@ fn conv(
 
 fn classifier(c_in: usize, hidden: Option<usize>, config: &ModelConfig) -> ClassifierPlan {
     ClassifierPlan { c_in, hidden, num_classes: config.num_classes, dropout: config.dropout }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Preset;
+
+    #[test]
+    fn every_batch_norm_gets_the_momentum_that_is_asked_for() {
+        for (arch, published) in [(Arch::V2, 0.1), (Arch::V3Large, 0.01), (Arch::V3Small, 0.01)] {
+            for (asked, expected) in [(None, published), (Some(0.3), 0.3)] {
+                let config = ModelConfig { bn_momentum: asked, ..ModelConfig::new(arch, 10, Preset::Cifar) };
+                let mut plan = Plan::new(&config).unwrap();
+                let count = plan.blocks.len() + 2;
+                let found: Vec<f64> = plan.norms().map(|norm| norm.momentum).collect();
+                assert_eq!(found, vec![expected; count], "{arch} {asked:?}");
+            }
+        }
+    }
 }

@@ -62,10 +62,10 @@ fn one() -> usize {
 }
 
 /// The first epochs see smaller images, which cost less (progressive resizing; Howard, fast.ai 2018).
-#[derive(Copy, Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LowResolution {
-    /// How many epochs.
-    pub epochs: usize,
+    /// Their share of the run, from 0 to 1, rounded to whole epochs.
+    pub share: f64,
     /// Height and width of their images, in pixels.
     pub size: usize,
 }
@@ -132,8 +132,8 @@ impl TrainConfig {
         for LrFactor { factor, .. } in &self.lr_factors {
             check(*factor >= 0.0 && factor.is_finite(), "lr_factors", factor, "at least 0")?;
         }
-        if let Some(LowResolution { epochs, size }) = self.low_resolution {
-            check(epochs <= self.epochs, "low_resolution.epochs", epochs, "at most the number of epochs")?;
+        if let Some(LowResolution { share, size }) = self.low_resolution {
+            check((0.0..=1.0).contains(&share), "low_resolution.share", share, "from 0 to 1")?;
             check(size >= 1, "low_resolution.size", size, "at least 1")?;
         }
         if let Some(Distillation { temperature, weight }) = self.distillation {
@@ -152,6 +152,13 @@ impl TrainConfig {
         }
         let rest = images % self.batch_size;
         images / self.batch_size + usize::from(rest >= 2 && !self.drop_last)
+    }
+
+    /// Height and width that the images of `epoch` (from 1) are scaled to; `None`: their own.
+    #[must_use]
+    pub fn image_size(&self, epoch: usize) -> Option<usize> {
+        let LowResolution { share, size } = self.low_resolution?;
+        (epoch <= (share * self.epochs as f64).round() as usize).then_some(size)
     }
 
     /// The learning rate at `step` (from 0, over the whole run) of a run with `steps_per_epoch`.

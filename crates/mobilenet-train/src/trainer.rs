@@ -209,7 +209,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
             epoch: epoch as u64,
             shuffle: true,
             augment: config.augment,
-            resize: config.low_resolution.filter(|low| epoch <= low.epochs).map(|low| (low.size, low.size)),
+            resize: config.image_size(epoch).map(|size| (size, size)),
             drop_last: config.drop_last,
         };
         let mut batches = batches(Arc::clone(&run.data.train), run.data.normalization, &order, &self.device);

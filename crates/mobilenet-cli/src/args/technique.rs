@@ -32,11 +32,11 @@ pub struct TechniqueArgs {
     #[arg(long, value_name = "ALPHA", value_parser = above_0, allow_negative_numbers = true, help_heading = "Augmentation")]
     pub cutmix: Option<f64>,
     /// Train on images of this height and width in the first epochs
-    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, requires = "low_resolution_epochs", help_heading = "Augmentation")]
+    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, requires = "low_resolution_share", help_heading = "Augmentation")]
     pub low_resolution: Option<usize>,
-    /// How many epochs --low-resolution lasts
-    #[arg(long, value_name = "N", value_parser = at_least_1, requires = "low_resolution", help_heading = "Augmentation")]
-    pub low_resolution_epochs: Option<usize>,
+    /// Share of the epochs, 0 to 1, that --low-resolution lasts
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, requires = "low_resolution", help_heading = "Augmentation")]
+    pub low_resolution_share: Option<f64>,
 
     /// Evaluate and keep an exponential moving average of the weights with this decay per update, such as 0.999
     #[arg(long, value_name = "DECAY", value_parser = fraction, allow_negative_numbers = true, help_heading = "Weights")]
@@ -79,9 +79,9 @@ impl TechniqueArgs {
         augment.random_erasing = self.random_erasing.unwrap_or(augment.random_erasing);
         let mixup = self.mixup.map(|alpha| Mix::MixUp { alpha });
         augment.mix = self.cutmix.map(|alpha| Mix::CutMix { alpha }).or(mixup).unwrap_or(augment.mix);
-        let low_resolution = self.low_resolution.zip(self.low_resolution_epochs);
+        let low_resolution = self.low_resolution.zip(self.low_resolution_share);
         train.low_resolution =
-            low_resolution.map(|(size, epochs)| LowResolution { epochs, size }).or(train.low_resolution);
+            low_resolution.map(|(size, share)| LowResolution { share, size }).or(train.low_resolution);
 
         train.ema = self.ema.or(train.ema);
         train.accumulate = self.accumulate.unwrap_or(train.accumulate);

@@ -16,7 +16,8 @@ fn config(place: &Place, run: &str) -> Value {
 #[test]
 fn the_fast_recipe_and_what_is_changed_of_it() {
     let place = Place::new();
-    let record = train(&place, "run", "--recipe fast --ema 0.5 --low-resolution 16 --low-resolution-epochs 1");
+    let options = "--recipe fast --ema 0.5 --low-resolution 16 --low-resolution-share 0.5";
+    let record = train(&place, "run", options);
     assert_eq!(record["weights"], "last epoch, moving average 0.5");
     let config = config(&place, "run");
     assert_eq!((&config["recipe"], &config["train"]["epochs"]), (&"fast".into(), &2.into()));
@@ -26,6 +27,10 @@ fn the_fast_recipe_and_what_is_changed_of_it() {
     let eval = place.json("eval --run run --json");
     assert_eq!(eval["test_top1"], record["final"]["test_top1"]);
     assert!(eval["test_top1_mirrored"].as_f64().is_some());
+    // The same command gives the same weights.
+    train(&place, "again", options);
+    let weights = |run: &str| read(place.path(run).join("model.safetensors"));
+    assert_eq!(weights("run"), weights("again"));
 }
 
 #[test]

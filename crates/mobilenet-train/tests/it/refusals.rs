@@ -36,8 +36,7 @@ fn settings_out_of_range_name_the_field() {
         TrainConfig { optimizer: OptimizerConfig::AdamW(adamw), ..config() }
     };
     let sgd = |sgd| TrainConfig { optimizer: OptimizerConfig::Sgd(sgd), ..config() };
-    let low_resolution =
-        |epochs, size| TrainConfig { low_resolution: Some(LowResolution { epochs, size }), ..config() };
+    let low_resolution = |share, size| TrainConfig { low_resolution: Some(LowResolution { share, size }), ..config() };
     let distillation =
         |temperature, weight| TrainConfig { distillation: Some(Distillation { temperature, weight }), ..config() };
     let cases = [
@@ -55,8 +54,8 @@ fn settings_out_of_range_name_the_field() {
             "lr_factors",
             TrainConfig { lr_factors: vec![LrFactor { variables: Variables::Biases, factor: -1.0 }], ..config() },
         ),
-        ("low_resolution.epochs", low_resolution(4, 8)),
-        ("low_resolution.size", low_resolution(1, 0)),
+        ("low_resolution.share", low_resolution(1.5, 8)),
+        ("low_resolution.size", low_resolution(0.5, 0)),
         ("distillation.temperature", distillation(0.0, 0.5)),
         ("distillation.weight", distillation(1.0, 1.5)),
         ("optimizer.lr", adamw(|c| c.lr = 0.0)),

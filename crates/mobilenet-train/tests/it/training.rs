@@ -9,8 +9,8 @@ use candle_nn::{Module, ModuleT, VarMap, func_t, linear};
 use mobilenet_data::{Normalization, Split};
 use mobilenet_layers::{DropoutRng, seeded_var_builder};
 use mobilenet_train::{
-    EpochMetrics, Error, EvalSplit, LrFactor, MirrorAveraged, Observer, OptimizerConfig, RunOptions, Schedule,
-    SgdConfig, StepReport, TrainConfig, Trainer, Variables, evaluate,
+    EpochMetrics, Error, EvalSplit, LowResolution, LrFactor, MirrorAveraged, Observer, OptimizerConfig, RunOptions,
+    Schedule, SgdConfig, StepReport, TrainConfig, Trainer, Variables, evaluate,
 };
 
 #[derive(Default)]
@@ -240,4 +240,17 @@ fn mirrored_answers_are_averaged() {
     let xs = Tensor::new(&[[[[1f32, 2.0, 7.0]], [[4.0, 5.0, 6.0]]]], &Device::Cpu).unwrap();
     let both = MirrorAveraged(&model).forward_t(&xs, false).unwrap();
     assert_eq!(both.to_vec2::<f32>().unwrap(), [[4.0, 5.0]]);
+}
+
+#[test]
+fn the_first_epochs_see_smaller_images() {
+    let sizes = |epochs, share| {
+        let config = TrainConfig { epochs, low_resolution: Some(LowResolution { share, size: 24 }), ..config() };
+        (1..=epochs).map(|epoch| config.image_size(epoch).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(3, 1.0 / 3.0), [true, false, false]);
+    assert_eq!(sizes(2, 0.5), [true, false]);
+    assert_eq!(sizes(1, 0.25), [false]);
+    assert_eq!(sizes(2, 1.0), [true, true]);
+    assert_eq!(config().image_size(1), None);
 }
