@@ -34,7 +34,7 @@ impl Recipe {
     /// What the recipe changes of the network itself: nothing that evaluation depends on.
     pub fn apply(self, model: &mut ModelConfig) {
         // V3's own 0.01 follows the weights too slowly where they move fast: it evaluates at chance for epochs.
-        if self == Self::Fast && model.arch != Arch::V2 {
+        if self == Self::Fast && model.arch.is_v3() {
             model.bn_momentum = Some(0.1);
         }
     }
@@ -50,7 +50,7 @@ impl Recipe {
 
 fn fast(arch: Arch) -> TrainConfig {
     let sgd = SgdConfig {
-        lr: if arch == Arch::V2 { 0.2 } else { 0.3 },
+        lr: if arch.is_v3() { 0.3 } else { 0.2 },
         momentum: 0.9,
         nesterov: true,
         weight_decay: 5e-4,

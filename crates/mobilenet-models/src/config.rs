@@ -13,7 +13,7 @@ const MAX_WIDTH_MULT: f64 = 8.0;
 /// The most classes allowed; ImageNet-21k has 21,843.
 const MAX_CLASSES: usize = 1_000_000;
 
-/// The architectures, as torchvision defines them.
+/// The architectures: the published ones as torchvision defines them, and the steps from V2 to V3-Large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Arch {
@@ -23,28 +23,56 @@ pub enum Arch {
     V3Large,
     /// MobileNetV3-Small, of the same paper.
     V3Small,
+    /// V2 with h-swish where V3-Large has it: in the stem, the last convolution and the stages from 64 channels on.
+    #[serde(rename = "v2-hs")]
+    V2HSwish,
+    /// [`Arch::V2HSwish`] with squeeze-and-excite where V3-Large has it: in the stages of 32, 96, 160 and 320 channels.
+    #[serde(rename = "v2-hs-se")]
+    V2HSwishSe,
+    /// [`Arch::V2HSwishSe`] with 5×5 depthwise windows where V3-Large has them: in the stages of 32, 160 and 320 channels.
+    #[serde(rename = "v2-hs-se-k5")]
+    V2HSwishSe5x5,
 }
 
 impl Arch {
-    /// Every architecture.
+    /// Every published architecture.
     pub const ALL: [Self; 3] = [Self::V2, Self::V3Large, Self::V3Small];
 
-    /// The short name that `FromStr` reads: `v2`, `v3-large`, `v3-small`.
+    /// From V2 to V3-Large, one change at a time. What the last step changes is the rest: widths and number of blocks, head,
+    /// batch norm's numbers, and ReLU for ReLU6.
+    pub const LADDER: [Self; 5] = [Self::V2, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5, Self::V3Large];
+
+    /// Every architecture there is a name for.
+    const NAMED: [Self; 6] =
+        [Self::V2, Self::V3Large, Self::V3Small, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5];
+
+    /// The short name that `FromStr` reads: `v2`, `v3-large`, `v3-small`, `v2-hs`, `v2-hs-se`, `v2-hs-se-k5`.
     pub fn name(self) -> &'static str {
         match self {
             Self::V2 => "v2",
             Self::V3Large => "v3-large",
             Self::V3Small => "v3-small",
+            Self::V2HSwish => "v2-hs",
+            Self::V2HSwishSe => "v2-hs-se",
+            Self::V2HSwishSe5x5 => "v2-hs-se-k5",
         }
     }
 
-    /// The name the papers use, for headings: `MobileNetV3-Large`.
+    /// The name the papers use, and what was added to it, for headings: `MobileNetV3-Large`.
     pub fn title(self) -> &'static str {
         match self {
             Self::V2 => "MobileNetV2",
             Self::V3Large => "MobileNetV3-Large",
             Self::V3Small => "MobileNetV3-Small",
+            Self::V2HSwish => "MobileNetV2 + h-swish",
+            Self::V2HSwishSe => "MobileNetV2 + h-swish + SE",
+            Self::V2HSwishSe5x5 => "MobileNetV2 + h-swish + SE + 5x5",
         }
+    }
+
+    /// Whether the network is one of the V3 paper's, with its options.
+    fn is_v3(self) -> bool {
+        matches!(self, Self::V3Large | Self::V3Small)
     }
 }
 
@@ -95,7 +123,7 @@ impl FromStr for Arch {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self, Error> {
-        find("model", &Self::ALL, Self::name, s)
+        find("model", &Self::NAMED, Self::name, s)
     }
 }
 
@@ -140,7 +168,7 @@ pub struct ModelConfig {
     /// The stride of the stem and of each stage's first block, each 1 or 2, instead of the preset's.
     ///
     /// A stage is a run of blocks with the same number of output channels. The published strides are
-    /// `[2, 1, 2, 2, 2, 1, 2, 1]` (V2), `[2, 1, 2, 2, 2, 1, 2]` (V3-Large) and `[2, 2, 2, 2, 1, 2]` (V3-Small). For 64×64
+    /// `[2, 1, 2, 2, 2, 1, 2, 1]` (V2 and its steps to V3), `[2, 1, 2, 2, 2, 1, 2]` (V3-Large) and `[2, 2, 2, 2, 1, 2]` (V3-Small). For 64×64
     /// images, for example, the stem alone may be made stride 1.
     pub strides: Option<Vec<usize>>,
 }
@@ -182,7 +210,7 @@ impl ModelConfig {
         if let Some(momentum) = self.bn_momentum {
             check("bn_momentum", momentum > 0.0 && momentum <= 1.0, "a number above 0, at most 1", momentum)?;
         }
-        let v3 = self.arch != Arch::V2;
+        let v3 = self.arch.is_v3();
         check("reduced_tail", v3 || !self.reduced_tail, "false, for V2 has no reduced tail", self.reduced_tail)?;
         check("dilated", v3 || !self.dilated, "false, for V2 has no dilated form", self.dilated)?;
         if let Some(strides) = &self.strides {
@@ -222,7 +250,7 @@ mod tests {
 
     #[test]
     fn names_are_read_as_they_are_written() {
-        for arch in Arch::ALL {
+        for arch in Arch::NAMED {
             assert_eq!(arch.to_string().parse::<Arch>().unwrap(), arch);
             assert_eq!(serde_json::to_string(&arch).unwrap(), format!("\"{arch}\""));
         }
@@ -232,7 +260,7 @@ mod tests {
         }
         assert_eq!(
             "v4".parse::<Arch>().unwrap_err().to_string(),
-            "model: expected one of v2, v3-large, v3-small, found \"v4\""
+            "model: expected one of v2, v3-large, v3-small, v2-hs, v2-hs-se, v2-hs-se-k5, found \"v4\""
         );
     }
 

@@ -11,7 +11,8 @@ use mobilenet_layers::{
 use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
 use crate::{Error, ModelConfig};
 
-/// A MobileNetV2, MobileNetV3-Large or MobileNetV3-Small with torchvision's variable names and initial values.
+/// A MobileNetV2, MobileNetV3-Large or MobileNetV3-Small with torchvision's variable names and initial values, or a step between
+/// the first two, in which V3's blocks have V3's names.
 ///
 /// Images of any size are accepted; the strides are laid out for the preset's.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use mobilenet_blocks::v3::BottleneckConfig;
 use mobilenet_layers::{Activation, BatchNormConfig, ConvBnActConfig, make_divisible};
 
 use crate::tables::{
-    V2, V2_LAST, V2_STEM, V3_LARGE, V3_LARGE_LAST, V3_SMALL, V3_SMALL_LAST, V3_STEM, V3Row, stage_starts,
+    V2, V2_LAST, V2_STEM, V2Style, V3_LARGE, V3_LARGE_LAST, V3_SMALL, V3_SMALL_LAST, V3_STEM, V3Row, stage_starts,
 };
 use crate::{Arch, Error, ModelConfig};
 
@@ -56,7 +56,7 @@ pub struct BlockPlan {
 pub enum BlockConfig {
     /// MobileNetV2's.
     V2(InvertedResidualConfig),
-    /// MobileNetV3's.
+    /// MobileNetV3's, and those of the steps from V2 to it.
     V3(BottleneckConfig),
 }
 
@@ -91,7 +91,7 @@ impl Plan {
     pub fn new(config: &ModelConfig) -> Result<Self, Error> {
         config.validate()?;
         let mut plan = match config.arch {
-            Arch::V2 => v2(config),
+            Arch::V2 | Arch::V2HSwish | Arch::V2HSwishSe | Arch::V2HSwishSe5x5 => v2(config),
             Arch::V3Large => v3(config, &V3_LARGE, V3_LARGE_LAST),
             Arch::V3Small => v3(config, &V3_SMALL, V3_SMALL_LAST),
         };
@@ -111,30 +111,52 @@ impl Plan {
     }
 }
 
+/// V2 and its steps to V3-Large. A block that V2 does not have, which is one of a step, is built as V3's.
 fn v2(config: &ModelConfig) -> Plan {
     let width = |channels: usize| scale(channels, config.width_mult);
     let norm = BatchNormConfig::default();
     let strides = config.stage_strides();
-    let stem = conv(3, width(V2_STEM), 3, strides[0], norm, Activation::Relu6);
+    let outer = V2Style::outer_activation(config.arch);
+    let stem = conv(3, width(V2_STEM), 3, strides[0], norm, outer);
     let mut c_in = stem.c_out;
     let mut blocks = Vec::new();
-    for (row, &stage_stride) in V2.iter().zip(&strides[1..]) {
+    for (stage, (row, &stage_stride)) in V2.iter().zip(&strides[1..]).enumerate() {
+        let style = V2Style::of_stage(config.arch, stage);
         for i in 0..row.repeats {
             let stride = if i == 0 { stage_stride } else { 1 };
             let c_out = width(row.out);
             let block = InvertedResidualConfig { c_in, c_out, stride, expand_ratio: row.expand, norm };
             let residual = block.has_residual() && (i > 0 || row.stride == 1);
-            blocks.push(BlockPlan { config: BlockConfig::V2(block), residual });
+            let config =
+                if style == V2Style::V2 { BlockConfig::V2(block) } else { BlockConfig::V3(styled(block, style)) };
+            blocks.push(BlockPlan { config, residual });
             c_in = c_out;
         }
     }
     let last = scale(V2_LAST, config.width_mult.max(1.0));
-    Plan {
-        stem,
-        blocks,
-        head: conv(c_in, last, 1, 1, norm, Activation::Relu6),
-        classifier: classifier(last, None, config),
+    Plan { stem, blocks, head: conv(c_in, last, 1, 1, norm, outer), classifier: classifier(last, None, config) }
+}
+
+/// One of V2's blocks with other insides. The stages that have a style of their own all expand, so that both kinds of block have
+/// the same parts but for squeeze-and-excite.
+fn styled(block: InvertedResidualConfig, style: V2Style) -> BottleneckConfig {
+    let expanded = block.expanded();
+    BottleneckConfig {
+        kernel: style.kernel,
+        c_in: block.c_in,
+        expanded,
+        c_out: block.c_out,
+        squeeze: style.squeeze.then(|| squeeze(expanded)),
+        activation: style.activation,
+        stride: block.stride,
+        dilation: 1,
+        norm: block.norm,
     }
+}
+
+/// The hidden width of a block's squeeze-and-excite.
+fn squeeze(expanded: usize) -> usize {
+    make_divisible((expanded / 4) as f64)
 }
 
 fn v3(config: &ModelConfig, rows: &[V3Row], last: usize) -> Plan {
@@ -158,7 +180,7 @@ fn v3(config: &ModelConfig, rows: &[V3Row], last: usize) -> Plan {
             c_in,
             expanded,
             c_out,
-            squeeze: row.squeeze.then(|| make_divisible((expanded / 4) as f64)),
+            squeeze: row.squeeze.then(|| squeeze(expanded)),
             activation: row.activation,
             stride: if starts && !dilated { strides[stage] } else { 1 },
             dilation: if dilated { 2 } else { 1 },

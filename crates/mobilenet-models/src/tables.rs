@@ -3,7 +3,7 @@
 //! Sources: table 2 of <https://arxiv.org/abs/1801.04381> and tables 1 and 2 of <https://arxiv.org/abs/1905.02244>, in the
 //! form torchvision gives them.
 
-use mobilenet_layers::Activation::{self, HSwish, Relu};
+use mobilenet_layers::Activation::{self, HSwish, Relu, Relu6};
 
 use crate::{Arch, Preset};
 
@@ -95,6 +95,42 @@ const fn v3(kernel: usize, expanded: usize, out: usize, squeeze: bool, activatio
     V3Row { kernel, expanded, out, squeeze, activation, stride }
 }
 
+/// How the blocks of one of V2's stages work: in V2 itself, and on the steps to V3-Large.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct V2Style {
+    pub kernel: usize,
+    pub squeeze: bool,
+    pub activation: Activation,
+}
+
+impl V2Style {
+    /// What the published network has everywhere.
+    pub const V2: Self = Self { kernel: 3, squeeze: false, activation: Relu6 };
+
+    /// That of a stage, counted from 0: as far as the network has come, it is that of V3-Large's stage in the same place. V2's
+    /// seventh stage, which V3-Large does not have, follows its sixth; where V3-Large has ReLU, V2's ReLU6 stays.
+    pub fn of_stage(arch: Arch, stage: usize) -> Self {
+        let stages = V3_LARGE.iter().zip(stage_starts(&V3_LARGE)).filter(|(_, starts)| *starts);
+        let Some((row, _)) = stages.take(stage + 1).last() else { return Self::V2 };
+        let mut style = Self::V2;
+        if matches!(arch, Arch::V2HSwish | Arch::V2HSwishSe | Arch::V2HSwishSe5x5) && row.activation == HSwish {
+            style.activation = HSwish;
+        }
+        if matches!(arch, Arch::V2HSwishSe | Arch::V2HSwishSe5x5) {
+            style.squeeze = row.squeeze;
+        }
+        if arch == Arch::V2HSwishSe5x5 {
+            style.kernel = row.kernel;
+        }
+        style
+    }
+
+    /// The activation of the stem and of the last convolution, which is h-swish in V3.
+    pub fn outer_activation(arch: Arch) -> Activation {
+        if arch == Arch::V2 { Relu6 } else { HSwish }
+    }
+}
+
 /// For each V3 row, whether it begins a stage: a run of rows with the same output channels.
 pub(crate) fn stage_starts(rows: &[V3Row]) -> Vec<bool> {
     (0..rows.len()).map(|i| i == 0 || rows[i].out != rows[i - 1].out).collect()
@@ -104,7 +140,9 @@ pub(crate) fn stage_starts(rows: &[V3Row]) -> Vec<bool> {
 pub(crate) fn stage_strides(arch: Arch, preset: Preset) -> Vec<usize> {
     let mut strides = vec![STEM_STRIDE];
     match arch {
-        Arch::V2 => strides.extend(V2.iter().map(|row| row.stride)),
+        Arch::V2 | Arch::V2HSwish | Arch::V2HSwishSe | Arch::V2HSwishSe5x5 => {
+            strides.extend(V2.iter().map(|row| row.stride));
+        }
         Arch::V3Large => strides.extend(v3_stage_strides(&V3_LARGE)),
         Arch::V3Small => strides.extend(v3_stage_strides(&V3_SMALL)),
     }
@@ -137,6 +175,28 @@ mod tests {
         ];
         for (arch, preset, expected) in cases {
             assert_eq!(stage_strides(arch, preset), expected, "{arch} {preset}");
+        }
+    }
+
+    /// V2's stages have 16, 24, 32, 64, 96, 160 and 320 channels, V3-Large's 16, 24, 40, 80, 112 and 160.
+    #[test]
+    fn each_step_adds_what_v3_large_has_in_the_same_place() {
+        let check = |arch, squeeze: [bool; 7], kernel: [usize; 7]| {
+            let styles: Vec<_> = (0..7).map(|stage| V2Style::of_stage(arch, stage)).collect();
+            let activation = [Relu6, Relu6, Relu6, HSwish, HSwish, HSwish, HSwish];
+            for (stage, style) in styles.iter().enumerate() {
+                let (kernel, squeeze, activation) = (kernel[stage], squeeze[stage], activation[stage]);
+                assert_eq!(*style, V2Style { kernel, squeeze, activation }, "{arch}, stage {stage}");
+            }
+        };
+        let squeezed = [false, false, true, false, true, true, true];
+        check(Arch::V2HSwish, [false; 7], [3; 7]);
+        check(Arch::V2HSwishSe, squeezed, [3; 7]);
+        check(Arch::V2HSwishSe5x5, squeezed, [3, 3, 5, 3, 3, 5, 5]);
+        assert!((0..7).all(|stage| V2Style::of_stage(Arch::V2, stage) == V2Style::V2));
+        for (row, starts) in V3_LARGE.windows(2).zip(&stage_starts(&V3_LARGE)[1..]) {
+            let style = |row: &V3Row| (row.kernel, row.squeeze, row.activation);
+            assert!(*starts || style(&row[0]) == style(&row[1]), "a stage of V3-Large is not of one kind");
         }
     }
 

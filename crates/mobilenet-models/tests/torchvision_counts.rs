@@ -100,7 +100,8 @@ fn names_and_shapes_are_those_of_torchvisions_state_dict() {
 #[test]
 fn every_variable_is_counted_under_its_layers_name() {
     let tail = |arch| ModelConfig { reduced_tail: true, ..ModelConfig::new(arch, 7, Preset::Cifar) };
-    let mut configs: Vec<ModelConfig> = Arch::ALL.map(|arch| ModelConfig::new(arch, 7, Preset::Cifar)).into();
+    let archs = Arch::ALL.into_iter().chain(Arch::LADDER);
+    let mut configs: Vec<ModelConfig> = archs.map(|arch| ModelConfig::new(arch, 7, Preset::Cifar)).collect();
     configs.extend([tail(Arch::V3Large), tail(Arch::V3Small)]);
     for mut config in configs {
         config.width_mult = 0.5;
