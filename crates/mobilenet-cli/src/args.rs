@@ -47,6 +47,7 @@ pub enum Command {
     Predict(PredictArgs),
     Bench(BenchArgs),
     Data(DataArgs),
+    Choose(ChooseArgs),
 }
 
 /// Print a network layer by layer: output shape, parameters, MACs
@@ -100,7 +101,7 @@ pub struct TrainArgs {
     /// Go on with the run in --out from its last checkpoint, or start it if there is none
     #[arg(long)]
     pub resume: bool,
-    /// Network: v2, v3-large or v3-small
+    /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
     #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present_any = ["resume", "init_from"])]
     pub model: Option<Arch>,
     #[command(flatten)]
@@ -276,10 +277,48 @@ pub struct DataArgs {
     pub json: bool,
 }
 
+/// Choose a network: the most accurate one within limits, of those measured on this machine
+///
+/// Reads the results.json of comparisons (cargo xtask compare) and takes only networks that were timed on a processor of this
+/// name with as many threads as --threads says. Accuracies of different comparisons are not held against each other: each
+/// comparison gives a choice of its own.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet choose --max-latency-ms 2 --max-params 3M
+  mobilenet choose --from runs/widths --max-macs 100M --min-accuracy 0.9 --json
+  mobilenet --threads 1 choose --max-memory-mb 40
+
+To measure what there is to choose from, in several widths:
+  cargo xtask compare --models widths --out runs/widths")]
+pub struct ChooseArgs {
+    /// Milliseconds one image may take (median, batch 1)
+    #[arg(long, value_name = "MS", value_parser = above_0, allow_negative_numbers = true)]
+    pub max_latency_ms: Option<f64>,
+    /// Most parameters, such as 3M, 2.5M or 500k
+    #[arg(long, value_name = "N", value_parser = amount, allow_hyphen_values = true)]
+    pub max_params: Option<u64>,
+    /// Most multiply-adds of one image, such as 100M
+    #[arg(long, value_name = "N", value_parser = amount, allow_hyphen_values = true)]
+    pub max_macs: Option<u64>,
+    /// Megabytes (10^6 bytes) that a process answering single images may take
+    #[arg(long, value_name = "MB", value_parser = above_0, allow_negative_numbers = true)]
+    pub max_memory_mb: Option<f64>,
+    /// Share of the test images to be named rightly, such as 0.9
+    #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true)]
+    pub min_accuracy: Option<f64>,
+    /// Folder of a comparison; may be given several times [default: every folder in runs]
+    #[arg(long, value_name = "DIR")]
+    pub from: Vec<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// A network without data: `summary` and `bench`.
 #[derive(Args)]
 pub struct NetworkArgs {
-    /// Network: v2, v3-large or v3-small
+    /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
     #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>)]
     pub model: Arch,
     /// Classes of the last layer
@@ -398,6 +437,19 @@ fn at_least_1(s: &str) -> Result<usize, String> {
     s.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a whole number, at least 1".into())
 }
 
+/// A whole number, perhaps in thousands (`500k`), millions (`2.5M`) or billions (`1G`).
+fn amount(s: &str) -> Result<u64, String> {
+    let (digits, factor) = match s.chars().last() {
+        Some('k' | 'K') => (&s[..s.len() - 1], 1e3),
+        Some('m' | 'M') => (&s[..s.len() - 1], 1e6),
+        Some('g' | 'G') => (&s[..s.len() - 1], 1e9),
+        _ => (s, 1.0),
+    };
+    let amount = digits.parse::<f64>().map_or(f64::NAN, |x| (x * factor).round());
+    let known = digits.starts_with(|c: char| c.is_ascii_digit()) && (1.0..=1e15).contains(&amount);
+    known.then_some(amount as u64).ok_or_else(|| "expected a number such as 3M, 2.5M, 500k or 120000".into())
+}
+
 fn number(s: &str, ok: fn(f64) -> bool, expected: &str) -> Result<f64, String> {
     s.parse().ok().filter(|&x: &f64| x.is_finite() && ok(x)).ok_or_else(|| format!("expected {expected}"))
 }
@@ -429,9 +481,21 @@ mod tests {
     }
 
     #[test]
+    fn amounts() {
+        for (text, want) in
+            [("3M", 3_000_000), ("2.5m", 2_500_000), ("500k", 500_000), ("120000", 120_000), ("1G", 1_000_000_000)]
+        {
+            assert_eq!(amount(text), Ok(want), "{text}");
+        }
+        for bad in ["", "k", "nan", "infM", "1e30", "0.1", "1 M", "1Mk", "µ"] {
+            assert!(amount(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn bad_values_are_named() {
         for (line, expected) in [
-            ("summary --model v4", "v2, v3-large, v3-small"),
+            ("summary --model v4", "v2, v3-large, v3-small, v2-hs, v2-hs-se, v2-hs-se-k5"),
             ("summary --model v2 --width -1", "a number above 0"),
             ("summary --model v2 --width nan", "a number above 0"),
             ("train --model v2 --out r --epochs 0", "at least 1"),
@@ -452,6 +516,12 @@ mod tests {
             ("bench --model v2 --device gpu", "cuda:N"),
             ("bench --model v2 --threads 0", "at least 1"),
             ("data --images 1,2", "--json"),
+            ("choose --max-params 3X", "3M, 2.5M, 500k or 120000"),
+            ("choose --max-params 0", "3M, 2.5M, 500k or 120000"),
+            ("choose --max-macs -1M", "3M, 2.5M, 500k or 120000"),
+            ("choose --max-macs M", "3M, 2.5M, 500k or 120000"),
+            ("choose --max-latency-ms 0", "a number above 0"),
+            ("choose --min-accuracy 90", "0 to below 1"),
         ] {
             let words = std::iter::once("mobilenet").chain(line.split(' '));
             let Err(error) = Cli::try_parse_from(words) else { panic!("{line}: no error") };

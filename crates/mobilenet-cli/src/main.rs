@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod choose;
 mod data;
 mod device;
 mod environment;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Data(args) => data::run(args),
+        Command::Choose(args) => choose::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! The program from outside: what it prints, writes and returns.
 
 mod bad_input;
+mod choose;
 mod commands;
 mod common;
 #[cfg(unix)]

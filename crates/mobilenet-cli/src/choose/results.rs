@@ -1,0 +1,194 @@
+//! What comparisons have left: their `results.json`, as far as a choice needs it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use mobilenet_bench::Environment;
+use serde::{Deserialize, Serialize};
+
+/// Networks of one comparison that were measured on this machine. Only these have accuracies that can be held against each
+/// other: one data set, one recipe.
+#[derive(Debug)]
+pub struct Comparison {
+    /// The comparison's folder.
+    pub from: PathBuf,
+    /// The data set's name.
+    pub data: String,
+    /// Whether the data set stands in for one that could not be had.
+    pub stand_in: bool,
+    /// The networks, never none.
+    pub candidates: Vec<Candidate>,
+}
+
+/// One network with everything that can be limited.
+#[derive(Clone, Debug, Serialize)]
+pub struct Candidate {
+    /// As `cargo xtask compare --models` takes it: `v2@0.5`.
+    pub model: String,
+    /// As people write it: `MobileNetV2 ×0.5`.
+    pub label: String,
+    /// The width multiplier.
+    pub width_mult: f64,
+    /// Share of the test images named rightly, the mean over the seeds.
+    pub test_top1: f64,
+    /// Its 95 % interval.
+    pub test_top1_interval: [f64; 2],
+    /// Epochs it was trained for.
+    pub epochs: Option<u64>,
+    /// Median time of one image.
+    pub latency_ms: f64,
+    /// Trainable numbers.
+    pub params: u64,
+    /// Multiply-adds of one image.
+    pub macs: u64,
+    /// Peak memory of a process that answers single images.
+    pub peak_rss_bytes: Option<u64>,
+}
+
+/// A network, or a whole comparison, that cannot be chosen from.
+#[derive(Clone, Debug, Serialize)]
+pub struct LeftOut {
+    /// The network, if it is one.
+    pub model: Option<String>,
+    /// The comparison's folder.
+    pub from: PathBuf,
+    /// The reason.
+    pub why: String,
+}
+
+/// Processor and threads: latencies of others say nothing here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Machine {
+    pub processor: String,
+    pub threads: usize,
+}
+
+impl Machine {
+    /// The one this runs on.
+    pub fn here(environment: &Environment) -> Self {
+        Self { processor: environment.processor.clone(), threads: environment.threads }
+    }
+}
+
+impl std::fmt::Display for Machine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let plural = if self.threads == 1 { "" } else { "s" };
+        write!(f, "{}, {} thread{plural}", self.processor, self.threads)
+    }
+}
+
+#[derive(Deserialize)]
+struct Results {
+    settings: Settings,
+    data: Data,
+    environment: Measured,
+    models: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Settings {
+    device: String,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    name: String,
+    #[serde(default)]
+    fallback: bool,
+}
+
+#[derive(Deserialize)]
+struct Measured {
+    processor: Option<String>,
+    threads: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    model: String,
+    label: Option<String>,
+    width_mult: Option<f64>,
+    epochs: Option<u64>,
+    test_top1: f64,
+    test_top1_interval: [f64; 2],
+    params: u64,
+    macs: u64,
+    latency_ms: Option<Latency>,
+    peak_rss_bytes: Option<u64>,
+    processor: Option<String>,
+    threads: Option<usize>,
+}
+
+#[derive(Deserialize)]
+struct Latency {
+    p50: f64,
+}
+
+/// The `results.json` to read: of the folders given, which must have one, or of every folder in `runs`.
+pub fn find(from: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let file = |folder: &Path| folder.join("results.json");
+    if from.is_empty() {
+        let Ok(entries) = std::fs::read_dir("runs") else { return Ok(Vec::new()) };
+        let files = entries.flatten().map(|entry| file(&entry.path())).filter(|path| path.is_file());
+        return Ok(files.collect::<BTreeSet<_>>().into_iter().collect());
+    }
+    let mut files = Vec::new();
+    for folder in from {
+        let path = file(folder);
+        if !path.is_file() {
+            bail!("--from {}: no results.json of a comparison there", folder.display());
+        }
+        if !files.contains(&path) {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+/// Reads one `results.json` and takes what was measured on `machine`; `None` if nothing was.
+pub fn read(path: &Path, machine: &Machine, left_out: &mut Vec<LeftOut>) -> Result<Option<Comparison>> {
+    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let results: Results = serde_json::from_slice(&text)
+        .with_context(|| format!("{} is not the results of a comparison", path.display()))?;
+    let from = path.parent().unwrap_or(path).to_path_buf();
+    let mut candidates = Vec::new();
+    for entry in results.models {
+        let model = entry.model.clone();
+        match candidate(entry, &results.settings, &results.environment, machine) {
+            Ok(candidate) => candidates.push(candidate),
+            Err(why) => left_out.push(LeftOut { model: Some(model), from: from.clone(), why }),
+        }
+    }
+    let Data { name, fallback } = results.data;
+    let stand_in = fallback || name == "shapes10";
+    Ok((!candidates.is_empty()).then_some(Comparison { from, data: name, stand_in, candidates }))
+}
+
+/// The network, or why it cannot be chosen here.
+fn candidate(entry: Entry, settings: &Settings, run: &Measured, machine: &Machine) -> Result<Candidate, String> {
+    let Some(latency) = entry.latency_ms else { return Err("its latency was not measured".to_owned()) };
+    if settings.device != "cpu" {
+        return Err(format!("measured on {}, not on the CPU", settings.device));
+    }
+    let measured = entry.processor.as_ref().or(run.processor.as_ref()).zip(entry.threads.or(run.threads));
+    let Some((processor, threads)) = measured else {
+        return Err("its results do not say on which machine it was measured".to_owned());
+    };
+    let measured = Machine { processor: processor.clone(), threads };
+    if measured != *machine {
+        return Err(format!("measured on {measured}"));
+    }
+    Ok(Candidate {
+        label: entry.label.unwrap_or_else(|| entry.model.clone()),
+        model: entry.model,
+        width_mult: entry.width_mult.unwrap_or(1.0),
+        test_top1: entry.test_top1,
+        test_top1_interval: entry.test_top1_interval,
+        epochs: entry.epochs,
+        latency_ms: latency.p50,
+        params: entry.params,
+        macs: entry.macs,
+        peak_rss_bytes: entry.peak_rss_bytes,
+    })
+}
