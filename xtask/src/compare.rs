@@ -12,7 +12,9 @@ mod document;
 mod estimate;
 mod gather;
 pub mod names;
+mod network;
 mod origins;
+mod pareto;
 mod plan;
 mod plots;
 mod report;
@@ -30,7 +32,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use against::Snapshot;
-use names::{Arch, Precision, Profile, RecipeName, Source};
+use names::{Precision, Profile, RecipeName, Source};
+use network::{Network, Selection};
 use plan::{Recipe, Settings};
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
@@ -45,6 +48,8 @@ Examples:
   cargo xtask compare --data-dir data/cifar10          with a copy of CIFAR-10 that is there already
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
   cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores, for accuracies worth quoting
+  cargo xtask compare --models ladder --out runs/ladder          what does each part of V3 bring?
+  cargo xtask compare --models widths --out runs/widths          which width is worth its cost? `mobilenet choose` reads it
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
   cargo xtask compare --against runs/old               and hold it against an earlier comparison
@@ -54,9 +59,13 @@ pub struct Args {
     /// How much is done
     #[arg(long, value_enum, default_value = "quick")]
     profile: Profile,
-    /// Networks, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "v2,v3-large")]
-    models: Vec<Arch>,
+    /// Networks, separated by commas: v2, v3-large, v3-small, with @WIDTH for another width multiplier; ladder; widths
+    ///
+    /// `v2@0.5` is V2 with half the channels. `ladder` stands for v2, v2-hs, v2-hs-se, v2-hs-se-k5 and v3-large: from V2 to
+    /// V3-Large one change at a time (h-swish, squeeze-and-excite, 5x5 windows, the rest). `widths` stands for v2, v3-large and
+    /// v3-small at 0.35, 0.5, 0.75, 1 and 1.4 times the channels.
+    #[arg(long, value_name = "NETWORK,...", value_delimiter = ',', default_value = "v2,v3-large")]
+    models: Vec<Selection>,
     /// Seeds, separated by commas; each network is trained once with each
     #[arg(long, value_delimiter = ',', default_value = "1")]
     seeds: Vec<u64>,
@@ -179,7 +188,7 @@ fn settings(args: &Args) -> Result<Settings> {
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
     Ok(Settings {
         profile: args.profile,
-        models: unique(&args.models),
+        models: unique(&args.models.iter().flat_map(|selection| selection.0.iter().copied()).collect::<Vec<Network>>()),
         seeds: unique(&args.seeds),
         data: args.data,
         data_dir: args.data_dir.clone(),

@@ -71,7 +71,7 @@ impl Arch {
     }
 
     /// Whether the network is one of the V3 paper's, with its options.
-    fn is_v3(self) -> bool {
+    pub fn is_v3(self) -> bool {
         matches!(self, Self::V3Large | Self::V3Small)
     }
 }

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use self::snapshot::{DataSet, Network};
+use self::snapshot::{DataSet, Figures};
 use super::gather::Gathered;
-use super::names::Arch;
+use super::network::Network;
 use super::origins::{self, Origin, Trait};
 use super::plan::Settings;
 use super::stats::{self, Comparison};
@@ -28,7 +28,7 @@ pub struct Against {
     /// Networks that both have
     pub networks: Vec<Change>,
     /// Networks that only one has
-    pub unmatched: Vec<Arch>,
+    pub unmatched: Vec<Network>,
 }
 
 /// A setting that differs.
@@ -43,7 +43,7 @@ pub struct Setting {
 #[derive(Debug, Serialize)]
 pub struct Change {
     #[serde(rename = "model")]
-    pub arch: Arch,
+    pub arch: Network,
     /// Mean test accuracies over so many seeds
     pub test_top1: ThenNow,
     pub seeds: (usize, usize),
@@ -79,7 +79,7 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
         .into_iter()
         .map(|(name, then, now)| Setting { name, then, now })
         .collect();
-    let find = |networks: &[Network], arch| networks.iter().find(|network| network.arch == arch).cloned();
+    let find = |networks: &[Figures], arch| networks.iter().find(|network| network.arch == arch).cloned();
     let mut networks = Vec::new();
     let mut unmatched = Vec::new();
     for network in &now.networks {
@@ -92,7 +92,7 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
     Against { path: then.path.clone(), warnings: warnings(then, &now), settings, networks, unmatched }
 }
 
-fn change(then: &Network, now: &Network, (before, after): (&Settings, &Settings)) -> Change {
+fn change(then: &Figures, now: &Figures, (before, after): (&Settings, &Settings)) -> Change {
     let figure = |then: u64, now: u64| ThenNow { then: then as f64, now: now as f64 };
     Change {
         arch: now.arch,
@@ -167,6 +167,7 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
+    use crate::compare::names::Arch;
     use serde_json::json;
 
     use super::super::gather::tests::fixture;
@@ -201,7 +202,7 @@ mod tests {
         let then = earlier(|then| {
             then.settings.recipe.epochs = 9;
             then.data.test_images = 500;
-            then.networks.retain(|network| network.arch == Arch::V2);
+            then.networks.retain(|network| network.arch == Arch::V2.into());
             then.networks[0].images_per_second = 20.5;
             for origin in &mut then.origins {
                 origin.environment["processor"] = json!("an older one");
@@ -211,7 +212,7 @@ mod tests {
         assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
         assert!(found.warnings[1].contains("an older one") && found.warnings[1].contains("not one machine's"));
         assert_eq!(found.settings, [Setting { name: "epochs".to_owned(), then: "9".to_owned(), now: "3".to_owned() }]);
-        assert_eq!(found.unmatched, [Arch::V3Large]);
+        assert_eq!(found.unmatched, [Network::from(Arch::V3Large)]);
         assert_eq!(found.networks[0].training_images_per_second.ratio(), 2.0);
         assert!(found.networks[0].sentence().contains("41.0 instead of 20.5"));
     }

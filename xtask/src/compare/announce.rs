@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::artefacts::DataInfo;
 use super::estimate::{Estimator, Sizes};
+use super::network;
 use super::plan::{Settings, Stage};
 use super::text::{self, count, list, thousands};
 
@@ -17,9 +18,8 @@ pub fn plan(
 ) {
     let recipe = &settings.recipe;
     let sizes = Sizes::new(settings, data);
-    let models: Vec<_> = settings.models.iter().map(|m| m.label().to_owned()).collect();
     let seeds: Vec<_> = settings.seeds.iter().map(u64::to_string).collect();
-    println!("Comparing {}, profile {}", list(&models), settings.profile.key());
+    println!("Comparing {}, profile {}", network::title(&settings.models), settings.profile.key());
     println!(
         "  training    {} of {} images, batch {}, {}, {}; {} {}",
         count(recipe.epochs, "epoch"),

@@ -106,6 +106,7 @@ pub struct Bench {
     pub peak_rss_bytes: Option<u64>,
     #[serde(default)]
     pub throughput: Vec<Throughput>,
+    /// The machine it was measured on
     #[serde(default)]
     pub environment: Value,
 }

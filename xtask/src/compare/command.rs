@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::artefacts::{self, DataInfo, Samples};
 use super::names::Source;
+use super::network::{Network, Width};
 use super::plan::{Settings, Stage, run_name};
 
 /// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
@@ -27,20 +28,20 @@ pub fn arguments(
             source(&mut args, settings, data);
             args.word("--json");
         }
-        Stage::Summary { arch, imagenet } => {
+        Stage::Summary { network, imagenet } => {
             let (preset, classes) = if *imagenet { ("imagenet", 1_000) } else { ("cifar", classes) };
-            args.word("summary").option("--model", arch.key());
+            args.word("summary").network(*network);
             args.option("--preset", preset);
             args.option("--num-classes", classes).word("--json");
         }
-        Stage::Bench(arch) => {
-            args.word("bench").option("--model", arch.key());
+        Stage::Bench(network) => {
+            args.word("bench").network(*network);
             args.option("--preset", "cifar").option("--num-classes", classes);
             machine(&mut args, settings);
             args.word("--json");
         }
-        Stage::BenchTraining(arch) => {
-            args.word("bench").option("--model", arch.key());
+        Stage::BenchTraining(network) => {
+            args.word("bench").network(*network);
             args.option("--preset", "cifar").option("--num-classes", classes);
             args.word("--train").option("--batch", batch);
             // A handful of steps: enough to correct the estimate.
@@ -48,10 +49,10 @@ pub fn arguments(
             machine(&mut args, settings);
             args.word("--json");
         }
-        Stage::Train(arch, seed) => {
-            let run = out.join(run_name(*arch, *seed));
+        Stage::Train(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
             let recipe = &settings.recipe;
-            args.word("train").option("--model", arch.key());
+            args.word("train").network(*network);
             source(&mut args, settings, data);
             args.option("--recipe", recipe.name.key()).option("--epochs", recipe.epochs);
             args.option("--batch-size", batch).option("--seed", seed);
@@ -70,8 +71,8 @@ pub fn arguments(
                 args.word("--resume");
             }
         }
-        Stage::Eval(arch, seed) => {
-            let run = out.join(run_name(*arch, *seed));
+        Stage::Eval(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
             args.word("eval").option("--run", run.display());
             machine(&mut args, settings);
             args.word("--json");
@@ -108,6 +109,12 @@ impl Args {
             None => self,
         }
     }
+
+    /// `--model`, and `--width` where it is not 1.
+    fn network(&mut self, network: Network) -> &mut Self {
+        self.option("--model", network.arch.key());
+        if network.width == Width::ONE { self } else { self.option("--width", network.width) }
+    }
 }
 
 /// `--data` and `--data-dir`. Once the set is known, `auto` becomes that set, so that a network that comes or goes
@@ -136,7 +143,7 @@ fn machine(args: &mut Args, settings: &Settings) {
 
 /// A command as one would type it.
 pub fn display(args: &[String]) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@".contains(c);
     let mut line = "mobilenet".to_owned();
     for arg in args {
         line.push(' ');
@@ -154,8 +161,8 @@ pub fn display(args: &[String]) -> String {
 pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usize]) -> Result<bool> {
     let path = stage.artefact(out);
     match stage {
-        Stage::Train(arch, seed) => {
-            let run = out.join(run_name(*arch, *seed));
+        Stage::Train(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
             if let Ok(config) = artefacts::read::<Value>(&run.join("config.json"))
                 && let Some((name, found, wanted)) = config_mismatch(&config, settings, *seed)
             {
@@ -214,12 +221,29 @@ mod tests {
         let mut settings = settings();
         let data = DataInfo { name: "shapes10".to_owned(), ..DataInfo::default() };
         let out = Path::new("out");
-        let line =
-            |settings: &Settings, data| display(&arguments(&Stage::Train(Arch::V2, 1), settings, out, data, &[]));
+        let line = |settings: &Settings, data| {
+            display(&arguments(&Stage::Train(Arch::V2.into(), 1), settings, out, data, &[]))
+        };
         assert!(line(&settings, None).contains("--data auto"));
         assert!(line(&settings, Some(&data)).contains("--data shapes10"));
         settings.data_dir = Some("a b".into());
         assert!(line(&settings, Some(&data)).contains("--data auto --data-dir 'a b'"));
+    }
+
+    #[test]
+    fn a_width_is_handed_on() {
+        let network: Network = "v2@0.5".parse().unwrap();
+        let line = |stage| display(&arguments(&stage, &settings(), Path::new("out"), None, &[]));
+        for stage in [
+            Stage::Summary { network, imagenet: false },
+            Stage::Bench(network),
+            Stage::BenchTraining(network),
+            Stage::Train(network, 1),
+        ] {
+            assert!(line(stage.clone()).contains(" --model v2 --width 0.5 "), "{stage:?}");
+        }
+        assert!(line(Stage::Eval(network, 1)).contains("--run out/v2@0.5-s1 "));
+        assert!(!line(Stage::Bench(Arch::V2.into())).contains("--width"));
     }
 
     #[test]

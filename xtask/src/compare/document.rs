@@ -4,7 +4,7 @@
 
 use super::agreement::Tally;
 use super::audit::Verdict;
-use super::names::Arch;
+use super::network::Network;
 use super::plots::Plot;
 use super::text::whole_percent;
 
@@ -85,7 +85,7 @@ pub struct Shown {
 
 /// One network's answer; over several seeds that of most.
 pub struct Answer {
-    pub arch: Arch,
+    pub arch: Network,
     pub class: String,
     pub confidence: f64,
     /// In how many seeds the network is right

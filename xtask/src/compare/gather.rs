@@ -11,9 +11,9 @@ use serde_json::Value;
 use super::artefacts::{self, Bench, DataInfo, Epoch, Eval, Picture, Samples, Summary, TrainRecord};
 use super::command;
 use super::estimate::Sizes;
-use super::names::Arch;
+use super::network::{self, Network};
 use super::origins::{self, Origin};
-use super::plan::{self, Settings, Stage, run_name, stages};
+use super::plan::{Settings, Stage, run_name, stages, summarized};
 use super::stats::{self, Answers, Comparison};
 
 /// Everything that a comparison has left.
@@ -37,8 +37,8 @@ pub struct Gathered {
 /// Two networks and how their accuracies compare; nothing if they saw different images.
 #[derive(Debug)]
 pub struct Pair {
-    pub first: Arch,
-    pub second: Arch,
+    pub first: Network,
+    pub second: Network,
     pub comparison: Option<Comparison>,
 }
 
@@ -54,7 +54,7 @@ pub struct Scope {
 /// Layers and counts of one network at both presets.
 #[derive(Debug)]
 pub struct Counts {
-    pub arch: Arch,
+    pub arch: Network,
     pub cifar: Summary,
     pub imagenet: Option<Summary>,
 }
@@ -62,7 +62,7 @@ pub struct Counts {
 /// One network.
 #[derive(Debug)]
 pub struct Model {
-    pub arch: Arch,
+    pub arch: Network,
     pub params: u64,
     pub macs: u64,
     pub bench: Option<Bench>,
@@ -139,24 +139,41 @@ impl Run {
 
 impl Gathered {
     /// One network of the comparison.
-    pub fn model(&self, arch: Arch) -> Option<&Model> {
-        self.models.iter().find(|model| model.arch == arch)
+    pub fn model(&self, network: impl Into<Network>) -> Option<&Model> {
+        let network = network.into();
+        self.models.iter().find(|model| model.arch == network)
     }
 
     /// Counts of any network, compared or not.
-    pub fn counts(&self, arch: Arch) -> Option<&Counts> {
-        self.summaries.iter().find(|counts| counts.arch == arch)
+    pub fn counts(&self, network: impl Into<Network>) -> Option<&Counts> {
+        let network = network.into();
+        self.summaries.iter().find(|counts| counts.arch == network)
+    }
+
+    /// All networks, in the order of the report.
+    pub fn networks(&self) -> Vec<Network> {
+        self.models.iter().map(|model| model.arch).collect()
     }
 
     /// The two networks the verdict is about.
     pub fn pair(&self) -> Option<(&Model, &Model)> {
-        let (first, second) = plan::pair(&self.models.iter().map(|model| model.arch).collect::<Vec<_>>())?;
-        Some((self.model(first)?, self.model(second)?))
+        let (first, second) = network::pair(&self.networks());
+        Some((self.models.get(first)?, self.models.get(second?)?))
     }
 
     /// How these two compare.
     pub fn difference(&self) -> Option<&Comparison> {
         self.comparisons.first()?.comparison.as_ref()
+    }
+
+    /// The networks that are shown one by one, with a picture or a column each: all, or the two of the verdict where there
+    /// are more than six.
+    pub fn few(&self) -> Vec<&Model> {
+        const FEW: usize = 6;
+        match self.pair() {
+            Some((first, second)) if self.models.len() > FEW => vec![first, second],
+            _ => self.models.iter().collect(),
+        }
     }
 
     /// Images per epoch and test images.
@@ -190,41 +207,41 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     }
 
     let mut summaries = Vec::new();
-    for arch in Arch::ALL {
-        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { arch, imagenet }.artefact(out));
+    for network in summarized(&settings) {
+        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { network, imagenet }.artefact(out));
         match read(false) {
-            Ok(cifar) => summaries.push(Counts { arch, cifar, imagenet: read(true).ok() }),
-            Err(error) if settings.models.contains(&arch) => return Err(error),
+            Ok(cifar) => summaries.push(Counts { arch: network, cifar, imagenet: read(true).ok() }),
+            Err(error) if settings.models.contains(&network) => return Err(error),
             Err(_) => {}
         }
     }
 
     let mut models = Vec::new();
     let mut origins = Vec::new();
-    for &arch in &settings.models {
+    for &network in &settings.models {
         let mut runs = Vec::new();
         for &seed in &settings.seeds {
-            match found::read_run(out, &settings, arch, seed) {
+            match found::read_run(out, &settings, network, seed) {
                 Ok((run, origin)) => {
                     origins.push(origin);
                     runs.push(run);
                 }
                 // Nobody asked for each network with each seed that any other has.
-                Err(_) if !planned.has(arch, seed) && !out.join(run_name(arch, seed)).exists() => {}
-                Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(arch, seed))),
+                Err(_) if !planned.has(network, seed) && !out.join(run_name(network, seed)).exists() => {}
+                Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(network, seed))),
             }
         }
-        let Some(counts) = summaries.iter().find(|c| c.arch == arch) else { continue };
+        let Some(counts) = summaries.iter().find(|c| c.arch == network) else { continue };
         if runs.is_empty() {
             continue;
         }
         let bench = |stage: Stage| artefacts::read::<Bench>(&stage.artefact(out)).ok();
         models.push(Model {
-            arch,
+            arch: network,
             params: counts.cifar.params,
             macs: counts.cifar.macs,
-            bench: bench(Stage::Bench(arch)),
-            training_bench: bench(Stage::BenchTraining(arch)),
+            bench: bench(Stage::Bench(network)),
+            training_bench: bench(Stage::BenchTraining(network)),
             runs,
         });
     }
@@ -261,7 +278,9 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
 fn compare(models: &[Model]) -> Vec<Pair> {
     let mut pairs: Vec<(&Model, &Model)> =
         models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
-    if let Some((first, second)) = plan::pair(&models.iter().map(|model| model.arch).collect::<Vec<_>>()) {
+    let networks: Vec<_> = models.iter().map(|model| model.arch).collect();
+    if let (first, Some(second)) = network::pair(&networks) {
+        let (first, second) = (networks[first], networks[second]);
         let is_verdicts =
             |a: &Model, b: &Model| (a.arch, b.arch) == (first, second) || (b.arch, a.arch) == (first, second);
         pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
@@ -275,6 +294,9 @@ fn compare(models: &[Model]) -> Vec<Pair> {
 
 #[cfg(test)]
 pub mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::super::names::Arch;
     use super::*;
 
     /// A small comparison, committed: two networks, one seed, twelve test images.
@@ -283,12 +305,62 @@ pub mod tests {
         gather(&folder, Scope { pictures: true, ..Scope::default() }).unwrap()
     }
 
+    /// The fixture with other networks (keys as on the command line): each is its V2 under another name, a little faster,
+    /// smaller and less accurate than the one before it.
+    pub fn fixture_of(models: &str) -> Gathered {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
+        let networks = models.split(',').flat_map(|word| word.parse::<network::Selection>().unwrap().0);
+        let networks: Vec<Network> = networks.collect();
+        // Tests run side by side, some with the same networks.
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        let call = CALLS.fetch_add(1, Ordering::Relaxed);
+        let folder = std::env::temp_dir().join(format!("xtask-{}-{call}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let read = |name: &str| artefacts::read::<Value>(&fixture.join(name)).unwrap();
+        let write = |name: String, value: &Value| {
+            std::fs::write(folder.join(name), serde_json::to_vec(value).unwrap()).unwrap();
+        };
+        write("data.json".to_owned(), &read("data.json"));
+        let mut plan = read("plan.json");
+        plan["models"] = serde_json::to_value(&networks).unwrap();
+        write("plan.json".to_owned(), &plan);
+        for (i, network) in networks.iter().enumerate() {
+            let share = 1.0 - i as f64 / 20.0;
+            let mut summary = read("summary-v2.json");
+            summary["params"] = ((2e6 * share) as u64).into();
+            write(format!("summary-{network}.json"), &summary);
+            let mut bench = read("bench-v2.json");
+            bench["latency_ms"]["p50"] = (2.0 * share).into();
+            write(format!("bench-{network}.json"), &bench);
+            let run = run_name(*network, 1);
+            std::fs::create_dir_all(folder.join(&run)).unwrap();
+            for name in ["config.json", "metrics.jsonl", "train.json"] {
+                std::fs::copy(fixture.join("v2-s1").join(name), folder.join(&run).join(name)).unwrap();
+            }
+            let mut eval = read("v2-s1/eval.json");
+            eval["test_top1"] = (0.5 * share).into();
+            write(format!("{run}/eval.json"), &eval);
+        }
+        let gathered = gather(&folder, Scope::default()).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        gathered
+    }
+
+    #[test]
+    fn many_networks_are_shown_by_their_pair() {
+        let gathered = fixture_of("widths");
+        assert_eq!(gathered.models.len(), 15);
+        let few: Vec<_> = gathered.few().iter().map(|model| model.arch.key()).collect();
+        assert_eq!(few, ["v2", "v3-large"]);
+        assert_eq!(fixture_of("ladder").few().len(), 5);
+    }
+
     #[test]
     fn the_fixture_is_read_whole() {
         let gathered = fixture();
         assert!(gathered.notes.is_empty(), "{:?}", gathered.notes);
         let (v2, v3) = gathered.pair().unwrap();
-        assert_eq!((v2.arch, v3.arch), (Arch::V2, Arch::V3Large));
+        assert_eq!((v2.arch, v3.arch), (Arch::V2.into(), Arch::V3Large.into()));
         assert_eq!((v2.params, v3.params), (2_236_682, 4_214_842));
         assert_eq!(v2.runs[0].epochs.len(), 3);
         assert_eq!(v2.runs[0].eval.labels.len(), 12);

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::names::{Arch, Precision, Profile, RecipeName, Source};
+use super::network::Network;
 
 /// How the networks are trained: a recipe of `mobilenet train`, and what is changed of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +87,7 @@ pub struct Settings {
     /// The profile the recipe started from
     pub profile: Profile,
     /// Networks, in the order of the report
-    pub models: Vec<Arch>,
+    pub models: Vec<Network>,
     /// One training per network and seed
     pub seeds: Vec<u64>,
     /// `--data`
@@ -128,8 +129,8 @@ impl Settings {
     }
 
     /// True if this network is trained with this seed.
-    pub fn has(&self, arch: Arch, seed: u64) -> bool {
-        self.models.contains(&arch) && self.seeds.contains(&seed)
+    pub fn has(&self, network: Network, seed: u64) -> bool {
+        self.models.contains(&network) && self.seeds.contains(&seed)
     }
 
     /// Reads `plan.json` of a comparison's folder.
@@ -189,15 +190,15 @@ pub enum Stage {
     /// Describe the data set: `data.json`
     Data,
     /// Layers, parameters, MACs: `summary-<model>.json`, `summary-<model>-imagenet.json`
-    Summary { arch: Arch, imagenet: bool },
+    Summary { network: Network, imagenet: bool },
     /// Latency, throughput and memory of inference: `bench-<model>.json`
-    Bench(Arch),
+    Bench(Network),
     /// Speed and memory of training steps: `bench-<model>-train.json`
-    BenchTraining(Arch),
+    BenchTraining(Network),
     /// `<model>-s<seed>/train.json`, written last
-    Train(Arch, u64),
+    Train(Network, u64),
     /// `<model>-s<seed>/eval.json`
-    Eval(Arch, u64),
+    Eval(Network, u64),
     /// Pictures for the grid of examples: `samples.json`
     Samples,
 }
@@ -207,14 +208,14 @@ impl Stage {
     pub fn title(&self) -> String {
         match self {
             Self::Data => "look at the data".to_owned(),
-            Self::Summary { arch, imagenet } => {
+            Self::Summary { network, imagenet } => {
                 let preset = if *imagenet { "imagenet" } else { "cifar" };
-                format!("count layers, {arch}, {preset} preset")
+                format!("count layers, {network}, {preset} preset")
             }
-            Self::Bench(arch) => format!("time inference, {arch}"),
-            Self::BenchTraining(arch) => format!("time training steps, {arch}"),
-            Self::Train(arch, seed) => format!("train {arch}, seed {seed}"),
-            Self::Eval(arch, seed) => format!("evaluate {arch}, seed {seed}"),
+            Self::Bench(network) => format!("time inference, {network}"),
+            Self::BenchTraining(network) => format!("time training steps, {network}"),
+            Self::Train(network, seed) => format!("train {network}, seed {seed}"),
+            Self::Eval(network, seed) => format!("evaluate {network}, seed {seed}"),
             Self::Samples => "fetch example pictures".to_owned(),
         }
     }
@@ -223,55 +224,54 @@ impl Stage {
     pub fn artefact(&self, out: &Path) -> PathBuf {
         match self {
             Self::Data => out.join("data.json"),
-            Self::Summary { arch, imagenet } => out.join(summary_name(*arch, *imagenet)),
-            Self::Bench(arch) => out.join(format!("bench-{arch}.json")),
-            Self::BenchTraining(arch) => out.join(format!("bench-{arch}-train.json")),
-            Self::Train(arch, seed) => out.join(run_name(*arch, *seed)).join("train.json"),
-            Self::Eval(arch, seed) => out.join(run_name(*arch, *seed)).join("eval.json"),
+            Self::Summary { network, imagenet } => out.join(summary_name(*network, *imagenet)),
+            Self::Bench(network) => out.join(format!("bench-{network}.json")),
+            Self::BenchTraining(network) => out.join(format!("bench-{network}-train.json")),
+            Self::Train(network, seed) => out.join(run_name(*network, *seed)).join("train.json"),
+            Self::Eval(network, seed) => out.join(run_name(*network, *seed)).join("eval.json"),
             Self::Samples => out.join("samples.json"),
         }
     }
 }
 
 /// File name of a summary.
-pub fn summary_name(arch: Arch, imagenet: bool) -> String {
+pub fn summary_name(network: Network, imagenet: bool) -> String {
     let suffix = if imagenet { "-imagenet" } else { "" };
-    format!("summary-{arch}{suffix}.json")
+    format!("summary-{network}{suffix}.json")
 }
 
 /// Folder name of one training run.
-pub fn run_name(arch: Arch, seed: u64) -> String {
-    format!("{arch}-s{seed}")
+pub fn run_name(network: Network, seed: u64) -> String {
+    format!("{network}-s{seed}")
 }
 
-/// The two networks of the verdict: V2 and V3-Large, or else the first two.
-pub fn pair(models: &[Arch]) -> Option<(Arch, Arch)> {
-    let usual = (Arch::V2, Arch::V3Large);
-    if models.contains(&usual.0) && models.contains(&usual.1) {
-        return Some(usual);
-    }
-    Some((*models.first()?, *models.get(1)?))
-}
-
-/// All stages in order. Summaries cover every network, compared or not: they take no time, and the audit of the
+/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of the
 /// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
 pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
     let mut stages = vec![Stage::Data];
     for imagenet in [false, true] {
-        stages.extend(Arch::ALL.map(|arch| Stage::Summary { arch, imagenet }));
+        stages.extend(summarized(settings).into_iter().map(|network| Stage::Summary { network, imagenet }));
     }
-    for &arch in &settings.models {
-        stages.extend([Stage::Bench(arch), Stage::BenchTraining(arch)]);
+    for &network in &settings.models {
+        stages.extend([Stage::Bench(network), Stage::BenchTraining(network)]);
     }
     for &seed in &settings.seeds {
-        for &arch in &settings.models {
-            stages.extend([Stage::Train(arch, seed), Stage::Eval(arch, seed)]);
+        for &network in &settings.models {
+            stages.extend([Stage::Train(network, seed), Stage::Eval(network, seed)]);
         }
     }
     if samples {
         stages.push(Stage::Samples);
     }
     stages
+}
+
+/// The networks with a summary: the published ones, then what else is compared.
+pub fn summarized(settings: &Settings) -> Vec<Network> {
+    let mut networks: Vec<Network> = Arch::PUBLISHED.map(Network::from).into();
+    networks
+        .extend(settings.models.iter().filter(|network| !Arch::PUBLISHED.iter().any(|&arch| **network == arch.into())));
+    networks
 }
 
 #[cfg(test)]
@@ -289,7 +289,7 @@ pub mod tests {
         };
         Settings {
             profile: Profile::Smoke,
-            models: vec![Arch::V2, Arch::V3Large],
+            models: vec![Arch::V2.into(), Arch::V3Large.into()],
             seeds: vec![1],
             data: Source::Auto,
             data_dir: None,
@@ -308,8 +308,8 @@ pub mod tests {
         let position = |stage: &Stage| stages.iter().position(|s| s == stage).unwrap();
         for seed in [1, 2] {
             for arch in [Arch::V2, Arch::V3Large] {
-                let eval = position(&Stage::Eval(arch, seed));
-                assert!(position(&Stage::Train(arch, seed)) < eval);
+                let eval = position(&Stage::Eval(arch.into(), seed));
+                assert!(position(&Stage::Train(arch.into(), seed)) < eval);
                 assert!(eval < position(&Stage::Samples));
             }
         }
@@ -318,6 +318,16 @@ pub mod tests {
         files.sort();
         files.dedup();
         assert_eq!(files.len(), stages.len(), "two stages share an artefact");
+    }
+
+    #[test]
+    fn other_widths_have_artefacts_of_their_own() {
+        let models = ["v2", "v2@0.5", "v2-hs"].map(|key| key.parse().unwrap()).into();
+        let stages = stages(&Settings { models, ..settings() }, false);
+        let files: Vec<_> = stages.iter().map(|s| s.artefact(Path::new(""))).collect();
+        for file in ["summary-v2@0.5.json", "summary-v3-small.json", "bench-v2-hs.json", "v2@0.5-s1/train.json"] {
+            assert_eq!(files.iter().filter(|path| **path == Path::new(file)).count(), 1, "{file}");
+        }
     }
 
     #[test]
@@ -330,7 +340,7 @@ pub mod tests {
         let earlier = settings();
         let mut now = earlier.clone();
         now.seeds.push(7);
-        now.models = vec![Arch::V3Small];
+        now.models = vec![Arch::V3Small.into()];
         assert_eq!(now.differences(&earlier), []);
         now.recipe.epochs = 9;
         now.threads = Some(2);

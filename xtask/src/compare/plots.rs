@@ -1,12 +1,17 @@
 //! The report's plots.
 
 mod curves;
+mod labels;
+mod legend;
+mod scatter;
+mod widths;
 
 pub use curves::curves;
+pub use scatter::trade_offs;
+pub use widths::widths;
 
 use super::gather::{Gathered, Model, Run};
-use super::names::Arch;
-use super::stats::wilson;
+use super::network::Network;
 use super::structure::{self, Pair};
 use super::svg::{Svg, tick_label, ticks};
 use super::text::{megabytes, millions, percent, significant};
@@ -58,66 +63,6 @@ impl Frame {
     }
 }
 
-/// Accuracy against a cost: the article's trade-off, with 95 % intervals.
-pub fn trade_offs(gathered: &Gathered) -> Vec<Plot> {
-    vec![
-        scatter(gathered, ("accuracy-latency", "Latency, batch 1 (ms, median)"), &Model::latency),
-        scatter(gathered, ("accuracy-macs", "Multiply-adds per image (millions)"), &|model| {
-            Some(model.macs as f64 / 1e6)
-        }),
-    ]
-}
-
-fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Model) -> Option<f64>) -> Plot {
-    let mut points: Vec<_> = gathered
-        .models
-        .iter()
-        .filter_map(|model| {
-            let accuracy = model.test_top1();
-            let (low, high) = if model.runs.len() > 1 {
-                let spread = model.deviation(|run| run.eval.test_top1);
-                (accuracy - spread, accuracy + spread)
-            } else {
-                wilson(accuracy, model.runs[0].eval.test_images)
-            };
-            Some((model.arch, cost(model)?, 100.0 * accuracy, 100.0 * low, 100.0 * high))
-        })
-        .collect();
-    points.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let most = points.iter().map(|p| p.1).fold(0.0, f64::max) * 1.2;
-    let low = points.iter().map(|p| p.3).fold(f64::INFINITY, f64::min);
-    let high = points.iter().map(|p| p.4).fold(f64::NEG_INFINITY, f64::max);
-
-    let mut svg = Svg::new(560.0, 340.0, &format!("Test accuracy against {title}"));
-    let frame =
-        Frame { left: 52.0, top: 44.0, width: 480.0, height: 240.0, x: ticks(0.0, most, 6), y: ticks(low, high, 5) };
-    frame.draw(&mut svg, title, "Test accuracy (%)");
-    let places: Vec<f64> = points.iter().map(|p| frame.place((p.1, 0.0)).0).collect();
-    for (i, &(arch, cost, accuracy, low, high)) in points.iter().enumerate() {
-        let (x, y) = frame.place((cost, accuracy));
-        let class = format!("line stroke {arch}");
-        svg.line(&class, (x, frame.place((cost, low)).1), (x, frame.place((cost, high)).1));
-        let hint = format!("{}: {accuracy:.1}% at {}", arch.label(), significant(cost));
-        svg.disc(&format!("fill {arch}"), (x, y), 6.0, &hint);
-        // The label goes where the next bar, or the frame, is farther away.
-        let before = if i == 0 { frame.left } else { places[i - 1] };
-        let after = places.get(i + 1).copied().unwrap_or(frame.left + frame.width);
-        let (dx, anchor) = if x - before > after - x { (-12.0, "end") } else { (12.0, "start") };
-        svg.text(&format!("fill {arch}"), (x + dx, y - 3.0), anchor, arch.short());
-        svg.text("small", (x + dx, y + 11.0), anchor, &format!("{accuracy:.1}% at {}", significant(cost)));
-    }
-    let bars = if gathered.models.iter().any(|m| m.runs.len() > 1) {
-        "one standard deviation over the seeds"
-    } else {
-        "95% intervals from the number of test images"
-    };
-    plot(
-        name,
-        format!("Test accuracy against {}; up and to the left is better. Bars: {bars}.", lower_first(title)),
-        svg,
-    )
-}
-
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map_or(String::new(), |c| c.to_lowercase().chain(chars).collect())
@@ -135,32 +80,37 @@ pub fn glance(gathered: &Gathered) -> Plot {
         ("Throughput, training", |m| Some(m.training_speed()), |v| format!("{} img/s", significant(v))),
         ("Memory, training", |m| m.training_memory().map(|b| b as f64), |v| format!("{} MB", megabytes(v as u64))),
     ];
+    let models = gathered.few();
     let bar = 15.0;
-    let row = bar * gathered.models.len() as f64 + 17.0;
+    let row = bar * models.len() as f64 + 17.0;
     let (left, full) = (164.0, 590.0);
     let height = 20.0 + row * figures.len() as f64;
     let mut svg = Svg::new(900.0, height, "The networks side by side");
     for (i, (name, value, say)) in figures.iter().enumerate() {
         let top = 16.0 + row * i as f64;
-        let values: Vec<_> = gathered.models.iter().map(value).collect();
+        let values: Vec<_> = models.iter().map(|model| value(model)).collect();
         let most = values.iter().flatten().copied().fold(0.0, f64::max).max(f64::MIN_POSITIVE);
         let middle = top + bar * values.len() as f64 / 2.0 + 4.0;
         svg.text("name", (left - 12.0, middle), "end", name);
-        for (k, (model, value)) in gathered.models.iter().zip(&values).enumerate() {
+        for (k, (model, value)) in models.iter().zip(&values).enumerate() {
             let y = top + bar * k as f64;
             let length = value.map_or(0.0, |v| full * v / most);
             let label = value.map_or("not measured".to_owned(), say);
             let hint = format!("{}: {label}", model.arch.label());
-            svg.rect(&format!("fill {}", model.arch), (left, y), (length, bar - 3.0), 1.0, &hint);
+            svg.rect(&format!("fill {}", model.arch.class()), (left, y), (length, bar - 3.0), 1.0, &hint);
             let label = format!("{label}  {}", model.arch.short());
             svg.text("small", (left + length + 7.0, y + 10.0), "start", &label);
         }
     }
-    plot("at-a-glance", "Each row is drawn to its own scale.", svg)
+    let rest = match gathered.models.len() - models.len() {
+        0 => String::new(),
+        n => format!(" The other {n} networks are in the tables below."),
+    };
+    plot("at-a-glance", format!("Each row is drawn to its own scale.{rest}"), svg)
 }
 
 /// Highest images per second of inference over all batch sizes.
-fn best_throughput(model: &Model) -> Option<f64> {
+pub fn best_throughput(model: &Model) -> Option<f64> {
     let bench = model.bench.as_ref()?;
     let batches = bench.throughput.iter().map(|t| t.images_per_second);
     Some(batches.fold(bench.images_per_second, f64::max))
@@ -169,8 +119,8 @@ fn best_throughput(model: &Model) -> Option<f64> {
 /// One confusion matrix per network (of its first seed); without labels where there are too many classes.
 pub fn confusion(gathered: &Gathered) -> Vec<Plot> {
     gathered
-        .models
-        .iter()
+        .few()
+        .into_iter()
         .map(|model| {
             let run = &model.runs[0];
             let caption = format!(
@@ -183,7 +133,7 @@ pub fn confusion(gathered: &Gathered) -> Vec<Plot> {
         .collect()
 }
 
-fn matrix(arch: Arch, run: &Run) -> Svg {
+fn matrix(network: Network, run: &Run) -> Svg {
     let eval = &run.eval;
     let n = eval.confusion.len().max(1);
     let labeled = n <= 20;
@@ -191,8 +141,8 @@ fn matrix(arch: Arch, run: &Run) -> Svg {
     let cell = (448.0 / n as f64).min(44.0);
     let side = cell * n as f64;
     let below = if labeled { 74.0 } else { 16.0 };
-    let mut svg = Svg::new(left + side + 16.0, top + side + below, &format!("Confusion matrix of {}", arch.label()));
-    svg.text("title", (14.0, 24.0), "start", &format!("{}, {} right", arch.label(), percent(eval.test_top1)));
+    let mut svg = Svg::new(left + side + 16.0, top + side + below, &format!("Confusion matrix of {}", network.label()));
+    svg.text("title", (14.0, 24.0), "start", &format!("{}, {} right", network.label(), percent(eval.test_top1)));
     let class = |i: usize| eval.classes.get(i).map_or("?", String::as_str);
     for (i, row) in eval.confusion.iter().enumerate() {
         let total = row.iter().sum::<u64>().max(1);
@@ -209,10 +159,11 @@ fn matrix(arch: Arch, run: &Run) -> Svg {
             let hint = format!("{} taken for {}: {images} of {total}", class(i), class(j));
             svg.rect("empty", (x, y), size, 0.45, &hint);
             if images > 0 {
-                svg.rect(&format!("fill {arch}"), (x, y), size, 0.08 + 0.92 * part.sqrt(), &hint);
+                svg.rect(&format!("fill {}", network.class()), (x, y), size, 0.08 + 0.92 * part.sqrt(), &hint);
             }
             if labeled && part >= 0.005 {
-                let style = if part.sqrt() > 0.75 { format!("on small {arch}") } else { "name small".to_owned() };
+                let style =
+                    if part.sqrt() > 0.75 { format!("on small {}", network.class()) } else { "name small".to_owned() };
                 let at = (x + (cell - gap) / 2.0, y + cell / 2.0 + 3.0);
                 svg.text(&style, at, "middle", &format!("{:.0}", 100.0 * part));
             }
@@ -229,7 +180,7 @@ fn shorten(name: &str) -> String {
 }
 
 /// Multiply-adds of each block, the two networks above and below one line.
-pub fn block_costs(pairs: &[Pair], (a, b): (Arch, Arch)) -> Plot {
+pub fn block_costs(pairs: &[Pair], (a, b): (Network, Network)) -> Plot {
     let cost = |block: &Option<structure::Block>| block.as_ref().map_or(0.0, |b| b.macs as f64 / 1e6);
     let most = pairs.iter().map(|p| cost(&p.first).max(cost(&p.second))).fold(1.0, f64::max);
     let (left, half, middle) = (52.0, 120.0, 176.0);
@@ -253,12 +204,12 @@ pub fn block_costs(pairs: &[Pair], (a, b): (Arch, Arch)) -> Plot {
             svg.line("axis", (x - 4.0, middle - half), (x - 4.0, middle + half + 12.0));
             svg.text("", (x, middle + half + 24.0), "start", &format!("{resolution}×{resolution}"));
         }
-        for (block, arch, sign) in [(&pair.first, a, -1.0), (&pair.second, b, 1.0)] {
+        for (block, network, sign) in [(&pair.first, a, -1.0), (&pair.second, b, 1.0)] {
             let Some(block) = block else { continue };
             let length = half * cost(&Some(block.clone())) / top;
             let y = if sign < 0.0 { middle - length } else { middle };
-            let hint = format!("{} block {}: {} M, {}", arch.label(), block.index, block.cost(), block.describe());
-            svg.rect(&format!("fill {arch}"), (x, y), (step - 8.0, length), 1.0, &hint);
+            let hint = format!("{} block {}: {} M, {}", network.label(), block.index, block.cost(), block.describe());
+            svg.rect(&format!("fill {}", network.class()), (x, y), (step - 8.0, length), 1.0, &hint);
             if block.squeeze.is_some() {
                 let at = (x + (step - 8.0) / 2.0, middle + sign * (length + 10.0) + 4.0);
                 svg.text("small", at, "middle", "SE");
@@ -266,8 +217,8 @@ pub fn block_costs(pairs: &[Pair], (a, b): (Arch, Arch)) -> Plot {
         }
     }
     svg.line("axis", (left, middle), (884.0, middle));
-    svg.text(&format!("fill {a}"), (884.0, 24.0), "end", &format!("{} above", a.short()));
-    svg.text(&format!("fill {b}"), (884.0, 338.0), "end", &format!("{} below", b.short()));
+    svg.text(&format!("fill {}", a.class()), (884.0, 24.0), "end", &format!("{} above", a.short()));
+    svg.text(&format!("fill {}", b.class()), (884.0, 338.0), "end", &format!("{} below", b.short()));
     plot(
         "block-costs",
         "Blocks in the order they run, by the size of their output; SE: with squeeze-and-excite. Stem, head and classifier are not drawn.",

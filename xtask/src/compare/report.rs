@@ -14,7 +14,7 @@ use super::agreement::{Agreement, ClassCounts};
 use super::audit::{self, Claim};
 use super::document::{Block, Document, Section};
 use super::gather::{Gathered, Model, Pair};
-use super::{artefacts, samples, text};
+use super::{artefacts, samples, stats, text};
 
 /// Writes the report into `out`, with what `against` says of an earlier comparison.
 pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Result<()> {
@@ -172,12 +172,20 @@ fn model(model: &Model) -> Value {
     let bench = model.bench.as_ref();
     json!({
         "model": model.arch,
+        "label": model.arch.label(),
+        "arch": model.arch.arch,
+        "width_mult": model.arch.width.factor(),
+        "epochs": model.runs.iter().map(|run| run.record.epochs).min(),
         "params": model.params,
         "macs": model.macs,
         "test_top1": model.test_top1(),
         "figures": figures,
+        "test_top1_deviation": (model.runs.len() > 1).then(|| model.deviation(|run| run.eval.test_top1)),
+        "test_top1_interval": stats::wilson(model.test_top1(), model.runs[0].eval.test_images),
         "runs": runs,
         "latency_ms": bench.map(|b| &b.latency_ms),
+        "threads": bench.and_then(|b| b.threads),
+        "processor": bench.map(|b| &b.environment["processor"]),
         "images_per_second": bench.map(|b| b.images_per_second),
         "throughput": bench.map(|b| &b.throughput),
         "peak_rss_bytes": bench.and_then(|b| b.peak_rss_bytes),

@@ -12,8 +12,9 @@ use super::agreement::Agreement;
 use super::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
 use super::estimate::{Estimator, Sizes};
 use super::names::Source;
-use super::plan::{self, Settings, Stage, run_name};
-use super::{announce, build, command, samples, text};
+use super::network::Network;
+use super::plan::{Settings, Stage, run_name};
+use super::{announce, build, command, network, samples, text};
 
 /// Runs everything that is not complete yet.
 ///
@@ -109,14 +110,13 @@ impl Runner<'_> {
         if *stage != Stage::Samples {
             return Ok(Vec::new());
         }
-        let read = |arch| -> Result<Vec<Eval>> {
+        let read = |network: Network| -> Result<Vec<Eval>> {
             let seeds = self.settings.seeds.iter();
-            seeds.map(|&seed| artefacts::read(&Stage::Eval(arch, seed).artefact(self.out))).collect()
+            seeds.map(|&seed| artefacts::read(&Stage::Eval(network, seed).artefact(self.out))).collect()
         };
-        let (first, second) = match plan::pair(&self.settings.models) {
-            Some((first, second)) => (read(first)?, Some(read(second)?)),
-            None => (read(self.settings.models[0])?, None),
-        };
+        let (first, second) = network::pair(&self.settings.models);
+        let first = read(self.settings.models[first])?;
+        let second = second.map(|second| read(self.settings.models[second])).transpose()?;
         let second: Option<Vec<&Eval>> = second.as_ref().map(|evals| evals.iter().collect());
         let agreement = Agreement::new(&first.iter().collect::<Vec<_>>(), second.as_deref())
             .context("the networks were evaluated on different test images")?;
@@ -175,14 +175,14 @@ impl Runner<'_> {
     fn learn(&mut self, stage: &Stage) {
         let path = stage.artefact(self.out);
         match *stage {
-            Stage::BenchTraining(arch) => {
+            Stage::BenchTraining(network) => {
                 if let Ok(bench) = artefacts::read::<Bench>(&path) {
-                    self.estimator.correct(arch, bench.images_per_second);
+                    self.estimator.correct(network, bench.images_per_second);
                 }
             }
-            Stage::Train(arch, _) => {
+            Stage::Train(network, _) => {
                 if let Ok(record) = artefacts::read::<TrainRecord>(&path) {
-                    self.estimator.correct(arch, record.images_per_second);
+                    self.estimator.correct(network, record.images_per_second);
                 }
             }
             _ => {}
@@ -197,8 +197,8 @@ impl Runner<'_> {
                 let bench: Bench = artefacts::read(&path).ok()?;
                 Some(format!("{} ms an image (median, batch {})", text::significant(bench.latency_ms.p50), bench.batch))
             }
-            Stage::BenchTraining(arch) => {
-                Some(format!("{} images per second", text::significant(self.estimator.train_rate(arch))))
+            Stage::BenchTraining(network) => {
+                Some(format!("{} images per second", text::significant(self.estimator.train_rate(network))))
             }
             Stage::Train(..) => {
                 let record: TrainRecord = artefacts::read(&path).ok()?;
@@ -222,8 +222,8 @@ impl Runner<'_> {
         }
         let args = command::arguments(stage, self.settings, self.out, self.data.as_ref(), images);
         match stage {
-            Stage::Train(arch, seed) => {
-                let run = self.out.join(run_name(*arch, *seed));
+            Stage::Train(network, seed) => {
+                let run = self.out.join(run_name(*network, *seed));
                 std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
                 let status = self.child(&args, Stdio::inherit())?.0;
                 self.check(stage, &args, status)

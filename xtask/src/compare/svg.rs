@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// Colors and type of everything that is drawn. In the HTML report it stands once in the page; a picture of its own
+/// Colors and type of everything that is drawn: a hue for each architecture (`--b`), and a tone of it for each width (`--c`),
+/// lighter for narrower, darker for wider networks. In the HTML report it stands once in the page; a picture of its own
 /// (next to the Markdown report) carries it inside, with a background, so that it can be read on any page.
 pub const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}
@@ -18,18 +19,25 @@ pub const STYLE: &str = "\
 .plot .line{fill:none;stroke-width:2.25;stroke-linejoin:round;stroke-linecap:round}
 .plot .faint{stroke-dasharray:5 4;stroke-width:1.75}
 .plot .on{fill:var(--card);font-weight:600;stroke:var(--c);stroke-width:2px;paint-order:stroke}
-.plot .v2{--c:var(--v2)}.plot .v3-large{--c:var(--v3-large)}.plot .v3-small{--c:var(--v3-small)}
+.v2{--b:var(--v2)}.v2-hs{--b:var(--v2-hs)}.v2-hs-se{--b:var(--v2-hs-se)}.v2-hs-se-k5{--b:var(--v2-hs-se-k5)}
+.v3-large{--b:var(--v3-large)}.v3-small{--b:var(--v3-small)}
+.v2,.v2-hs,.v2-hs-se,.v2-hs-se-k5,.v3-large,.v3-small{--c:var(--b)}
+@supports (color:color-mix(in srgb,red,blue)){
+.w1{--c:color-mix(in srgb,var(--b) 48%,var(--card))}.w2{--c:color-mix(in srgb,var(--b) 64%,var(--card))}
+.w3{--c:color-mix(in srgb,var(--b) 82%,var(--card))}.w5{--c:color-mix(in srgb,var(--b) 62%,var(--fg))}}
 .plot .stroke{stroke:var(--c)}
 .plot .fill{fill:var(--c)}
-.plot text.fill{fill:var(--c);font-weight:600}
+.plot text.fill{fill:var(--b);font-weight:600}
+.plot .dim{opacity:.4}
+.plot .front{stroke:var(--fg);stroke-width:1.25;stroke-opacity:.55;stroke-dasharray:2 4}
 ";
 
 /// The variables, light then dark.
 pub const COLORS: &str = "\
 :root{--bg:#f6f7f9;--card:#ffffff;--fg:#1b2330;--muted:#5b6675;--grid:#e4e8ee;--axis:#aeb7c4;--line:#dfe4ea;\
---v2:#2868b8;--v3-large:#cf5f0a;--v3-small:#118060;--good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6}
+--v2:#2868b8;--v2-hs:#6a50c0;--v2-hs-se:#a23aa4;--v2-hs-se-k5:#c43560;--v3-large:#cf5f0a;--v3-small:#118060;--good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6}
 @media (prefers-color-scheme:dark){:root{--bg:#0f141b;--card:#171e28;--fg:#e7ebf1;--muted:#a0abba;--grid:#2a3442;--axis:#566274;--line:#2b3543;\
---v2:#6aa9f4;--v3-large:#f5984d;--v3-small:#4cc79c;--good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f}}
+--v2:#6aa9f4;--v2-hs:#a792f5;--v2-hs-se:#da8add;--v2-hs-se-k5:#f3829f;--v3-large:#f5984d;--v3-small:#4cc79c;--good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f}}
 ";
 
 /// A picture in the making; lengths in pixels.

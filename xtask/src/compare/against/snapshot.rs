@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::compare::artefacts::{self, Latency};
 use crate::compare::gather::{Gathered, Model, Scope, gather};
-use crate::compare::names::Arch;
+use crate::compare::network::Network;
 use crate::compare::origins::Origin;
 use crate::compare::plan::Settings;
 use crate::compare::stats::{self, Answers};
@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub settings: Settings,
     pub data: DataSet,
     pub origins: Vec<Origin>,
-    pub networks: Vec<Network>,
+    pub networks: Vec<Figures>,
 }
 
 /// What the accuracies are of.
@@ -34,8 +34,8 @@ pub struct DataSet {
 
 /// One network's figures.
 #[derive(Clone, Debug)]
-pub struct Network {
-    pub arch: Arch,
+pub struct Figures {
+    pub arch: Network,
     pub params: u64,
     pub macs: u64,
     pub latency_ms: Option<f64>,
@@ -79,7 +79,7 @@ impl Snapshot {
             settings: gathered.settings.clone(),
             data: data_set(gathered),
             origins: gathered.origins.clone(),
-            networks: gathered.models.iter().map(Network::new).collect(),
+            networks: gathered.models.iter().map(Figures::new).collect(),
         }
     }
 
@@ -97,7 +97,7 @@ impl Snapshot {
         }
         #[derive(Deserialize)]
         struct Found {
-            model: Arch,
+            model: Network,
             params: u64,
             macs: u64,
             latency_ms: Option<Latency>,
@@ -113,7 +113,7 @@ impl Snapshot {
             .with_context(|| format!("--against {} is not the results.json of a comparison", path.display()))?;
         let run =
             |run: FoundRun| Run { seed: run.seed, top1: run.test_top1, labels: Vec::new(), predicted: Vec::new() };
-        let network = |found: Found| Network {
+        let network = |found: Found| Figures {
             arch: found.model,
             params: found.params,
             macs: found.macs,
@@ -150,7 +150,7 @@ impl Snapshot {
     }
 }
 
-impl Network {
+impl Figures {
     fn new(model: &Model) -> Self {
         let runs = model.runs.iter().map(|run| Run {
             seed: run.seed,

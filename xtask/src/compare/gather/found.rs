@@ -8,14 +8,14 @@ use serde_json::Value;
 use super::Run;
 use crate::compare::artefacts::{self, Eval};
 use crate::compare::command::config_mismatch;
-use crate::compare::names::Arch;
+use crate::compare::network::Network;
 use crate::compare::origins::Origin;
 use crate::compare::plan::{Settings, run_name};
 use crate::compare::text::list;
 
 /// Reads one run. One that was trained with other settings than the comparison's is an error.
-pub fn read_run(out: &Path, settings: &Settings, arch: Arch, seed: u64) -> Result<(Run, Origin)> {
-    let name = run_name(arch, seed);
+pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) -> Result<(Run, Origin)> {
+    let name = run_name(network, seed);
     let folder = out.join(&name);
     for (file, missing) in [("train.json", "its training has not ended"), ("eval.json", "it has not been evaluated")] {
         if !folder.join(file).exists() {
@@ -39,28 +39,23 @@ pub fn read_run(out: &Path, settings: &Settings, arch: Arch, seed: u64) -> Resul
 /// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or
 /// were copied into the folder. Says which.
 pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
-    let mut seeds = Vec::new();
+    let mut more = Vec::new();
     let entries = std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
     for entry in entries {
         let name = entry.with_context(|| format!("cannot read {}", out.display()))?.file_name();
-        if let Some(seed) = name.to_str().and_then(|name| name.rsplit_once("-s")?.1.parse().ok()) {
-            seeds.push(seed);
+        let parts = name.to_str().and_then(|name| name.rsplit_once("-s"));
+        let Some((Ok(network), Ok(seed))) = parts.map(|(network, seed)| (network.parse(), seed.parse())) else {
+            continue;
+        };
+        let folder = out.join(&name);
+        if !settings.has(network, seed) && folder.join("train.json").exists() && folder.join("eval.json").exists() {
+            more.push((network, seed));
         }
     }
-    seeds.sort_unstable();
-    seeds.dedup();
-    let mut more = Vec::new();
-    for arch in Arch::ALL {
-        for &seed in &seeds {
-            let folder = out.join(run_name(arch, seed));
-            if !settings.has(arch, seed) && folder.join("train.json").exists() && folder.join("eval.json").exists() {
-                more.push((arch, seed));
-            }
-        }
-    }
-    for &(arch, seed) in &more {
-        if !settings.models.contains(&arch) {
-            settings.models.push(arch);
+    more.sort_by_key(|&(network, seed)| (network.arch as usize, network.width, seed));
+    for &(network, seed) in &more {
+        if !settings.models.contains(&network) {
+            settings.models.push(network);
         }
         if !settings.seeds.contains(&seed) {
             settings.seeds.push(seed);
@@ -69,7 +64,7 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
     if !more.is_empty() {
         settings.seeds.sort_unstable();
     }
-    let names: Vec<_> = more.iter().map(|&(arch, seed)| run_name(arch, seed)).collect();
+    let names: Vec<_> = more.iter().map(|&(network, seed)| run_name(network, seed)).collect();
     Ok((!names.is_empty()).then(|| format!("Beside the runs of the last call this report takes in {}.", list(&names))))
 }
 

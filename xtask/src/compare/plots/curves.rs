@@ -1,9 +1,10 @@
 //! Loss and accuracy over the epochs, and accuracy over the time that training took.
 
+use super::legend::Legend;
 use super::{Frame, Plot, plot};
 use crate::compare::artefacts::Epoch;
 use crate::compare::gather::{Gathered, Run};
-use crate::compare::names::Arch;
+use crate::compare::network::Network;
 use crate::compare::stats::median;
 use crate::compare::svg::{Svg, ticks};
 use crate::compare::text::{list, significant};
@@ -50,6 +51,9 @@ const ACCURACY_BY_TIME: Subject = Subject {
     axis: Axis::Minutes,
 };
 
+/// Of more networks only the curves of the test images are drawn.
+const MOST_BOTH: usize = 5;
+
 /// Accuracy over epochs and over time, and loss; the second only if the runs have noted their time.
 pub fn curves(gathered: &Gathered) -> Vec<Plot> {
     let chance = (gathered.data.classes.len().max(2) as f64).ln();
@@ -63,7 +67,7 @@ pub fn curves(gathered: &Gathered) -> Vec<Plot> {
 
 /// The values of one run's training or test images.
 struct Curve<'a> {
-    arch: Arch,
+    arch: Network,
     run: &'a Run,
     part: &'static str,
     axis: Axis,
@@ -96,36 +100,37 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
         Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
     };
 
-    let mut svg = Svg::new(560.0, 360.0, &format!("{} {per}", subject.title));
-    let frame = Frame { left: 52.0, top: 66.0, width: 480.0, height: 238.0, x, y };
+    let legend = Legend::new(&gathered.networks(), 480.0);
+    let shift = legend.extra_height();
+    let mut svg = Svg::new(560.0, 360.0 + shift, &format!("{} {per}", subject.title));
+    let frame = Frame { left: 52.0, top: 66.0 + shift, width: 480.0, height: 238.0, x, y };
     frame.draw(&mut svg, x_title, subject.title);
     for curve in &curves {
         let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
         for piece in below(&curve.points, top) {
             let placed: Vec<_> = piece.into_iter().map(|p| frame.place(p)).collect();
-            svg.polyline(&format!("{style} stroke {}", curve.arch), &placed);
+            svg.polyline(&format!("{style} stroke {}", curve.arch.class()), &placed);
         }
         if curve.points.len() > 20 {
             continue;
         }
         for &point in curve.points.iter().filter(|p| p.1 <= top) {
-            svg.disc(&format!("fill {}", curve.arch), frame.place(point), radius, &curve.hint(point));
+            svg.disc(&format!("fill {}", curve.arch.class()), frame.place(point), radius, &curve.hint(point));
         }
     }
-    let mut x = frame.left;
-    for model in &gathered.models {
-        svg.line(&format!("line stroke {}", model.arch), (x, 44.0), (x + 22.0, 44.0));
-        svg.text("name", (x + 28.0, 48.0), "start", model.arch.short());
-        x += 96.0;
+    legend.draw(&mut svg, (frame.left, 44.0));
+    let both = curves.iter().any(|curve| curve.part != "test");
+    if both {
+        svg.text("", (532.0, 24.0), "end", "solid: test, dashed: training");
     }
     let caption = match subject.axis {
         Axis::Epochs => {
-            svg.text("", (532.0, 48.0), "end", "solid: test, dashed: training");
-            format!(
-                "{}. Solid: test images; dashed: training images, augmented, averaged while the epoch runs.{}",
-                subject.title,
-                beyond(&curves, top)
-            )
+            let which = if both {
+                "Solid: test images; dashed: training images, augmented, averaged while the epoch runs."
+            } else {
+                "Test images."
+            };
+            format!("{}. {which}{}", subject.title, beyond(&curves, top))
         }
         Axis::Minutes => {
             let missing = match untimed(gathered) {
@@ -141,7 +146,8 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
     plot(subject.name, caption, svg)
 }
 
-/// The curves of all runs that have values.
+/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could tell them
+/// apart.
 fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
     let axis = subject.axis;
     let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
@@ -158,6 +164,7 @@ fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
         })
     })
     .filter(|curve| !curve.points.is_empty())
+    .filter(|curve| gathered.models.len() <= MOST_BOTH || curve.part == "test")
     .collect()
 }
 

@@ -2,17 +2,20 @@
 
 mod against;
 mod blocks;
+mod ladder;
 mod mistakes;
 mod pictures;
 mod provenance;
 mod significance;
 mod tables;
 mod training;
+mod widths;
 
 use crate::compare::against::Against;
 use crate::compare::audit::{Claim, Verdict};
 use crate::compare::document::{Block, Cell, Document, Section, Table};
 use crate::compare::gather::Gathered;
+use crate::compare::network;
 use crate::compare::text::list;
 use crate::compare::{plots, verdict};
 
@@ -20,7 +23,6 @@ pub use significance::of_model as figures;
 
 /// The whole report.
 pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>, created: &str) -> Document {
-    let models: Vec<_> = gathered.models.iter().map(|m| m.arch.label().to_owned()).collect();
     let seeds: Vec<_> = gathered.settings.seeds.iter().map(u64::to_string).collect();
     let subtitle = format!(
         "{}, profile `{}`, {} {}; {created}",
@@ -31,17 +33,16 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     );
     let mut sections = vec![at_a_glance(gathered), tables::section(gathered), significance::section(gathered)];
     sections.extend(against.map(against::section));
-    sections.extend([
-        training::section(gathered),
-        Section { title: "Accuracy against cost".to_owned(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] },
-        mistakes::section(gathered),
-    ]);
+    sections.push(training::section(gathered));
+    sections.extend(ladder::section(gathered));
+    sections.push(widths::section(gathered).unwrap_or_else(|| accuracy_against_cost(gathered)));
+    sections.push(mistakes::section(gathered));
     sections.extend(pictures::section(gathered));
     sections.extend(blocks::section(gathered));
     sections.push(audit(claims));
     sections.push(provenance::section(gathered));
     Document {
-        title: list(&models),
+        title: network::title(&gathered.networks()),
         subtitle,
         warning: verdict::warning(gathered),
         verdict: verdict::sentences(gathered),
@@ -56,6 +57,10 @@ fn at_a_glance(gathered: &Gathered) -> Section {
         blocks.push(Block::Text(format!("**Note.** {note}")));
     }
     Section { title: "At a glance".to_owned(), blocks }
+}
+
+fn accuracy_against_cost(gathered: &Gathered) -> Section {
+    Section { title: "Accuracy against cost".to_owned(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] }
 }
 
 fn audit(claims: &[Claim]) -> Section {

@@ -57,7 +57,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         title: "V2 and V3, block by block".to_owned(),
         blocks: vec![
             Block::Text(text),
-            Block::Plots(vec![plots::block_costs(&pairs, (Arch::V2, second))]),
+            Block::Plots(vec![plots::block_costs(&pairs, (Arch::V2.into(), second.into()))]),
             Block::Details(
                 "All blocks".to_owned(),
                 vec![Block::Table(Table { head: head.into(), numeric: false, rows })],

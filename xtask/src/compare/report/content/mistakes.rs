@@ -5,7 +5,7 @@ use crate::compare::agreement::{Agreement, ClassCounts};
 use crate::compare::artefacts::Eval;
 use crate::compare::document::{Block, Cell, Section, Table};
 use crate::compare::gather::{Gathered, Model};
-use crate::compare::names::Arch;
+use crate::compare::network::Network;
 use crate::compare::plots;
 use crate::compare::text::{percent, thousands};
 
@@ -15,7 +15,7 @@ const OPEN_CLASSES: usize = 20;
 /// Most frequent mistakes, disagreements by class, confusion matrices.
 pub fn section(gathered: &Gathered) -> Section {
     let mut blocks = Vec::new();
-    let words: Vec<_> = gathered.models.iter().filter_map(|m| worst(m.arch, &m.runs[0].eval)).collect();
+    let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(m.arch, &m.runs[0].eval)).collect();
     if !words.is_empty() {
         blocks.push(Block::Text(words.join(" ")));
     }
@@ -64,7 +64,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
     let widest = classes.iter().max_by_key(|c| c.only_first.abs_diff(c.only_second));
     let widest = widest.filter(|c| c.only_first != c.only_second).map_or(String::new(), |c| {
         let (name, more, less) =
-            if c.only_first > c.only_second { (a, c.only_first, c.only_second) } else { (b, c.only_second, c.only_first) };
+            if c.only_first > c.only_second { (&a, c.only_first, c.only_second) } else { (&b, c.only_second, c.only_first) };
         format!(" The class that tells them apart most is {}: {more} images only {name} names rightly, {less} only the other.", c.class)
     });
     let text = format!(
@@ -81,14 +81,14 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
 }
 
 /// The most frequent mistake of one network.
-fn worst(arch: Arch, eval: &Eval) -> Option<String> {
+fn worst(network: Network, eval: &Eval) -> Option<String> {
     let class = |i: usize| eval.classes.get(i).map(String::as_str);
     let answers = |j: usize| eval.confusion.iter().filter_map(|row| row.get(j)).sum::<u64>();
     let favorite = (0..eval.classes.len()).max_by_key(|&j| answers(j))?;
     if 5 * answers(favorite) > 4 * eval.test_images {
         return Some(format!(
             "{} answers {} to {} of {} images: it has hardly learned yet, or its batch norm statistics have not settled.",
-            arch.label(),
+            network.label(),
             class(favorite)?,
             thousands(answers(favorite)),
             thousands(eval.test_images)
@@ -99,5 +99,10 @@ fn worst(arch: Arch, eval: &Eval) -> Option<String> {
     let images = eval.confusion[truth][answer];
     let total: u64 = eval.confusion[truth].iter().sum();
     (images > 0).then_some(())?;
-    Some(format!("{} most often takes {} for {} ({images} of {total}).", arch.label(), class(truth)?, class(answer)?))
+    Some(format!(
+        "{} most often takes {} for {} ({images} of {total}).",
+        network.label(),
+        class(truth)?,
+        class(answer)?
+    ))
 }

@@ -109,7 +109,7 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
     let picture = gathered.pictures.iter().find(|picture| picture.index == index)?;
     let class = |i: usize| agreement.classes.get(i).cloned().unwrap_or_else(|| i.to_string());
     let answers = gathered
-        .models
+        .few()
         .iter()
         .filter_map(|model| {
             let (predicted, confidence, tally) = answer(&model.evals(), index)?;

@@ -18,7 +18,7 @@ pub fn section(gathered: &Gathered) -> Section {
         )));
         blocks.push(tests(found));
         if found.mcnemar.len() > 1 {
-            blocks.push(per_seed(&found.mcnemar, (first.arch.short(), second.arch.short())));
+            blocks.push(per_seed(&found.mcnemar, (&first.arch.short(), &second.arch.short())));
         }
     }
     if gathered.comparisons.len() > 1 {

@@ -25,7 +25,7 @@ const ARTICLE: [Article; 2] = [
 ];
 
 /// Mean, and spread where there are several seeds.
-fn over_seeds(model: &Model, figure: impl Fn(&Run) -> f64 + Copy) -> String {
+pub fn over_seeds(model: &Model, figure: impl Fn(&Run) -> f64 + Copy) -> String {
     let mean = percent(model.mean(figure));
     if model.runs.len() < 2 {
         return mean;
@@ -63,8 +63,8 @@ pub fn section(gathered: &Gathered) -> Section {
         }
     };
     let none = || "–".to_owned();
-    for model in &gathered.models {
-        if let Some(article) = ARTICLE.iter().find(|a| a.arch == model.arch) {
+    for model in gathered.few() {
+        if let Some(article) = ARTICLE.iter().find(|a| model.arch == a.arch.into()) {
             let says = [article.params, article.macs_at_32, article.macs_at_224, article.train, article.test];
             let [params, at_32, at_224, train, test] = says.map(str::to_owned);
             column(
