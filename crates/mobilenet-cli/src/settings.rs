@@ -46,7 +46,6 @@ impl Settings {
         settings.apply(args);
         settings.model.validate()?;
         settings.train.validate()?;
-        settings.train.augment.validate()?;
         Ok(settings)
     }
 

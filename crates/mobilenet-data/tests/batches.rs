@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use mobilenet_data::{
-    Augment, Batch, BatchConfig, Error, LoadOptions, Normalization, Shapes, Source, Split, batches, load,
+    Augment, Batch, BatchConfig, Error, LoadOptions, Mix, Normalization, Padding, Shapes, Source, Split, batches, load,
 };
 
 /// `n` pictures of 4 x 5 whose first byte is their number.
@@ -126,11 +126,21 @@ fn the_length_is_known() {
 
 #[test]
 fn senseless_settings_are_the_first_item() {
-    let padding = Augment { crop_padding: usize::MAX, ..Augment::default() };
-    for cfg in [BatchConfig::eval(0), BatchConfig { augment: padding, ..BatchConfig::eval(4) }] {
+    let eval = BatchConfig::eval(4);
+    let augment = |augment| BatchConfig { augment, ..eval.clone() };
+    let resize = |h, w| BatchConfig { resize: Some((h, w)), ..eval.clone() };
+    for (cfg, expected) in [
+        (BatchConfig::eval(0), "batch size"),
+        (augment(Augment { crop_padding: usize::MAX, ..Augment::NONE }), "crop padding"),
+        (augment(Augment { crop_padding: 4, padding: Padding::Reflect, ..Augment::NONE }), "crop padding"),
+        (augment(Augment { random_erasing: -0.1, ..Augment::NONE }), "random erasing"),
+        (augment(Augment { mix: Mix::CutMix { alpha: 0.0 }, ..Augment::NONE }), "cutmix alpha"),
+        (resize(0, 4), "resize"),
+        (resize(4, usize::MAX), "resize"),
+    ] {
         let mut batches = batches(numbered(10), PLAIN, &cfg, &Device::Cpu);
         assert_eq!(batches.len(), 1);
-        assert!(matches!(batches.next(), Some(Err(Error::Config { .. }))));
+        assert!(matches!(batches.next(), Some(Err(Error::Config { name, .. })) if name == expected), "{expected}");
         assert!(batches.next().is_none());
     }
 }
@@ -171,4 +181,100 @@ fn shapes10_is_not_told_by_color_or_place() {
     });
     let accuracy = right.count() as f32 / set.test.len() as f32;
     assert!(accuracy < 0.25, "{accuracy}");
+}
+
+/// Ten different pictures, twice: with `augment` and its mix, and the same without the mix.
+fn mixed_and_plain(mix: Mix) -> Vec<(Batch, Batch)> {
+    let pixels = (0..10 * 8 * 6 * 3).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let split = Arc::new(Split::new(pixels, (0..10).collect(), 8, 6).unwrap());
+    let augment = Augment { crop_padding: 2, random_erasing: 0.5, ..Augment::default() };
+    let cfg = BatchConfig { augment, ..BatchConfig::train(5, 3, 1) };
+    let with_mix = BatchConfig { augment: Augment { mix, ..augment }, ..cfg.clone() };
+    all(&split, PLAIN, &with_mix).into_iter().zip(all(&split, PLAIN, &cfg)).collect()
+}
+
+/// Each picture of a batch with its partner: the one before it, the first one with the last.
+fn partners<T: Clone>(items: &[T]) -> impl Iterator<Item = (T, T)> {
+    (0..items.len()).map(|i| (items[i].clone(), items[(i + items.len() - 1) % items.len()].clone()))
+}
+
+fn pictures(batch: &Batch) -> Vec<Vec<f32>> {
+    (0..batch.labels.dim(0).unwrap()).map(|i| values(&batch.images.get(i).unwrap())).collect()
+}
+
+#[test]
+fn a_mixed_batch_is_the_plain_one_and_its_partners() {
+    let mut lambdas = Vec::new();
+    for (batch, plain) in mixed_and_plain(Mix::MixUp { alpha: 1.0 }) {
+        assert!(plain.mixed.is_none());
+        let mixed = batch.mixed.as_ref().unwrap();
+        let labels = |tensor: &Tensor| tensor.to_vec1::<u32>().unwrap();
+        assert_eq!(labels(&batch.labels), labels(&plain.labels), "a mix moved the order");
+        let expected: Vec<u32> = partners(&labels(&plain.labels)).map(|(_, partner)| partner).collect();
+        assert_eq!(labels(&mixed.labels), expected);
+        let lambda = mixed.lambda as f32;
+        for (found, (own, partner)) in pictures(&batch).iter().zip(partners(&pictures(&plain))) {
+            for ((x, a), b) in found.iter().zip(own).zip(partner) {
+                assert!((x - (lambda * a + (1.0 - lambda) * b)).abs() < 1e-6);
+            }
+        }
+        lambdas.push(mixed.lambda);
+    }
+    assert!(lambdas[0] != lambdas[1], "each step has its own lambda");
+}
+
+#[test]
+fn a_cut_batch_has_lambda_of_its_own_pixels() {
+    for (batch, plain) in mixed_and_plain(Mix::CutMix { alpha: 1.0 }) {
+        let lambda = batch.mixed.as_ref().unwrap().lambda;
+        let own = pictures(&plain);
+        let different = partners(&own).any(|(a, b)| a != b);
+        assert!(different && lambda > 0.0 && lambda <= 1.0, "{lambda}");
+        // The same box in all: a value is the partner's where it is in any picture.
+        let found = pictures(&batch);
+        let pasted: Vec<bool> = (0..48).map(|at| (0..5).any(|i| found[i][at] != own[i][at])).collect();
+        let share = pasted.iter().filter(|&&p| p).count() as f64 / 48.0;
+        assert!((share - (1.0 - lambda)).abs() < 1e-9, "{share}, expected {}", 1.0 - lambda);
+        for (found, (own, partner)) in found.iter().zip(partners(&own)) {
+            for (at, x) in found.iter().enumerate() {
+                assert_eq!(*x, if pasted[at % 48] { partner[at] } else { own[at] });
+            }
+        }
+    }
+}
+
+#[test]
+fn an_erased_area_is_the_mean_color() {
+    let white = Arc::new(Split::new(vec![255; 400 * 32 * 32 * 3], vec![0; 400], 32, 32).unwrap());
+    let norm = Normalization { mean: [0.5; 3], std: [0.25; 3] };
+    let augment = Augment { random_erasing: 0.5, ..Augment::NONE };
+    let cfg = BatchConfig { augment, ..BatchConfig::train(400, 0, 0) };
+    let mut shares = Vec::new();
+    for image in pictures(&all(&white, norm, &cfg)[0]) {
+        assert!(image.iter().all(|&v| v == 0.0 || v == 2.0));
+        shares.push(image.iter().filter(|&&v| v == 0.0).count() as f64 / image.len() as f64);
+    }
+    let erased: Vec<_> = shares.into_iter().filter(|&share| share > 0.0).collect();
+    // Standard deviations 10 and 0.006.
+    assert!((150..250).contains(&erased.len()), "{}", erased.len());
+    let mean = erased.iter().sum::<f64>() / erased.len() as f64;
+    assert!((mean - 0.174).abs() < 0.03, "{mean}");
+}
+
+#[test]
+fn resized_batches_are_smaller_pictures_of_the_same() {
+    let split = numbered(12);
+    let cfg = BatchConfig { resize: Some((2, 3)), ..BatchConfig::train(4, 1, 1) };
+    let (small, large) = (all(&split, PLAIN, &cfg), all(&split, PLAIN, &BatchConfig { resize: None, ..cfg.clone() }));
+    for (small, large) in small.iter().zip(&large) {
+        assert_eq!((small.images.dims(), small.images.stride()), (&[4, 3, 2, 3][..], &[18, 1, 9, 3][..]));
+        assert_eq!(small.labels.to_vec1::<u32>().unwrap(), large.labels.to_vec1::<u32>().unwrap());
+        let mean = |batch: &Batch| batch.images.mean_all().unwrap().to_scalar::<f32>().unwrap();
+        assert!((mean(small) - mean(large)).abs() < 0.05, "{} {}", mean(small), mean(large));
+    }
+    // To their own size: the same bits.
+    let own = BatchConfig { resize: Some((4, 5)), ..cfg };
+    for (own, large) in all(&split, PLAIN, &own).iter().zip(&large) {
+        assert_eq!(values(&own.images), values(&large.images));
+    }
 }

@@ -108,7 +108,7 @@ impl TrainConfig {
     /// Refuses settings that no training can be done with.
     ///
     /// # Errors
-    /// [`Error::Config`] with the setting's name, its value and what is expected.
+    /// [`Error::Config`], or [`Error::Data`] for the augmentation, with the setting's name, its value and what is expected.
     pub fn validate(&self) -> Result<(), Error> {
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")?;
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")?;
@@ -141,6 +141,7 @@ impl TrainConfig {
             check(warm, "distillation.temperature", temperature, "more than 0")?;
             check((0.0..=1.0).contains(&weight), "distillation.weight", weight, "from 0 to 1")?;
         }
+        self.augment.validate()?;
         self.optimizer.validate()
     }
 

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Tensor};
 
 use super::{Batch, BatchConfig, Mixed};
-use crate::resize::resize;
+use crate::resize::Resizer;
 use crate::rng::Rng;
 use crate::{Error, Normalization, Split};
 
@@ -89,13 +89,12 @@ fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, 
     if cfg.shuffle {
         Rng::keyed(&[ORDER, cfg.seed, cfg.epoch]).shuffle(&mut order);
     }
-    let maker = Maker { split, cfg, size, table: norm.table() };
+    let mut maker = Maker::new(split, norm, cfg, size);
     let image_size = size.0 * size.1 * 3;
-    let mut cropped = vec![0; split.image_size()];
     for (step, indices) in order.chunks(cfg.batch_size).take(cfg.count(split.len())).enumerate() {
         let mut images = vec![0f32; indices.len() * image_size];
         for (out, &i) in images.chunks_exact_mut(image_size).zip(indices) {
-            maker.picture(i, &mut cropped, out);
+            maker.picture(i, out);
         }
         let mixing = cfg.augment.draw_mixing(cfg.seed, cfg.epoch, step, size);
         if let Some(mixing) = mixing {
@@ -114,25 +113,40 @@ struct Maker<'a> {
     cfg: &'a BatchConfig,
     size: (usize, usize),
     table: [[f32; 256]; 3],
+    cropped: Vec<u8>,
+    /// If pictures are scaled: how, and room for one.
+    scaled: Option<(Resizer, Vec<u8>)>,
 }
 
-impl Maker<'_> {
-    /// Writes picture `i`, augmented, scaled and normalized, into `out`; `cropped` has room for one as it is stored.
-    fn picture(&self, i: usize, cropped: &mut [u8], out: &mut [f32]) {
+impl<'a> Maker<'a> {
+    fn new(split: &'a Split, norm: Normalization, cfg: &'a BatchConfig, size: (usize, usize)) -> Self {
+        let own_size = (split.height(), split.width());
+        let scaled = (own_size != size).then(|| (Resizer::new(own_size, size), vec![0; size.0 * size.1 * 3]));
+        Self { split, cfg, size, table: norm.table(), cropped: vec![0; split.image_size()], scaled }
+    }
+
+    /// Writes picture `i`, augmented, scaled and normalized, into `out`.
+    fn picture(&mut self, i: usize, out: &mut [f32]) {
         let (split, cfg) = (self.split, self.cfg);
         let change = cfg.augment.draw(cfg.seed, cfg.epoch, i, self.size);
-        let (from, own_size) = (i * split.image_size(), (split.height(), split.width()));
-        change.crop.apply(&split.pixels()[from..from + split.image_size()], own_size, cropped);
+        let from = i * split.image_size();
+        let image = &split.pixels()[from..from + split.image_size()];
+        change.crop.apply(image, (split.height(), split.width()), &mut self.cropped);
 
-        let scaled = (own_size != self.size).then(|| resize(cropped, own_size, self.size));
-        let pixels = scaled.as_deref().unwrap_or(cropped);
+        let pixels = match &mut self.scaled {
+            None => &self.cropped,
+            Some((resizer, scaled)) => {
+                resizer.apply(&self.cropped, scaled);
+                scaled
+            }
+        };
         for (to, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
             for ((to, &value), table) in to.iter_mut().zip(pixel).zip(&self.table) {
                 *to = table[usize::from(value)];
             }
         }
         if let Some(area) = change.erase {
-            // What 0 stands for is the set's mean color.
+            // 0 stands for the set's mean color.
             area.rows(self.size.1).for_each(|row| out[row].fill(0.0));
         }
     }

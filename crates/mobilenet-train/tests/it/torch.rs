@@ -1,10 +1,11 @@
-//! Loss, optimizers and schedules against the numbers in `fixtures/torch.json`, which `fixtures/make_torch_json.py` made.
+//! Losses, optimizers and schedules against the numbers in `fixtures/torch.json`, which `fixtures/make_torch_json.py` made.
 
 use std::collections::BTreeMap;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
-use mobilenet_train::{Optimizer, OptimizerConfig, Schedule, cross_entropy};
+use mobilenet_data::Mixed;
+use mobilenet_train::{Ema, Optimizer, OptimizerConfig, Schedule, Targets, Teacher, cross_entropy, loss};
 use serde::Deserialize;
 
 const CPU: &Device = &Device::Cpu;
@@ -12,6 +13,8 @@ const CPU: &Device = &Device::Cpu;
 #[derive(Deserialize)]
 struct Fixture {
     losses: Vec<LossCase>,
+    soft: SoftLosses,
+    ema: Vec<EmaCase>,
     optimizers: Optimizers,
     schedules: Vec<ScheduleCase>,
 }
@@ -26,6 +29,26 @@ struct LossCase {
     grad: Vec<Vec<f32>>,
 }
 
+/// Losses of the same logits, in float64.
+#[derive(Deserialize)]
+struct SoftLosses {
+    logits: Vec<Vec<f32>>,
+    teacher: Vec<Vec<f32>>,
+    labels: Vec<u32>,
+    partners: Vec<u32>,
+    cases: Vec<SoftCase>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SoftCase {
+    lambda: Option<f64>,
+    smoothing: f64,
+    temperature: Option<f64>,
+    weight: Option<f64>,
+    loss: f64,
+    grad: Vec<Vec<f64>>,
+}
+
 #[derive(Deserialize)]
 struct Params {
     weight: Vec<Vec<f32>>,
@@ -38,6 +61,20 @@ struct Optimizers {
     lrs: Vec<f64>,
     gradients: Vec<Params>,
     cases: Vec<OptimizerCase>,
+}
+
+/// Weights and running statistics after each step, and their average.
+#[derive(Deserialize)]
+struct EmaCase {
+    decay: f64,
+    steps: Vec<Averaged>,
+    after: Vec<Averaged>,
+}
+
+#[derive(Deserialize)]
+struct Averaged {
+    weight: Vec<Vec<f32>>,
+    running_mean: Vec<f32>,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +112,32 @@ fn cross_entropy_and_its_gradient() {
         let grads = loss.backward().unwrap();
         let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
         close(&grad, &case.grad.concat(), 1e-6, &what);
+    }
+}
+
+#[test]
+fn mixed_smoothed_and_distilled_losses_and_their_gradients() {
+    let SoftLosses { logits, teacher, labels, partners, cases } = fixture().soft;
+    let (labels, partners) = (Tensor::new(labels, CPU).unwrap(), Tensor::new(partners, CPU).unwrap());
+    let teacher = Var::new(teacher, CPU).unwrap();
+    for case in cases {
+        let logits = Var::new(logits.clone(), CPU).unwrap();
+        let mixed = case.lambda.map(|lambda| Mixed { labels: partners.clone(), lambda });
+        let teacher_of = |(temperature, weight)| Teacher { logits: &teacher, temperature, weight };
+        let targets = Targets {
+            labels: &labels,
+            mixed: mixed.as_ref(),
+            label_smoothing: case.smoothing,
+            teacher: case.temperature.zip(case.weight).map(teacher_of),
+        };
+        let value = loss(&logits, &targets).unwrap();
+        let grads = value.backward().unwrap();
+        assert!(grads.get(&teacher).is_none(), "the teacher must not learn");
+        let grad = grads.get(&logits).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let found = grad.into_iter().chain([value.to_scalar().unwrap()]).map(f64::from);
+        for (a, b) in found.zip(case.grad.concat().into_iter().chain([case.loss])) {
+            assert!((a - b).abs() <= 1e-6 * b.abs(), "{a}, expected {b}: {case:?}");
+        }
     }
 }
 
@@ -119,5 +182,29 @@ fn schedules_step_by_step() {
                 case.total
             );
         }
+    }
+}
+
+#[test]
+fn moving_averages_step_by_step() {
+    for EmaCase { decay, steps, after } in fixture().ema {
+        let vars = VarMap::new();
+        let weight = Var::zeros((2, 3), DType::F32, CPU).unwrap();
+        let mean = Var::zeros(3, DType::F32, CPU).unwrap();
+        let all = [("weight", &weight), ("running_mean", &mean)];
+        vars.data().lock().unwrap().extend(all.map(|(name, var)| (name.to_string(), var.clone())));
+        let mut ema = Ema::new(&vars, decay).unwrap();
+        for (step, after) in steps.iter().zip(&after) {
+            weight.set(&Tensor::new(step.weight.clone(), CPU).unwrap()).unwrap();
+            mean.set(&Tensor::new(step.running_mean.clone(), CPU).unwrap()).unwrap();
+            ema.update().unwrap();
+            ema.swap().unwrap();
+            let what = format!("decay {decay}");
+            close(&weight.flatten_all().unwrap().to_vec1().unwrap(), &after.weight.concat(), 1e-6, &what);
+            close(&mean.to_vec1().unwrap(), &after.running_mean, 1e-6, &what);
+            ema.swap().unwrap();
+            assert_eq!(weight.to_vec2::<f32>().unwrap(), step.weight);
+        }
+        assert_eq!(ema.updates(), steps.len() as u64);
     }
 }
