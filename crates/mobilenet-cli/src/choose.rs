@@ -108,8 +108,10 @@ fn answer<'a>(comparison: &'a Comparison, choice: Option<&'a Choice<'a>>) -> Ans
         networks: comparison.candidates.len(),
         within_limits: choice.map_or(0, |choice| choice.within_limits),
         chosen: choice.map(|choice| choice.chosen),
-        runner_up: choice
-            .and_then(|choice| Some(RunnerUp { network: choice.runner_up?, within_noise: choice.is_within_noise() })),
+        runner_up: choice.and_then(|choice| {
+            let network = choice.runner_up?;
+            Some(RunnerUp { network, within_noise: choice.is_within_noise(network) })
+        }),
         more_accurate: choice
             .iter()
             .flat_map(|choice| &choice.more_accurate)
@@ -198,10 +200,11 @@ fn say_more_accurate(choice: &Choice) -> String {
     for (candidate, broken) in choice.more_accurate.iter().take(NAMED) {
         let _ = writeln!(
             text,
-            "    {}: {} ({}), but {}",
+            "    {}: {} ({}{}), but {}",
             candidate.model,
             Figure::Accuracy.say(candidate.test_top1),
             points(candidate, choice.chosen),
+            if choice.is_within_noise(candidate) { ", within noise" } else { "" },
             list(broken)
         );
     }
@@ -245,7 +248,7 @@ fn say_runner_up(choice: &Choice) -> String {
         Figure::Accuracy.say(other.test_top1),
         points(other, chosen)
     );
-    if choice.is_within_noise() {
+    if choice.is_within_noise(other) {
         text += "  Its accuracy lies within the 95 % interval of the first: which of the two is more accurate is within noise.\n";
     }
     text

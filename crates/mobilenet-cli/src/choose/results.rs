@@ -89,6 +89,12 @@ struct Results {
 #[derive(Deserialize)]
 struct Settings {
     device: String,
+    recipe: Option<Recipe>,
+}
+
+#[derive(Deserialize)]
+struct Recipe {
+    epochs: u64,
 }
 
 #[derive(Deserialize)]
@@ -185,7 +191,7 @@ fn candidate(entry: Entry, settings: &Settings, run: &Measured, machine: &Machin
         width_mult: entry.width_mult.unwrap_or(1.0),
         test_top1: entry.test_top1,
         test_top1_interval: entry.test_top1_interval,
-        epochs: entry.epochs,
+        epochs: entry.epochs.or(settings.recipe.as_ref().map(|recipe| recipe.epochs)),
         latency_ms: latency.p50,
         params: entry.params,
         macs: entry.macs,

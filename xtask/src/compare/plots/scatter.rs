@@ -73,10 +73,11 @@ fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Mode
     let frame =
         Frame { left: 52.0, top: 44.0, width: 480.0, height: 240.0, x: ticks(0.0, most, 6), y: ticks(low, high, 5) };
     frame.draw(&mut svg, title, "Test accuracy (%)");
+    let best = points.iter().zip(&front).filter(|(_, on)| **on).map(|(p, _)| frame.place((p.cost, p.accuracy)));
+    let best = if with_front { best.collect::<Vec<_>>() } else { Vec::new() };
+    let stairs = stairs(&best, frame.left + frame.width);
     if with_front {
-        let best: Vec<_> =
-            points.iter().zip(&front).filter(|(_, on)| **on).map(|(p, _)| frame.place((p.cost, p.accuracy))).collect();
-        svg.polyline("line front", &stairs(&best, frame.left + frame.width));
+        svg.polyline("line front", &stairs);
     }
     for (point, on_front) in points.iter().zip(&front) {
         let (x, y) = frame.place((point.cost, point.accuracy));
@@ -87,7 +88,7 @@ fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Mode
         let hint = format!("{}: {:.1}% at {}", point.network.label(), point.accuracy, significant(point.cost));
         svg.disc(&format!("fill {class}{dim}"), (x, y), 6.0, &hint);
     }
-    name_points(&mut svg, &frame, &points, &front);
+    name_points(&mut svg, &frame, &points, (&front, &stairs));
     let front = if with_front {
         " Dotted: the Pareto front, the best accuracy at each cost; networks that another beats in both are faint."
     } else {
@@ -104,7 +105,8 @@ fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Mode
     )
 }
 
-fn name_points(svg: &mut Svg, frame: &Frame, points: &[Point], front: &[bool]) {
+/// Labels, for which also the front's line makes way.
+fn name_points(svg: &mut Svg, frame: &Frame, points: &[Point], (front, stairs): (&[bool], &[(f64, f64)])) {
     let place = |p: &Point| frame.place((p.cost, p.accuracy));
     let mut taken: Vec<Area> = Vec::new();
     for point in points {
@@ -113,6 +115,10 @@ fn name_points(svg: &mut Svg, frame: &Frame, points: &[Point], front: &[bool]) {
         let ends = [point.high, point.low].map(|end| frame.place((point.cost, end)).1);
         taken.push(Area(x - 2.0, ends[0], x + 2.0, ends[1]));
     }
+    taken.extend(stairs.windows(2).map(|line| {
+        let ((x1, y1), (x2, y2)) = (line[0], line[1]);
+        Area(x1.min(x2) - 1.0, y1.min(y2) - 1.0, x1.max(x2) + 1.0, y1.max(y2) + 1.0)
+    }));
     let area = Area(frame.left, frame.top, frame.left + frame.width, frame.top + frame.height);
     let mut labels = Labels::new(area, taken);
     let many = points.len() > MOST_NAMED;

@@ -45,25 +45,34 @@ pub fn widths(gathered: &Gathered) -> Vec<Plot> {
     SUBJECTS.iter().map(|subject| draw(gathered, subject)).collect()
 }
 
-fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
-    let of = |arch: Arch| {
-        let mut line: Vec<_> = gathered
-            .models
-            .iter()
-            .filter(|model| model.arch.arch == arch)
-            .filter_map(|model| Some((model.arch, model.arch.width.factor(), (subject.value)(model)?)))
-            .collect();
-        line.sort_by(|a, b| a.1.total_cmp(&b.1));
-        line
+/// A network's figure with the ends of its bar.
+struct Point {
+    network: Network,
+    width: f64,
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+/// An architecture's networks, from narrow to wide.
+fn line(gathered: &Gathered, arch: Arch, subject: &Subject) -> Vec<Point> {
+    let networks = gathered.models.iter().filter(|model| model.arch.arch == arch);
+    let point = |model: &Model| {
+        let (value, low, high) = (subject.value)(model)?;
+        Some(Point { network: model.arch, width: model.arch.width.factor(), value, low, high })
     };
-    let lines: Vec<_> =
-        Arch::NAMED.into_iter().map(|arch| (arch, of(arch))).filter(|(_, line)| !line.is_empty()).collect();
+    let mut line: Vec<_> = networks.filter_map(point).collect();
+    line.sort_by(|a, b| a.width.total_cmp(&b.width));
+    line
+}
+
+fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
+    let lines = Arch::NAMED.map(|arch| (arch, line(gathered, arch, subject)));
+    let lines: Vec<_> = lines.into_iter().filter(|(_, line)| !line.is_empty()).collect();
     let points = || lines.iter().flat_map(|(_, line)| line);
-    let least =
-        |figure: fn(&(Network, f64, (f64, f64, f64))) -> f64| points().map(figure).fold(f64::INFINITY, f64::min);
-    let most =
-        |figure: fn(&(Network, f64, (f64, f64, f64))) -> f64| points().map(figure).fold(f64::NEG_INFINITY, f64::max);
-    let low = if subject.from_zero { 0.0 } else { least(|p| p.2.1) };
+    let least = |figure: fn(&Point) -> f64| points().map(figure).fold(f64::INFINITY, f64::min);
+    let most = |figure: fn(&Point) -> f64| points().map(figure).fold(f64::NEG_INFINITY, f64::max);
+    let low = if subject.from_zero { 0.0 } else { least(|p| p.low) };
 
     let names: Vec<Network> = lines.iter().map(|(arch, _)| (*arch).into()).collect();
     let legend = Legend::new(&names, 480.0);
@@ -74,25 +83,22 @@ fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
         top: 66.0 + shift,
         width: 480.0,
         height: 218.0,
-        x: ticks(least(|p| p.1), most(|p| p.1), 6),
-        y: ticks(low, most(|p| p.2.2), 5),
+        x: ticks(least(|p| p.width), most(|p| p.width), 6),
+        y: ticks(low, most(|p| p.high), 5),
     };
     frame.draw(&mut svg, "Width multiplier", subject.title);
     legend.draw(&mut svg, (frame.left, 44.0));
     for (arch, line) in &lines {
-        let places: Vec<_> = line.iter().map(|(_, width, value)| frame.place((*width, value.0))).collect();
+        let places: Vec<_> = line.iter().map(|p| frame.place((p.width, p.value))).collect();
         svg.polyline(&format!("line stroke {}", arch.key()), &places);
-        for ((network, width, (value, low, high)), at) in line.iter().zip(places) {
-            if low < high {
-                let ends = [low, high].map(|end| frame.place((*width, *end)));
-                svg.line(&format!("line stroke {}", network.class()), ends[0], ends[1]);
+        for (point, at) in line.iter().zip(places) {
+            let class = point.network.class();
+            if point.low < point.high {
+                let ends = [point.low, point.high].map(|end| frame.place((point.width, end)));
+                svg.line(&format!("line stroke {class}"), ends[0], ends[1]);
             }
-            svg.disc(
-                &format!("fill {}", network.class()),
-                at,
-                4.5,
-                &format!("{}: {}", network.label(), significant(*value)),
-            );
+            let hint = format!("{}: {}", point.network.label(), significant(point.value));
+            svg.disc(&format!("fill {class}"), at, 4.5, &hint);
         }
     }
     let bars = if subject.from_zero { String::new() } else { format!(" Bars: {}.", bars(gathered)) };

@@ -3,8 +3,8 @@
 use crate::compare::document::{Block, Section, Table};
 use crate::compare::gather::{Gathered, Model};
 use crate::compare::names::Arch;
-use crate::compare::stats;
 use crate::compare::text::{count, list, millions, points, significant, thousands};
+use crate::compare::{stats, verdict};
 
 use super::tables::over_seeds;
 
@@ -12,10 +12,10 @@ use super::tables::over_seeds;
 fn added(arch: Arch) -> &'static str {
     match arch {
         Arch::V2 => "–",
-        Arch::V2HSwish => "h-swish for ReLU6 in stem, last convolution and the stages from 64 channels on",
-        Arch::V2HSwishSe => "squeeze-and-excite in the stages of 32, 96, 160 and 320 channels",
-        Arch::V2HSwishSe5x5 => "5×5 windows in the stages of 32, 160 and 320 channels",
-        Arch::V3Large => "V3's channels and number of blocks, head, batch norm and ReLU",
+        Arch::V2HSwish => "h-swish",
+        Arch::V2HSwishSe => "squeeze-and-excite",
+        Arch::V2HSwishSe5x5 => "5×5 windows",
+        Arch::V3Large => "V3's layer settings",
         Arch::V3Small => "the small variant",
     }
 }
@@ -41,7 +41,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         "Latency (ms)",
         "Test accuracy",
         "Step",
-        "Weight of the step",
+        "Significance",
     ];
     let mut before: Option<&Model> = None;
     let mut rows = Vec::new();
@@ -76,7 +76,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let recipe = &gathered.settings.recipe;
     let text = format!(
         "Each row is the network above with one change, put where V3-Large has it (in the stage in the same place), and trained by the same recipe: {} of {} images, {}. \
-         What the last row changes is everything else that tells V3-Large from V2, so its step is that of the searched layer settings together. \
+         h-swish goes into stem, last convolution and the stages from 64 channels on, squeeze-and-excite into the stages of 32, 96, 160 and 320 channels, 5×5 windows into those of 32, 160 and 320. \
+         What the last row changes is everything else that tells V3-Large from V2 (channels and number of blocks, head, batch norm's numbers, ReLU), so its step is that of the searched layer settings together. \
          A step is the difference to the row above; it is an effect of that part on top of those before it, not of the part alone, and of this budget, not of training to the end.{missing}",
         count(recipe.epochs, "epoch"),
         thousands(gathered.sizes().train),
@@ -98,7 +99,7 @@ fn step(before: Option<&Model>, model: &Model) -> (String, String) {
     let difference = points(model.test_top1() - before.test_top1());
     let weight = match stats::compare(&before.answers(), &model.answers()) {
         Some(d) if d.is_noise() => "within noise".to_owned(),
-        Some(_) => "more than chance".to_owned(),
+        Some(d) => format!("significant (p {})", verdict::p_value(d.p_value)),
         None => none(),
     };
     (difference, weight)

@@ -16,11 +16,13 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let measured: Vec<_> = gathered.models.iter().filter_map(|model| Some((model, model.latency()?))).collect();
     let front = pareto::front(&measured.iter().map(|(model, ms)| (*ms, model.test_top1())).collect::<Vec<_>>());
     let best: Vec<_> =
-        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.arch.label()).collect();
+        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.arch.short()).collect();
     let text = format!(
-        "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its square, latency by less. \
-         Of these networks **no other is both faster and more accurate than {}**; every other one is beaten in both by one of them. \
+        "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its square. \
+         No other network is both faster and more accurate than **{} of the {}: {}**. Each of the rest is beaten in both by one of these. \
          Neighbors whose accuracies differ by less than their bars may change places with another seed or more training.",
+        best.len(),
+        measured.len(),
         list(&best)
     );
     let head = [
@@ -94,7 +96,7 @@ mod tests {
             table.rows.iter().map(move |row| if let Cell::Text(text) = &row[i] { text.as_str() } else { "" })
         };
         assert_eq!(table.rows.len(), 16);
-        assert_eq!(cells(0).take(6).last(), Some("MobileNetV2 + h-swish"), "by architecture, then width");
+        assert_eq!(cells(0).nth(5), Some("MobileNetV2 + h-swish"), "by architecture, then width");
         assert!(cells(7).all(|text| text == "none"));
         assert!(super::section(&fixture()).is_none());
     }
