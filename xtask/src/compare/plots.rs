@@ -83,7 +83,10 @@ pub fn glance(gathered: &Gathered) -> Plot {
     let models = gathered.few();
     let bar = 15.0;
     let row = bar * models.len() as f64 + 17.0;
-    let (left, full) = (164.0, 590.0);
+    // Behind the longest bar there is room for a value and a name.
+    let longest = models.iter().map(|model| model.arch.short().chars().count()).max().unwrap_or(0);
+    let left = 164.0;
+    let full = (729.0 - 6.2 * (longest + 14) as f64).min(590.0);
     let height = 20.0 + row * figures.len() as f64;
     let mut svg = Svg::new(900.0, height, "The networks side by side");
     for (i, (name, value, say)) in figures.iter().enumerate() {
