@@ -99,7 +99,7 @@ fn step(before: Option<&Model>, model: &Model) -> (String, String) {
     let difference = points(model.test_top1() - before.test_top1());
     let weight = match stats::compare(&before.answers(), &model.answers()) {
         Some(d) if d.is_noise() => "within noise".to_owned(),
-        Some(d) => format!("significant (p {})", verdict::p_value(d.p_value)),
+        Some(d) => format!("significant (p {})", verdict::p_value(d.p_value())),
         None => none(),
     };
     (difference, weight)
