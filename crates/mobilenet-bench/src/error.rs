@@ -28,6 +28,22 @@ pub enum Error {
         /// The step's own message.
         message: String,
     },
+    /// A step's parts are not those of the step before.
+    #[error("step {step} reported {found} parts, expected {expected}")]
+    Parts {
+        /// Counted from 0, warm-up included.
+        step: usize,
+        /// The parts of the first step.
+        expected: usize,
+        /// The parts of this one.
+        found: usize,
+    },
+    /// The memory that a measurement needs was refused.
+    #[error("no memory for a buffer of {bytes} bytes")]
+    Memory {
+        /// The buffer's size.
+        bytes: usize,
+    },
     /// The input could not be made.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

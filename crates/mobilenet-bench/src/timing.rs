@@ -80,6 +80,16 @@ pub struct Timing {
     pub images_per_second: f64,
 }
 
+impl Timing {
+    /// Of `samples`, each of which took care of `batch` images.
+    pub(crate) fn from_samples(samples: &[Duration], batch: usize) -> Result<Self> {
+        let latency_ms = LatencyMs::from_samples(samples).ok_or(Error::Nothing { what: "iterations" })?;
+        // The clock may be coarser than a trivial step: no division by zero.
+        let seconds = samples.iter().sum::<Duration>().max(Duration::from_nanos(1)).as_secs_f64();
+        Ok(Self { latency_ms, images_per_second: (batch * samples.len()) as f64 / seconds })
+    }
+}
+
 /// Times `step`, which handles `batch` images: an inference, a full training step
 /// (forward, backward, optimizer) or anything else that ends in a number.
 ///
@@ -111,11 +121,7 @@ pub fn time_steps(protocol: Protocol, batch: usize, mut step: impl FnMut() -> St
             samples.push(elapsed);
         }
     }
-    let latency_ms = LatencyMs::from_samples(&samples).ok_or(Error::Nothing { what: "iterations" })?;
-    // The clock may be coarser than a trivial step: no division by zero.
-    let seconds = samples.iter().sum::<Duration>().max(Duration::from_nanos(1)).as_secs_f64();
-    let images_per_second = (batch * samples.len()) as f64 / seconds;
-    Ok(Timing { latency_ms, images_per_second })
+    Timing::from_samples(&samples, batch)
 }
 
 /// `sorted` is ascending and not empty, `q` in 0..=1.

@@ -28,6 +28,7 @@ A first round, a few minutes on two cores:
   mobilenet eval    --run runs/first
   mobilenet predict --run runs/first photo.jpg
   mobilenet bench   --model v2
+  mobilenet bench   --model v2 --blocks
 
 Each command has its own help: mobilenet train --help"
 )]
@@ -46,6 +47,7 @@ pub enum Command {
     Eval(EvalArgs),
     Predict(PredictArgs),
     Bench(BenchArgs),
+    Roofline(RooflineArgs),
     Data(DataArgs),
     Choose(ChooseArgs),
 }
@@ -224,13 +226,16 @@ pub struct PredictArgs {
 ///
 /// Runs a fresh network on made-up images: 10 untimed, then 100 timed passes (the article's protocol), and, for batch 1,
 /// the throughput at batches of 8, 32 and 128. With --train, full training steps: forward, backward, AdamW. Memory is the
-/// peak of the whole process after the timed passes.
+/// peak of the whole process after the timed passes. With --blocks, each block's share of the time of inference, beside its
+/// share of the MACs; passes with and without a clock in them take turns.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   mobilenet bench --model v2
   mobilenet bench --model v3-large --preset imagenet --threads 1 --json
-  mobilenet bench --model v2 --train --batch 128 --warmup 2 --iterations 5")]
+  mobilenet bench --model v2 --train --batch 128 --warmup 2 --iterations 5
+  mobilenet bench --model v3-large --blocks
+  mobilenet bench --model v3-large --blocks --batch 128 --warmup 2 --iterations 10 --json")]
 pub struct BenchArgs {
     #[command(flatten)]
     pub model: NetworkArgs,
@@ -246,6 +251,9 @@ pub struct BenchArgs {
     /// Show where a training step's time goes, phase by phase of each layer
     #[arg(long, requires = "train")]
     pub profile: bool,
+    /// Show where an inference's time goes, block by block
+    #[arg(long, conflicts_with = "train")]
+    pub blocks: bool,
     /// Untimed passes first [default: 10, with --train 2]
     #[arg(long, value_name = "N")]
     pub warmup: Option<usize>,
@@ -254,6 +262,23 @@ pub struct BenchArgs {
     pub iterations: Option<usize>,
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Measure what this machine can do at best: its roofline
+///
+/// Takes about three seconds. The peak is the best rate of float32 products in the cache, by the product that the networks use;
+/// a bandwidth is the best rate at which all threads read and write back a buffer: half of the L2, half of the L3, or four
+/// times the L3 (memory). A computation of so many FLOP per byte that it moves cannot run faster than that many times the
+/// bandwidth, nor than the peak (Williams, Waterman and Patterson, 2009). `bench --blocks` tells each block's FLOP per byte.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet roofline
+  mobilenet roofline --threads 1 --json")]
+pub struct RooflineArgs {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
@@ -515,6 +540,8 @@ mod tests {
             ("train --out r", "--model"),
             ("bench --model v2 --device gpu", "cuda:N"),
             ("bench --model v2 --threads 0", "at least 1"),
+            ("bench --model v2 --blocks --train", "--train"),
+            ("roofline --threads 0", "at least 1"),
             ("data --images 1,2", "--json"),
             ("choose --max-params 3X", "3M, 2.5M, 500k or 120000"),
             ("choose --max-params 0", "3M, 2.5M, 500k or 120000"),

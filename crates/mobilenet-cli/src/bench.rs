@@ -8,11 +8,12 @@ use mobilenet_bench::{
     Timing,
 };
 use mobilenet_layers::{seeded_var_builder, Precision};
-use mobilenet_models::{MobileNet, ModelConfig, Preset};
+use mobilenet_models::{summary, MobileNet, ModelConfig, Preset};
 use mobilenet_train::{cross_entropy, Optimizer, OptimizerConfig};
 use serde::Serialize;
 
 use crate::args::BenchArgs;
+use crate::block_times::BlockTimes;
 use crate::output::{print, print_json};
 use crate::step_profile::StepProfile;
 
@@ -46,6 +47,9 @@ struct Report {
     /// Where a training step's time went, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<StepProfile>,
+    /// Where an inference's time went, if that was asked for.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    block_times: Option<BlockTimes>,
     environment: Environment,
 }
 
@@ -70,12 +74,21 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &device))?;
     let model = model.with_precision(args.precision);
     let xs = input(batch, picture, &device)?;
-    let (timing, profile) = match args.train {
-        true => training(&model, &vars, &config, &xs, protocol, args.profile, &device)?,
-        false => (inference(&model, &xs, protocol)?, None),
+    let (mut profile, mut block_times) = (None, None);
+    let timing = if args.train {
+        let (timing, found) = training(&model, &vars, &config, &xs, protocol, args.profile, &device)?;
+        profile = found;
+        timing
+    } else if args.blocks {
+        let blocks = summary(&config, (size, size))?.blocks();
+        let (timing, found) = BlockTimes::measure(&model, &blocks, &xs, protocol)?;
+        block_times = Some(found);
+        timing
+    } else {
+        inference(&model, &xs, protocol)?
     };
     let peak_rss_bytes = peak_rss_bytes();
-    let throughput = match args.train || batch != 1 {
+    let throughput = match args.train || args.blocks || batch != 1 {
         true => Vec::new(),
         false => throughput(&model, picture, &BATCHES, FEW, &device)?,
     };
@@ -99,6 +112,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         baseline_rss_bytes,
         throughput,
         profile,
+        block_times,
         environment,
     };
     if args.json {
@@ -172,6 +186,9 @@ fn said(report: &Report, config: &ModelConfig) -> String {
     }
     for found in &report.throughput {
         text += &format!("batch {}: {:.1} images/s\n", found.batch, found.images_per_second);
+    }
+    if let Some(times) = &report.block_times {
+        text += &format!("\n{times}");
     }
     if let Some(profile) = &report.profile {
         text += &format!("\n{profile}");

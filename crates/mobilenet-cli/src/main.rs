@@ -2,6 +2,7 @@
 
 mod args;
 mod bench;
+mod block_times;
 mod choose;
 mod data;
 mod device;
@@ -11,6 +12,7 @@ mod output;
 mod predict;
 mod progress;
 mod recipe;
+mod roofline;
 mod run;
 mod settings;
 mod step_profile;
@@ -48,6 +50,7 @@ fn main() -> ExitCode {
         Command::Eval(args) => eval::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Roofline(args) => roofline::run(args),
         Command::Data(args) => data::run(args),
         Command::Choose(args) => choose::run(args),
     };

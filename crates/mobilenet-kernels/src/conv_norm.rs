@@ -86,6 +86,11 @@ impl Geometry {
         scratch
     }
 
+    /// The work of [`infer`]: one product; the input is read and the output written once.
+    pub fn inference_work(&self) -> Work {
+        self.work(1, [1, 1])
+    }
+
     /// The work of so many products, and of reading or writing so many tensors of the input's and of the output's size.
     fn work(&self, products: usize, tensors: [usize; 2]) -> Work {
         let flops = 2 * products * self.n * self.image_out() * self.conv.unfolded();

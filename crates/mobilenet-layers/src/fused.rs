@@ -69,6 +69,13 @@ impl Stage {
         n * h * w * c
     }
 
+    fn inference_work(&self) -> profile::Work {
+        match &self.kernel {
+            Kernel::ConvNorm(g) => g.inference_work(),
+            Kernel::Bottleneck(g) => g.inference_work(),
+        }
+    }
+
     fn parameters(&self) -> usize {
         match &self.kernel {
             Kernel::ConvNorm(g) => g.parameter_lengths().len(),
@@ -112,14 +119,18 @@ impl Stage {
         })
     }
 
+    /// One phase of a profile: what is between a layer's convolutions never leaves the cache.
     fn infer(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Result<()> {
-        let running = self.norms.iter().map(BatchNorm::running).collect::<Result<Vec<_>>>()?;
-        let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
-        profile::scope(&self.name, || match &self.kernel {
-            Kernel::ConvNorm(g) => conv_norm::infer(g, x, theta, &running, y),
-            Kernel::Bottleneck(g) => inverted_residual::infer(g, x, theta, &running, y),
-        });
-        Ok(())
+        let whole = || {
+            let running = self.norms.iter().map(BatchNorm::running).collect::<Result<Vec<_>>>()?;
+            let running: Vec<_> = running.iter().map(|s| (s.mean.as_slice(), s.var.as_slice())).collect();
+            match &self.kernel {
+                Kernel::ConvNorm(g) => conv_norm::infer(g, x, theta, &running, y),
+                Kernel::Bottleneck(g) => inverted_residual::infer(g, x, theta, &running, y),
+            }
+            Ok(())
+        };
+        profile::scope(&self.name, || profile::phase("inference", self.inference_work(), whole))
     }
 }
 

@@ -11,4 +11,4 @@ pub mod weights;
 pub use config::{Arch, ModelConfig, Preset};
 pub use error::{Error, TensorProblem};
 pub use model::MobileNet;
-pub use summary::{LayerKind, LayerSummary, Summary, summary};
+pub use summary::{BlockSummary, LayerKind, LayerSummary, Summary, summary};

@@ -89,16 +89,22 @@ impl MobileNet {
         }
         self.features.forward_t(xs, train)
     }
+
+    /// What follows [`features`](Self::features): `[n, c, h, w] -> [n, num_classes]`, the mean over the pixels and the
+    /// classifier.
+    pub fn classify(&self, features: &Tensor, train: bool) -> CandleResult<Tensor> {
+        let mut xs = global_avg_pool(features)?;
+        if let Some(hidden) = &self.hidden {
+            xs = Activation::HSwish.forward(&hidden.forward(&xs)?)?;
+        }
+        self.last.forward(&self.dropout.forward_t(&xs, train)?)
+    }
 }
 
 impl ModuleT for MobileNet {
     /// `[n, 3, h, w] -> [n, num_classes]`, the logits.
     fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        let mut xs = global_avg_pool(&self.features(xs, train)?)?;
-        if let Some(hidden) = &self.hidden {
-            xs = Activation::HSwish.forward(&hidden.forward(&xs)?)?;
-        }
-        self.last.forward(&self.dropout.forward_t(&xs, train)?)
+        self.classify(&self.features(xs, train)?, train)
     }
 }
 

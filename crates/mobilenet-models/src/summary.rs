@@ -60,6 +60,29 @@ pub struct LayerSummary {
     pub activation_bytes: u64,
 }
 
+/// What runs as one: the stem, a block, the last convolution, or the mean over the pixels with the classifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BlockSummary {
+    /// `stem`, `block 1`, …, `last conv`, `classifier`.
+    pub name: String,
+    /// The shape of the input without the batch.
+    pub input: Vec<usize>,
+    /// The shape of the output without the batch.
+    pub output: Vec<usize>,
+    /// Trainable numbers.
+    pub params: u64,
+    /// Multiply-adds for one image.
+    pub macs: u64,
+}
+
+impl BlockSummary {
+    /// What has to be moved at least for a batch of `n` images, in bytes of float32: each input and output once, and the
+    /// parameters once.
+    pub fn bytes(&self, n: usize) -> u64 {
+        FLOAT_BYTES * (n as u64 * (elements(&self.input) + elements(&self.output)) + self.params)
+    }
+}
+
 /// What a layer does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -143,6 +166,34 @@ pub fn summary(config: &ModelConfig, image_size: (usize, usize)) -> Result<Summa
         activation_bytes: layers.iter().map(|layer| layer.activation_bytes).sum(),
         layers,
     })
+}
+
+impl Summary {
+    /// The layers by what runs as one, in order: as many as the model has stages of features, and the classifier.
+    pub fn blocks(&self) -> Vec<BlockSummary> {
+        let last = self.layers.iter().filter_map(|layer| layer.block).max();
+        let mut input = self.input.to_vec();
+        self.layers
+            .chunk_by(|a, b| a.block == b.block)
+            .map(|layers| {
+                let block = layers.first().and_then(|layer| layer.block);
+                let name = match block {
+                    None => "classifier".into(),
+                    Some(0) => "stem".into(),
+                    block if block == last => "last conv".into(),
+                    Some(i) => format!("block {i}"),
+                };
+                let output = layers.last().map_or_else(Vec::new, |layer| layer.output.clone());
+                BlockSummary {
+                    name,
+                    input: std::mem::replace(&mut input, output.clone()),
+                    output,
+                    params: layers.iter().map(|layer| layer.params).sum(),
+                    macs: layers.iter().map(|layer| layer.macs).sum(),
+                }
+            })
+            .collect()
+    }
 }
 
 /// The layers so far, and the shape of the last one's output.
@@ -373,6 +424,30 @@ mod tests {
         assert_eq!(json["layers"][3]["block"], 1);
         assert_eq!(json["layers"][3]["output"], serde_json::json!([32, 32, 32]));
         assert_eq!(json["layers"][3]["activation_bytes"], 4 * 32 * 32 * 32);
+    }
+
+    #[test]
+    fn blocks_hold_every_layer_and_hand_on_their_output() {
+        for arch in Arch::ALL {
+            let config = ModelConfig::new(arch, 10, Preset::Cifar);
+            let summary = summary(&config, (32, 32)).unwrap();
+            let blocks = summary.blocks();
+            assert_eq!(blocks.len(), Plan::new(&config).unwrap().blocks.len() + 3, "{arch}");
+            let names: Vec<&str> = blocks.iter().map(|block| block.name.as_str()).collect();
+            assert_eq!((names[0], names[1]), ("stem", "block 1"));
+            assert_eq!(names[names.len() - 2..], ["last conv", "classifier"]);
+            assert_eq!(blocks.iter().map(|block| block.params).sum::<u64>(), summary.params);
+            assert_eq!(blocks.iter().map(|block| block.macs).sum::<u64>(), summary.macs);
+            assert_eq!((&blocks[0].input[..], &blocks[names.len() - 1].output[..]), (&[3, 32, 32][..], &[10][..]));
+            assert!(blocks.windows(2).all(|pair| pair[0].output == pair[1].input), "{arch}");
+        }
+    }
+
+    #[test]
+    fn bytes_count_the_images_of_a_batch_and_the_parameters_once() {
+        let (input, output) = (vec![3, 2, 2], vec![5]);
+        let block = BlockSummary { name: "b".into(), input, output, params: 7, macs: 0 };
+        assert_eq!((block.bytes(1), block.bytes(10)), (4 * (12 + 5 + 7), 4 * (10 * (12 + 5) + 7)));
     }
 
     #[test]

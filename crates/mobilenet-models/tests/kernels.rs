@@ -31,6 +31,13 @@ fn every_layer_runs_whole() -> Result<()> {
             // A block that runs as its layers has records of theirs, `features.2.conv.0.0`, and none of its own.
             let found: BTreeSet<String> = records.into_iter().map(|record| record.scope).collect();
             assert_eq!(found, expected, "{arch} {preset}");
+
+            let (ys, records) = profile::record(|| model.features(&images, false));
+            ys?;
+            assert!(records.iter().all(|record| record.phase == "inference"), "{arch} {preset}");
+            let found: Vec<&str> = records.iter().map(|record| record.scope.as_str()).collect();
+            assert_eq!(found.len(), plan.blocks.len() + 2, "{arch} {preset}: one record a layer");
+            assert_eq!((found[0], found[1].starts_with("features.1.")), ("features.0.0", true), "{arch} {preset}");
         }
     }
     Ok(())

@@ -111,6 +111,61 @@ pub struct Bench {
     pub environment: Value,
 }
 
+/// `mobilenet bench --blocks --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Blocks {
+    pub batch: u64,
+    pub threads: Option<u64>,
+    pub iterations: u64,
+    /// The whole network's
+    pub latency_ms: Latency,
+    /// The medians of all blocks together
+    pub sum_ms: f64,
+    pub blocks: Vec<BlockTime>,
+}
+
+/// Stem, block, last convolution or classifier.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct BlockTime {
+    pub name: String,
+    /// `[c, h, w]` or `[c]`
+    pub output: Vec<u64>,
+    pub macs: u64,
+    /// Median of the batch
+    pub p50_ms: f64,
+    pub latency_share: f64,
+    pub macs_share: f64,
+    pub gflop_per_second: f64,
+    /// Operations per byte of input, output and parameters
+    pub flop_per_byte: f64,
+}
+
+/// `mobilenet roofline --json`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Roofline {
+    pub threads: u64,
+    pub instruction_set: String,
+    pub peak_gflop_per_second: f64,
+    /// Nearest first, the memory last
+    pub bandwidths: Vec<Bandwidth>,
+}
+
+/// How fast a level of memory is read and written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// `l2`, `l3` or `memory`
+    pub level: String,
+    pub gb_per_second: f64,
+}
+
+impl Roofline {
+    /// Most operations per second, in 10⁹, of what moves so much from and to the memory.
+    pub fn attainable(&self, flop_per_byte: f64) -> f64 {
+        let memory = self.bandwidths.last().map_or(f64::INFINITY, |b| b.gb_per_second);
+        self.peak_gflop_per_second.min(flop_per_byte * memory)
+    }
+}
+
 /// Milliseconds per call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Latency {

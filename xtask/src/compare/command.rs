@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::artefacts::{self, DataInfo, Samples};
 use super::names::Source;
 use super::network::{Network, Width};
-use super::plan::{Settings, Stage, run_name};
+use super::plan::{Settings, Stage, block_passes, run_name};
 
 /// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
 /// images wanted as examples.
@@ -47,6 +47,20 @@ pub fn arguments(
             // A handful of steps: enough to correct the estimate.
             args.option("--warmup", 2).option("--iterations", 6).option("--precision", settings.precision.key());
             machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Blocks { network, batch } => {
+            let (warmup, iterations) = block_passes(*batch);
+            args.word("bench").network(*network);
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            args.word("--blocks").option("--batch", batch);
+            args.option("--warmup", warmup).option("--iterations", iterations);
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Roofline => {
+            args.word("roofline");
+            threads(&mut args, settings);
             args.word("--json");
         }
         Stage::Train(network, seed) => {
@@ -136,6 +150,10 @@ fn machine(args: &mut Args, settings: &Settings) {
     if settings.device != "cpu" {
         args.option("--device", &settings.device);
     }
+    threads(args, settings);
+}
+
+fn threads(args: &mut Args, settings: &Settings) {
     if let Some(threads) = settings.threads {
         args.option("--threads", threads);
     }
@@ -179,6 +197,8 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
         Stage::Data => Ok(artefacts::read::<DataInfo>(&path).is_ok()),
         Stage::Summary { .. } => Ok(artefacts::read::<artefacts::Summary>(&path).is_ok()),
         Stage::Bench(_) | Stage::BenchTraining(_) => Ok(artefacts::read::<artefacts::Bench>(&path).is_ok()),
+        Stage::Blocks { .. } => Ok(artefacts::read::<artefacts::Blocks>(&path).is_ok()),
+        Stage::Roofline => Ok(artefacts::read::<artefacts::Roofline>(&path).is_ok()),
         Stage::Eval(..) => Ok(artefacts::read::<artefacts::Eval>(&path).is_ok()),
     }
 }

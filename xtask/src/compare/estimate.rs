@@ -3,7 +3,7 @@
 use super::artefacts::DataInfo;
 use super::names::{Arch, Profile};
 use super::network::Network;
-use super::plan::{Settings, Stage};
+use super::plan::{Settings, Stage, block_passes};
 
 /// Images per second of one network.
 #[derive(Copy, Clone, Debug)]
@@ -70,6 +70,12 @@ impl Estimator {
             Stage::Summary { .. } => 0.1,
             Stage::Bench(_) => 10.0,
             Stage::BenchTraining(network) => 2.0 + 8.0 * settings.recipe.batch_size as f64 / self.rate(network).train,
+            Stage::Blocks { network, batch } => {
+                let (warmup, iterations) = block_passes(batch);
+                // Passes with and without a clock in them take turns.
+                1.0 + (2 * (warmup + iterations) * batch) as f64 / self.rate(network).eval
+            }
+            Stage::Roofline => 4.0,
             Stage::Train(network, _) => {
                 let rate = self.rate(network);
                 let epoch = sizes.train as f64 / rate.train + sizes.test as f64 / rate.eval;

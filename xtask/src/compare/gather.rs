@@ -8,12 +8,12 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::artefacts::{self, Bench, DataInfo, Epoch, Eval, Picture, Samples, Summary, TrainRecord};
+use super::artefacts::{self, Bench, Blocks, DataInfo, Epoch, Eval, Picture, Roofline, Samples, Summary, TrainRecord};
 use super::command;
 use super::estimate::Sizes;
 use super::network::{self, Network};
 use super::origins::{self, Origin};
-use super::plan::{Settings, Stage, run_name, stages, summarized};
+use super::plan::{BLOCK_BATCHES, Settings, Stage, run_name, stages, summarized};
 use super::stats::{self, Answers, Comparison};
 
 /// Everything that a comparison has left.
@@ -23,6 +23,7 @@ pub struct Gathered {
     pub data: DataInfo,
     pub models: Vec<Model>,
     pub summaries: Vec<Counts>,
+    pub roofline: Option<Roofline>,
     pub pictures: Vec<Picture>,
     /// That of the last run; `origins` has all
     pub environment: Value,
@@ -67,6 +68,8 @@ pub struct Model {
     pub macs: u64,
     pub bench: Option<Bench>,
     pub training_bench: Option<Bench>,
+    /// Block by block, at each of the batches that were timed
+    pub blocks: Vec<Blocks>,
     pub runs: Vec<Run>,
 }
 
@@ -116,6 +119,11 @@ impl Model {
     /// Median latency in milliseconds.
     pub fn latency(&self) -> Option<f64> {
         self.bench.as_ref().map(|bench| bench.latency_ms.p50)
+    }
+
+    /// The times of its blocks at a batch.
+    pub fn blocks_at(&self, batch: u64) -> Option<&Blocks> {
+        self.blocks.iter().find(|blocks| blocks.batch == batch && !blocks.blocks.is_empty())
     }
 
     /// The evaluations of all runs.
@@ -242,6 +250,10 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
             macs: counts.cifar.macs,
             bench: bench(Stage::Bench(network)),
             training_bench: bench(Stage::BenchTraining(network)),
+            blocks: BLOCK_BATCHES
+                .iter()
+                .filter_map(|&batch| artefacts::read(&Stage::Blocks { network, batch }.artefact(out)).ok())
+                .collect(),
             runs,
         });
     }
@@ -271,7 +283,20 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         })
         .collect();
     let comparisons = compare(&models);
-    Ok(Gathered { settings, data, models, summaries, pictures, environment, origins, comparisons, commands, notes })
+    let roofline = artefacts::read(&Stage::Roofline.artefact(out)).ok();
+    Ok(Gathered {
+        settings,
+        data,
+        models,
+        summaries,
+        roofline,
+        pictures,
+        environment,
+        origins,
+        comparisons,
+        commands,
+        notes,
+    })
 }
 
 /// Every pair of networks, that of the verdict first.

@@ -195,6 +195,10 @@ pub enum Stage {
     Bench(Network),
     /// Speed and memory of training steps: `bench-<model>-train.json`
     BenchTraining(Network),
+    /// Time of each block in inference: `blocks-<model>.json`, with larger batches `blocks-<model>-batch<n>.json`
+    Blocks { network: Network, batch: u64 },
+    /// What the machine can do at best: `roofline.json`
+    Roofline,
     /// `<model>-s<seed>/train.json`, written last
     Train(Network, u64),
     /// `<model>-s<seed>/eval.json`
@@ -214,6 +218,8 @@ impl Stage {
             }
             Self::Bench(network) => format!("time inference, {network}"),
             Self::BenchTraining(network) => format!("time training steps, {network}"),
+            Self::Blocks { network, batch } => format!("time each block, {network}, batch {batch}"),
+            Self::Roofline => "measure the machine's roofline".to_owned(),
             Self::Train(network, seed) => format!("train {network}, seed {seed}"),
             Self::Eval(network, seed) => format!("evaluate {network}, seed {seed}"),
             Self::Samples => "fetch example pictures".to_owned(),
@@ -227,11 +233,23 @@ impl Stage {
             Self::Summary { network, imagenet } => out.join(summary_name(*network, *imagenet)),
             Self::Bench(network) => out.join(format!("bench-{network}.json")),
             Self::BenchTraining(network) => out.join(format!("bench-{network}-train.json")),
+            Self::Blocks { network, batch: 1 } => out.join(format!("blocks-{network}.json")),
+            Self::Blocks { network, batch } => out.join(format!("blocks-{network}-batch{batch}.json")),
+            Self::Roofline => out.join("roofline.json"),
             Self::Train(network, seed) => out.join(run_name(*network, *seed)).join("train.json"),
             Self::Eval(network, seed) => out.join(run_name(*network, *seed)).join("eval.json"),
             Self::Samples => out.join("samples.json"),
         }
     }
+}
+
+/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many that
+/// the weights no longer count among what is moved.
+pub const BLOCK_BATCHES: [u64; 2] = [1, 128];
+
+/// Untimed and timed passes of [`Stage::Blocks`].
+pub fn block_passes(batch: u64) -> (u64, u64) {
+    if batch == 1 { (10, 100) } else { (2, 10) }
 }
 
 /// File name of a summary.
@@ -254,6 +272,13 @@ pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
     }
     for &network in &settings.models {
         stages.extend([Stage::Bench(network), Stage::BenchTraining(network)]);
+    }
+    // What is timed block by block are the CPU's kernels.
+    if settings.device == "cpu" {
+        for &network in &settings.models {
+            stages.extend(BLOCK_BATCHES.map(|batch| Stage::Blocks { network, batch }));
+        }
+        stages.push(Stage::Roofline);
     }
     for &seed in &settings.seeds {
         for &network in &settings.models {
@@ -328,6 +353,16 @@ pub mod tests {
         for file in ["summary-v2@0.5.json", "summary-v3-small.json", "bench-v2-hs.json", "v2@0.5-s1/train.json"] {
             assert_eq!(files.iter().filter(|path| **path == Path::new(file)).count(), 1, "{file}");
         }
+    }
+
+    #[test]
+    fn blocks_are_timed_on_the_cpu_alone() {
+        let block_stages = |device: &str| {
+            let settings = Settings { device: device.to_owned(), ..settings() };
+            let is_one = |stage: &Stage| matches!(stage, Stage::Blocks { .. } | Stage::Roofline);
+            stages(&settings, true).iter().filter(|stage| is_one(stage)).count()
+        };
+        assert_eq!((block_stages("cpu"), block_stages("cuda")), (2 * BLOCK_BATCHES.len() + 1, 0));
     }
 
     #[test]

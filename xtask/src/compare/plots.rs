@@ -3,11 +3,15 @@
 mod curves;
 mod labels;
 mod legend;
+mod roofline;
 mod scatter;
+mod shares;
 mod widths;
 
 pub use curves::curves;
+pub use roofline::roofline;
 pub use scatter::trade_offs;
+pub use shares::{MARKED, is_marked, shares};
 pub use widths::widths;
 
 use super::gather::{Gathered, Model, Run};

@@ -115,6 +115,7 @@ fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: 
         "commands": gathered.commands,
         "origins": gathered.origins,
         "models": gathered.models.iter().map(model).collect::<Vec<_>>(),
+        "roofline": gathered.roofline,
         "difference": pairs.first(),
         "pairs": pairs,
         "disagreement": disagreement(gathered),
@@ -189,6 +190,7 @@ fn model(model: &Model) -> Value {
         "images_per_second": bench.map(|b| b.images_per_second),
         "throughput": bench.map(|b| &b.throughput),
         "peak_rss_bytes": bench.and_then(|b| b.peak_rss_bytes),
+        "blocks": model.blocks,
         "training_images_per_second": model.training_speed(),
     })
 }

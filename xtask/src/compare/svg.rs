@@ -16,6 +16,8 @@ pub const STYLE: &str = "\
 .plot .axis{stroke:var(--axis);stroke-width:1}
 .plot .back{fill:var(--card)}
 .plot .empty{fill:var(--grid)}
+.plot .roof{fill:none;stroke:var(--fg);stroke-width:1.75;stroke-linejoin:round}
+.plot .clear{fill-opacity:.6}
 .plot .line{fill:none;stroke-width:2.25;stroke-linejoin:round;stroke-linecap:round}
 .plot .faint{stroke-dasharray:5 4;stroke-width:1.75}
 .plot .on{fill:var(--card);font-weight:600;stroke:var(--c);stroke-width:2px;paint-order:stroke}

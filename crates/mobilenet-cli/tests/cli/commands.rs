@@ -123,6 +123,53 @@ fn bench_measures_inference_and_training() {
 }
 
 #[test]
+fn bench_shows_where_the_time_goes() {
+    let place = Place::new();
+    for options in ["", " --preset imagenet --width 0.35 --batch 2", " --dilated --reduced-tail"] {
+        let network = format!("--model v3-small{options}");
+        let summary = place.json(&format!("summary {} --json", network.replace(" --batch 2", "")));
+        let bench = place.json(&format!("bench {network} --blocks --warmup 1 --iterations 3 --json"));
+        let blocks = bench["blocks"].as_array().unwrap();
+        let names: Vec<&str> = blocks.iter().map(|block| block["name"].as_str().unwrap()).collect();
+        let expected: Vec<String> = (1..=11).map(|i| format!("block {i}")).collect();
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        assert_eq!(names, [&["stem"], &expected[..], &["last conv", "classifier"]].concat(), "{network}");
+
+        let sum = |key: &str| blocks.iter().map(|block| block[key].as_f64().unwrap()).sum::<f64>();
+        assert_eq!(
+            (sum("macs"), sum("params")),
+            (summary["macs"].as_f64().unwrap(), summary["params"].as_f64().unwrap())
+        );
+        for share in ["latency_share", "macs_share"] {
+            assert!((sum(share) - 1.).abs() < 1e-9, "{network}: {share}");
+        }
+        assert!((sum("p50_ms") - bench["sum_ms"].as_f64().unwrap()).abs() < 1e-9, "{network}");
+        for block in blocks {
+            let number = |key: &str| block[key].as_f64().unwrap();
+            let flops = 2. * number("macs") * bench["batch"].as_f64().unwrap();
+            assert!(number("p50_ms") > 0. && number("bytes") > 0., "{network}: {block}");
+            assert!((number("flop_per_byte") * number("bytes") / flops - 1.).abs() < 1e-9, "{network}: {block}");
+            assert!((number("gflop_per_second") * number("p50_ms") * 1e6 / flops - 1.).abs() < 1e-9, "{block}");
+        }
+        assert_keys(&bench["latency_ms"], "p50 p90 p99 mean std min max");
+    }
+    let text = place.run("bench --model v2 --blocks --warmup 0 --iterations 2");
+    assert!(text.contains("block 17") && text.contains("the whole network"), "{text}");
+}
+
+#[test]
+fn roofline_measures_the_machine() {
+    let place = Place::new();
+    let roofline = place.json("roofline --threads 1 --json");
+    assert_keys(&roofline, "threads instruction_set peak_gflop_per_second bandwidths environment");
+    assert_eq!(roofline["threads"], 1);
+    let bandwidths = roofline["bandwidths"].as_array().unwrap();
+    assert_eq!((&bandwidths[0]["level"], &bandwidths[bandwidths.len() - 1]["level"]), (&"l2".into(), &"memory".into()));
+    assert!(roofline["peak_gflop_per_second"].as_f64().unwrap() > 0.);
+    assert!(bandwidths.iter().all(|found| found["gb_per_second"].as_f64().unwrap() > 0.), "{roofline}");
+}
+
+#[test]
 fn data_describes_a_set_and_hands_out_pictures() {
     let place = Place::new();
     let data = place.json("data --data-dir data --images 3,17 --json");

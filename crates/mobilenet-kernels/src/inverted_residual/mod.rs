@@ -134,6 +134,12 @@ impl Geometry {
         self.precision == Precision::Bf16 && sizes.iter().all(|size| size.is_multiple_of(2))
     }
 
+    /// The work of [`infer`]: every convolution once; the input is read and the output written once, what is between them
+    /// stays in the cache.
+    pub fn inference_work(&self) -> Work {
+        self.work([usize::from(self.has_expand), 1], 1, [1, 0, 0, 1])
+    }
+
     /// The work of a phase that passes `products` times over the expansion's or the projection's multiplications, `filters`
     /// times over the depthwise convolution's, and reads or writes so many tensors: of the input's size, of the expanded
     /// input's, of the expanded output's, of the output's.

@@ -8,6 +8,7 @@ mod pictures;
 mod provenance;
 mod significance;
 mod tables;
+mod time;
 mod training;
 mod widths;
 
@@ -39,6 +40,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     sections.push(mistakes::section(gathered));
     sections.extend(pictures::section(gathered));
     sections.extend(blocks::section(gathered));
+    sections.extend(time::section(gathered));
     sections.push(audit(claims));
     sections.push(provenance::section(gathered));
     Document {

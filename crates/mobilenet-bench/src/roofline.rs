@@ -1,0 +1,238 @@
+//! The machine's roofline: how fast it can compute, and how fast it can move what it computes with.
+//!
+//! A computation of `I` floating point operations per byte moved cannot run faster than `min(peak, I · bandwidth)`: the roofline
+//! model of Williams, Waterman and Patterson, *Roofline: an insightful visual performance model for multicore
+//! architectures*, Communications of the ACM 52(4), 2009. Both numbers are measured here, none is taken from a data sheet:
+//!
+//! - **Peak**: this project's own float32 product ([`pointwise::forward`]) of blocks that fit a core's L2, on all threads. It is
+//!   what a convolution could reach at best; the processor may be capable of a few percent more.
+//! - **Bandwidth**: every thread reads each value of a buffer of its own and writes it back changed, over and over. Both ways count, and
+//!   nothing is moved that is not counted: a line is in the cache when it is written. The buffer's size decides what is
+//!   measured: half of a thread's share of the L2, half of its share of the L3, or, for the memory, four times the L3 of
+//!   all.
+//!
+//! Each is the best of the rounds of some milliseconds that its share of the time has room for: whatever disturbs a round makes
+//! it slower.
+
+use std::hint::black_box;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use mobilenet_kernels::{Level, pointwise};
+use serde::{Deserialize, Serialize};
+
+use crate::caches::{available_memory, l2_and_l3};
+use crate::{Error, Result};
+
+/// The limits of a machine on a number of threads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Roofline {
+    /// Threads that computed and moved.
+    pub threads: usize,
+    /// Instruction set of the product.
+    pub instruction_set: String,
+    /// Most float32 operations per second, in 10⁹; a multiply-add is two.
+    pub peak_gflop_per_second: f64,
+    /// Nearest first, the memory last.
+    pub bandwidths: Vec<Bandwidth>,
+}
+
+/// How fast all threads together read and write.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Bandwidth {
+    /// Where from and to.
+    pub level: MemoryLevel,
+    /// What all threads together pass over again and again, in bytes.
+    pub buffer_bytes: u64,
+    /// 10⁹ bytes read and written per second.
+    pub gb_per_second: f64,
+}
+
+/// Where data lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MemoryLevel {
+    /// The second level of cache, usually a core's own.
+    L2,
+    /// The third level of cache, usually shared.
+    L3,
+    /// Beyond all caches.
+    Memory,
+}
+
+impl MemoryLevel {
+    /// As people write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+            Self::Memory => "memory",
+        }
+    }
+}
+
+impl Bandwidth {
+    /// Operations per byte from which on this bandwidth is not what limits a computation.
+    pub fn ridge(&self, peak_gflop_per_second: f64) -> f64 {
+        peak_gflop_per_second / self.gb_per_second
+    }
+}
+
+/// A round is long enough that starting it does not matter.
+const ROUND: Duration = Duration::from_millis(5);
+/// `(c_in, c_out)` of the products: which is fastest depends on the caches.
+const PRODUCTS: [(usize, usize); 3] = [(128, 128), (256, 128), (256, 256)];
+const FLOAT_BYTES: usize = size_of::<f32>();
+
+impl Roofline {
+    /// Measures on all threads of rayon's pool, for about `time` in all; a little longer where buffers are large.
+    ///
+    /// # Errors
+    /// [`Error::Memory`] where a buffer cannot be had.
+    pub fn measure(time: Duration) -> Result<Self> {
+        let threads = rayon::current_num_threads();
+        let buffers = buffers(threads);
+        let share = time / (PRODUCTS.len() + buffers.len()) as u32;
+        let peak = PRODUCTS.iter().map(|&shape| product(threads, shape, share)).fold(0., f64::max);
+        let bandwidths = buffers
+            .into_iter()
+            .map(|(level, bytes)| {
+                let gb_per_second = stream(bytes / FLOAT_BYTES, share)? / 1e9;
+                Ok(Bandwidth { level, buffer_bytes: (bytes * threads) as u64, gb_per_second })
+            })
+            .collect::<Result<_>>()?;
+        Ok(Self { threads, instruction_set: Level::best().to_string(), peak_gflop_per_second: peak / 1e9, bandwidths })
+    }
+}
+
+/// Bytes per thread for each level. Where the system does not tell the caches' sizes, common ones are taken.
+fn buffers(threads: usize) -> Vec<(MemoryLevel, usize)> {
+    const COMMON_L2: usize = 1 << 20;
+    const COMMON_L3: usize = 32 << 20;
+    let (l2, l3) = l2_and_l3();
+    let near = l2.map_or(COMMON_L2, |cache| cache.per_thread(threads));
+    let mut buffers = vec![(MemoryLevel::L2, near / 2)];
+    // A share of the L3 that would fit the L2 as well shows nothing new.
+    let far = l3.map_or(0, |cache| cache.per_thread(threads)) / 2;
+    if far >= 2 * near {
+        buffers.push((MemoryLevel::L3, far));
+    }
+    let all = l3.map_or(COMMON_L3, |cache| cache.total(threads)).max(COMMON_L3 / 4).max(threads * near);
+    // Not more than the machine can spare.
+    let most = available_memory().map_or(1 << 30, |bytes| usize::try_from(bytes / 4).unwrap_or(usize::MAX));
+    buffers.push((MemoryLevel::Memory, (4 * all).min(most).min(2 << 30) / threads));
+    buffers
+}
+
+/// Operations per second of products of `c_in` by `c_out` matrices.
+fn product(threads: usize, (c_in, c_out): (usize, usize), time: Duration) -> f64 {
+    // Pixels that `pointwise` splits into some parts per thread, each half a megabyte.
+    let rows = threads * 4 * ((1 << 16) / c_in.max(c_out));
+    let (xs, weight) = (vec![0.5; rows * c_in], vec![0.25; c_in * c_out]);
+    let mut ys = vec![0.; rows * c_out];
+    let pass = shortest_pass(time, |passes| {
+        // From one of the pool's threads, work is shared without waking anybody.
+        rayon::scope(|_| {
+            for _ in 0..passes {
+                pointwise::forward(black_box(&xs), &weight, c_in, c_out, &mut ys);
+                black_box(&mut ys);
+            }
+        });
+    });
+    (2 * rows * c_in * c_out) as f64 / pass
+}
+
+/// Bytes per second that all threads read and write, each in a buffer of `len` values.
+fn stream(len: usize, time: Duration) -> Result<f64> {
+    // Made by the thread that uses it, so that it lies in the memory nearest to that.
+    let buffers = rayon::broadcast(|_| {
+        let mut values = Vec::new();
+        values.try_reserve_exact(len).map_err(|_| Error::Memory { bytes: len * FLOAT_BYTES })?;
+        values.resize(len, 0.25);
+        Ok(Mutex::new(values))
+    });
+    let buffers = buffers.into_iter().collect::<Result<Vec<Mutex<Vec<f32>>>>>()?;
+    let pass = shortest_pass(time, |passes| {
+        rayon::broadcast(|thread| {
+            let Some(buffer) = buffers.get(thread.index()) else { return };
+            let mut values = buffer.lock().unwrap_or_else(PoisonError::into_inner);
+            for _ in 0..passes {
+                complement(&mut values);
+                black_box(&mut values);
+            }
+        });
+    });
+    Ok((buffers.len() * len * FLOAT_BYTES * 2) as f64 / pass)
+}
+
+/// Changes every value and, twice, none.
+fn complement(values: &mut [f32]) {
+    for value in values {
+        *value = 1. - *value;
+    }
+}
+
+/// Seconds per pass of the fastest round that fits in `time`; there are at least three.
+fn shortest_pass(time: Duration, mut round: impl FnMut(u32)) -> f64 {
+    let begun = Instant::now();
+    let mut timed = |passes: u32| {
+        let start = Instant::now();
+        round(passes);
+        start.elapsed()
+    };
+    let mut passes = 1;
+    while timed(passes) < ROUND && passes < 1 << 20 {
+        passes *= 2;
+    }
+    let mut shortest = Duration::MAX;
+    let mut rounds = 0;
+    while rounds < 3 || begun.elapsed() < time {
+        shortest = shortest.min(timed(passes));
+        rounds += 1;
+    }
+    shortest.max(Duration::from_nanos(1)).as_secs_f64() / f64::from(passes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_positive_and_serialize() {
+        let roofline = Roofline::measure(Duration::from_millis(60)).unwrap();
+        assert!(roofline.peak_gflop_per_second > 0. && roofline.threads > 0, "{roofline:?}");
+        let levels: Vec<MemoryLevel> = roofline.bandwidths.iter().map(|b| b.level).collect();
+        assert_eq!((levels.first(), levels.last()), (Some(&MemoryLevel::L2), Some(&MemoryLevel::Memory)));
+        for found in &roofline.bandwidths {
+            assert!(found.gb_per_second > 0. && found.gb_per_second.is_finite(), "{found:?}");
+            assert!(found.ridge(roofline.peak_gflop_per_second) > 0.);
+        }
+        let sizes: Vec<u64> = roofline.bandwidths.iter().map(|b| b.buffer_bytes).collect();
+        assert!(sizes.is_sorted(), "{sizes:?}");
+        let json = serde_json::to_value(&roofline).unwrap();
+        assert_eq!(json["bandwidths"][0]["level"], "l2");
+        assert_eq!(serde_json::from_value::<Roofline>(json).unwrap().bandwidths.len(), sizes.len());
+    }
+
+    #[test]
+    fn every_level_has_a_buffer_larger_than_the_one_before() {
+        for threads in [1, 2, 7, 128] {
+            let buffers = buffers(threads);
+            assert!(buffers.is_sorted_by(|a, b| a.1 < b.1) || threads > 100, "{threads}: {buffers:?}");
+            assert!(buffers.iter().all(|&(_, bytes)| bytes >= FLOAT_BYTES), "{threads}: {buffers:?}");
+        }
+    }
+
+    #[test]
+    fn a_pass_is_timed_by_its_fastest_round() {
+        let mut calls = 0;
+        let pass = shortest_pass(Duration::ZERO, |passes| {
+            calls += 1;
+            std::thread::sleep(Duration::from_millis(if calls == 3 { 6 } else { 100 }));
+            assert_eq!(passes, 1);
+        });
+        // Once to find the number of passes, then three rounds.
+        assert_eq!(calls, 4);
+        assert!((0.006..0.1).contains(&pass), "{pass}");
+    }
+}

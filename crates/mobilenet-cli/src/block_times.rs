@@ -1,0 +1,150 @@
+//! Where an inference's time goes, block by block.
+
+use std::fmt;
+use std::time::Instant;
+
+use anyhow::Result;
+use candle_core::Tensor;
+use candle_nn::ModuleT;
+use mobilenet_bench::{time_parts, PartsResult, PartsTiming, Protocol, Timing};
+use mobilenet_kernels::profile::record;
+use mobilenet_models::{BlockSummary, MobileNet};
+use serde::Serialize;
+
+/// The blocks of a network in order, with what each takes and what it has to do.
+#[derive(Debug, Serialize)]
+pub struct BlockTimes {
+    /// The blocks' medians added up, in milliseconds.
+    sum_ms: f64,
+    blocks: Vec<BlockTime>,
+    #[serde(skip)]
+    whole_ms: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct BlockTime {
+    #[serde(flatten)]
+    block: BlockSummary,
+    /// Input and output of the batch and the parameters, each once.
+    bytes: u64,
+    /// Median for the batch.
+    p50_ms: f64,
+    /// Of the sum of all blocks.
+    latency_share: f64,
+    /// Of the network's.
+    macs_share: f64,
+    /// A multiply-add is two operations.
+    gflop_per_second: f64,
+    /// Operations per one of the `bytes`: the arithmetic intensity.
+    flop_per_byte: f64,
+}
+
+impl BlockTimes {
+    /// Times passes of `model` over `xs: [n, c, h, w]`; `blocks` are the model's.
+    pub fn measure(
+        model: &MobileNet,
+        blocks: &[BlockSummary],
+        xs: &Tensor,
+        protocol: Protocol,
+    ) -> Result<(Timing, Self)> {
+        let batch = xs.dim(0)?;
+        let last = |logits: Tensor| Ok(logits.flatten_all()?.to_vec1::<f32>()?.last().copied().unwrap_or(f32::NAN));
+        let whole = || last(model.forward_t(xs, false)?);
+        let parts = || -> PartsResult {
+            let (features, records) = record(|| model.features(xs, false));
+            let features = features?;
+            let start = Instant::now();
+            last(model.classify(&features, false)?)?;
+            let classifier = start.elapsed();
+            if records.len() + 1 != blocks.len() {
+                let (expected, found) = (blocks.len() - 1, records.len());
+                return Err(format!(
+                    "--blocks times the CPU's kernels, one for each of the {expected} layers before the classifier, \
+                     and {found} of them ran; try --device cpu"
+                )
+                .into());
+            }
+            Ok(records.iter().map(|record| record.time).chain([classifier]).collect())
+        };
+        let timing = time_parts(protocol, batch, whole, parts)?;
+        Ok((timing.whole, Self::new(blocks, batch, &timing)))
+    }
+
+    fn new(blocks: &[BlockSummary], batch: usize, timing: &PartsTiming) -> Self {
+        let sum_ms = timing.sum_ms();
+        let macs: u64 = blocks.iter().map(|block| block.macs).sum();
+        let time = |(block, ms): (&BlockSummary, f64)| {
+            let flops = 2. * block.macs as f64 * batch as f64;
+            let bytes = block.bytes(batch);
+            BlockTime {
+                block: block.clone(),
+                bytes,
+                p50_ms: ms,
+                latency_share: ms / sum_ms,
+                macs_share: block.macs as f64 / macs as f64,
+                gflop_per_second: flops / ms / 1e6,
+                flop_per_byte: flops / bytes as f64,
+            }
+        };
+        let medians = timing.parts.iter().map(|part| part.p50);
+        Self { sum_ms, blocks: blocks.iter().zip(medians).map(time).collect(), whole_ms: timing.whole.latency_ms.p50 }
+    }
+}
+
+impl fmt::Display for BlockTimes {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        writeln!(
+            f,
+            "{:<10} {:>11} {:>9} {:>7} {:>9} {:>7} {:>8} {:>9} {:>10}",
+            "block", "output", "ms", "share", "MACs (M)", "share", "GFLOP/s", "MB", "FLOP/byte"
+        )?;
+        for b in &self.blocks {
+            let output = b.block.output.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+            let shares = [b.latency_share, b.macs_share].map(|share| format!("{:.1}%", share * 100.));
+            writeln!(
+                f,
+                "{:<10} {output:>11} {:>9.4} {:>7} {:>9.3} {:>7} {:>8.1} {:>9.3} {:>10.1}",
+                b.block.name,
+                b.p50_ms,
+                shares[0],
+                b.block.macs as f64 / 1e6,
+                shares[1],
+                b.gflop_per_second,
+                b.bytes as f64 / 1e6,
+                b.flop_per_byte
+            )?;
+        }
+        let between = self.whole_ms - self.sum_ms;
+        writeln!(
+            f,
+            "sum of the medians {:.3} ms; the whole network {:.3} ms (median): {between:+.3} ms ({:+.1}%) between the blocks",
+            self.sum_ms,
+            self.whole_ms,
+            between / self.whole_ms * 100.
+        )?;
+        writeln!(f, "MB: input, output and parameters, each once; shares are of the sum")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn shares_and_rates_follow_from_the_medians() {
+        let block =
+            |name: &str, macs| BlockSummary { name: name.into(), input: vec![2], output: vec![3], params: 5, macs };
+        let blocks = [block("a", 1_000_000), block("b", 3_000_000)];
+        let parts = || Ok(vec![Duration::from_millis(6), Duration::from_millis(2)]);
+        let timing = time_parts(Protocol { warmup: 0, iterations: 3 }, 10, || Ok(1.), parts).unwrap();
+        let times = BlockTimes::new(&blocks, 10, &timing);
+        assert_eq!(times.sum_ms, 8.);
+        let found = |b: &BlockTime| (b.latency_share, b.macs_share, b.gflop_per_second, b.bytes);
+        assert_eq!(found(&times.blocks[0]), (0.75, 0.25, 20. / 6., 4 * (10 * 5 + 5)));
+        assert_eq!(found(&times.blocks[1]), (0.25, 0.75, 30., 220));
+        let text = times.to_string();
+        assert!(text.contains("sum of the medians 8.000 ms") && text.contains("75.0%"), "{text}");
+    }
+}

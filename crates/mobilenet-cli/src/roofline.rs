@@ -1,0 +1,52 @@
+//! `mobilenet roofline`
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use mobilenet_bench::{Environment, Roofline};
+use serde::Serialize;
+
+use crate::args::RooflineArgs;
+use crate::output::{print, print_json};
+
+/// In all: each figure is the best of some dozens of rounds.
+const TIME: Duration = Duration::from_secs(3);
+
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    roofline: Roofline,
+    environment: Environment,
+}
+
+pub fn run(args: &RooflineArgs) -> Result<()> {
+    let report = Report { roofline: Roofline::measure(TIME)?, environment: crate::environment::collect() };
+    if args.json {
+        return print_json(&report);
+    }
+    print(&said(&report))
+}
+
+fn said(report: &Report) -> String {
+    let Roofline { threads, instruction_set, peak_gflop_per_second: peak, bandwidths } = &report.roofline;
+    let count = match threads {
+        1 => "1 thread".into(),
+        n => format!("{n} threads"),
+    };
+    let mut text = format!(
+        "{count} on {}\n{:<8} {peak:>7.1} GFLOP/s  float32 products in the cache, {instruction_set}\n",
+        report.environment.processor, "peak"
+    );
+    for found in bandwidths {
+        let _ = writeln!(
+            text,
+            "{:<8} {:>7.1} GB/s     read and written, {:.1} MB; limits below {:.1} FLOP/byte",
+            found.level.name(),
+            found.gb_per_second,
+            found.buffer_bytes as f64 / 1e6,
+            found.ridge(*peak)
+        );
+    }
+    text
+}
