@@ -17,6 +17,7 @@ mod precision;
 pub mod profile;
 mod rows;
 mod simd;
+pub mod stream;
 
 pub use activation::Activation;
 pub use allocator::KeepLarge;
