@@ -137,6 +137,16 @@ impl Svg {
         );
     }
 
+    /// Text turned about its start by so many degrees, counter-clockwise if negative.
+    pub fn turned(&mut self, class: &str, (x, y): (f64, f64), degrees: f64, text: &str) {
+        let (x, y, degrees) = (number(x), number(y), number(degrees));
+        let _ = write!(
+            self.body,
+            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" transform=\"rotate({degrees} {x} {y})\">{}</text>",
+            escape(text)
+        );
+    }
+
     /// Text turned counter-clockwise about its end, for labels under a column.
     pub fn slanted(&mut self, class: &str, (x, y): (f64, f64), text: &str) {
         let (x, y) = (number(x), number(y));

@@ -51,7 +51,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
 }
 
 /// The blocks' sum beside the whole.
-fn sums(arch: Network, times: &Blocks) -> String {
+fn sums(network: Network, times: &Blocks) -> String {
     let whole = times.latency_ms.p50;
     let rest = whole - times.sum_ms;
     let between = if rest >= 0.0 {
@@ -61,7 +61,7 @@ fn sums(arch: Network, times: &Blocks) -> String {
     };
     format!(
         "The blocks of {} add up to {}, the whole takes {}; {between}.",
-        arch.label(),
+        network.label(),
         milliseconds(times.sum_ms),
         milliseconds(whole)
     )
@@ -72,7 +72,7 @@ fn milliseconds(ms: f64) -> String {
 }
 
 /// The blocks whose time is out of proportion, those first that take most beyond their share.
-fn stands_out(arch: Network, times: &Blocks) -> String {
+fn stands_out(network: Network, times: &Blocks) -> String {
     let mut marked: Vec<&BlockTime> = times.blocks.iter().filter(|block| is_marked(block)).collect();
     let excess = |block: &BlockTime| block.latency_share - block.macs_share;
     marked.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
@@ -90,10 +90,13 @@ fn stands_out(arch: Network, times: &Blocks) -> String {
         words.push(format!("{} more", marked.len() - NAMED));
     }
     match marked.len() {
-        0 => format!("In **{}** no block takes more than {MARKED} times its share of the multiply-adds.", arch.label()),
+        0 => format!(
+            "In **{}** no block takes more than {MARKED} times its share of the multiply-adds.",
+            network.label()
+        ),
         n => format!(
             "In **{}** {} {} more than {MARKED} times {} share of the multiply-adds.",
-            arch.label(),
+            network.label(),
             list(&words),
             if n == 1 { "takes" } else { "take" },
             if n == 1 { "its" } else { "their" }
@@ -111,24 +114,29 @@ fn the(name: &str) -> String {
 }
 
 /// How much of the time the roof explains.
-fn under_the_roof(arch: Network, times: &Blocks, roof: &Roofline) -> String {
+fn under_the_roof(network: Network, times: &Blocks, roof: &Roofline) -> String {
     let allowed = |block: &BlockTime| block.p50_ms * block.gflop_per_second / roof.attainable(block.flop_per_byte);
     let allowed: f64 = times.blocks.iter().map(allowed).sum();
     format!(
-        "For a batch of {} it allows {} {}; the blocks take {}, so that they reach {} of what it allows.",
-        times.batch,
-        arch.label(),
+        "It allows {} {} for a batch of {}; the blocks take {}, so that they reach {} of what it allows.",
+        network.label(),
         milliseconds(allowed),
+        times.batch,
         milliseconds(times.sum_ms),
         whole_percent(allowed / times.sum_ms)
     )
 }
 
 /// Every block of one network.
-fn table(arch: Network, single: Option<&Blocks>, batched: Option<&Blocks>, roof: Option<&Roofline>) -> Option<Table> {
+fn table(
+    network: Network,
+    single: Option<&Blocks>,
+    batched: Option<&Blocks>,
+    roof: Option<&Roofline>,
+) -> Option<Table> {
     let [one, many] = BLOCK_BATCHES;
     let names = single.or(batched)?;
-    let mut head: Vec<String> = vec![arch.label().to_owned(), "Output".to_owned(), "M multiply-adds".to_owned()];
+    let mut head: Vec<String> = vec![network.label().to_owned(), "Output".to_owned(), "M multiply-adds".to_owned()];
     if single.is_some() {
         head.extend(["Share".to_owned(), format!("ms, batch {one}"), "Share".to_owned(), "GFLOP/s".to_owned()]);
     }
@@ -151,4 +159,64 @@ fn table(arch: Network, single: Option<&Blocks>, batched: Option<&Blocks>, roof:
         row.into_iter().map(Cell::from).collect()
     });
     Some(Table { head, numeric: true, rows: rows.collect() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::gather::tests::{fixture, fixture_of};
+
+    fn texts(section: &Section) -> Vec<&str> {
+        let mut texts = Vec::new();
+        for block in &section.blocks {
+            if let Block::Text(text) = block {
+                texts.push(text.as_str());
+            }
+        }
+        texts
+    }
+
+    #[test]
+    fn the_section_names_what_stands_out_and_draws_every_network() {
+        let gathered = fixture();
+        let section = section(&gathered).unwrap();
+        let texts = texts(&section);
+        assert_eq!(texts.len(), 3);
+        assert!(texts[1].contains("In **MobileNetV2** block 17 (13."), "{}", texts[1]);
+        assert!(texts[2].contains("It allows MobileNetV3-Large"), "{}", texts[2]);
+        let plots = section.blocks.iter().filter(|block| matches!(block, Block::Plots(_))).count();
+        assert_eq!(plots, gathered.models.len() + 1);
+        let Some(Block::Details(_, tables)) = section.blocks.last() else { panic!("no tables") };
+        for (table, model) in tables.iter().zip(&gathered.models) {
+            let Block::Table(table) = table else { panic!("no table") };
+            assert_eq!(table.rows.len(), model.blocks_at(1).unwrap().blocks.len());
+            assert!(table.rows.iter().all(|row| row.len() == table.head.len()), "{}", model.arch);
+        }
+    }
+
+    #[test]
+    fn folders_without_these_artefacts_have_no_section() {
+        assert!(section(&fixture_of("v2,v3-large")).is_none());
+        // Of the batched artefacts and the roofline, one alone is of no use; what is there is shown.
+        let mut gathered = fixture();
+        gathered.roofline = None;
+        assert_eq!(texts(&section(&gathered).unwrap()).len(), 2);
+    }
+
+    #[test]
+    fn a_sentence_names_few_blocks_and_counts_the_rest() {
+        let gathered = fixture();
+        let mut times = gathered.models[0].blocks_at(1).unwrap().clone();
+        let said = |times: &Blocks| stands_out(gathered.models[0].arch, times);
+        times.blocks.iter_mut().for_each(|block| block.latency_share = 2.0 * block.macs_share);
+        assert!(said(&times).contains(&format!("and {} more take more than", times.blocks.len() - NAMED)));
+        times.blocks.iter_mut().skip(1).for_each(|block| block.latency_share = 0.0);
+        assert!(
+            said(&times).contains("the stem (2.0% of the time, 1.0% of the multiply-adds) takes more"),
+            "{}",
+            said(&times)
+        );
+        times.blocks[0].latency_share = 0.0;
+        assert!(said(&times).contains("no block takes more"));
+    }
 }
