@@ -182,7 +182,7 @@ mod tests {
         let section = section(&gathered).unwrap();
         let texts = texts(&section);
         assert_eq!(texts.len(), 3);
-        assert!(texts[1].contains("In **MobileNetV2** block 17 (13."), "{}", texts[1]);
+        assert!(texts[1].contains("In **MobileNetV2** block 17 (14."), "{}", texts[1]);
         assert!(texts[2].contains("It allows MobileNetV3-Large"), "{}", texts[2]);
         let plots = section.blocks.iter().filter(|block| matches!(block, Block::Plots(_))).count();
         assert_eq!(plots, gathered.models.len() + 1);
