@@ -32,7 +32,7 @@ pub struct TrainConfig {
     pub warmup_epochs: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
-    /// The decay of an exponential moving average of the weights, per update. The average is what is evaluated and what the
+    /// The decay of an exponential moving average of the weights, per update, after a warm-up ([`Ema`](crate::Ema)). The average is what is evaluated and what the
     /// run ends with; without one, the weights themselves.
     #[serde(default)]
     pub ema: Option<f64>,

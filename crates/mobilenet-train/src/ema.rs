@@ -6,6 +6,9 @@
 //! average = decay * average + (1 - decay) * weights        after each further one
 //! ```
 //!
+//! With a warm-up the decay of update `n` (from 0) is at most `(1 + n) / (10 + n)`, as in TensorFlow's
+//! `ExponentialMovingAverage(num_updates)`: the average of a short run does not remember its first weights.
+//!
 //! Batch norm's running statistics are averaged with the rest, so that the average is a network of its own.
 
 use std::collections::HashMap;
@@ -37,6 +40,7 @@ use crate::{Error, config::check};
 /// ```
 pub struct Ema {
     decay: f64,
+    warm_up: bool,
     slots: Vec<Slot>,
     updates: u64,
 }
@@ -59,7 +63,13 @@ impl Ema {
             Ok(Slot { name, var, average })
         };
         let slots = sorted_vars(vars)?.into_iter().map(slot).collect::<Result<_, _>>()?;
-        Ok(Self { decay, slots, updates: 0 })
+        Ok(Self { decay, warm_up: false, slots, updates: 0 })
+    }
+
+    /// The same average with a warm-up of its decay.
+    #[must_use]
+    pub fn with_warm_up(self) -> Self {
+        Self { warm_up: true, ..self }
     }
 
     /// Takes the variables' present values into the average.
@@ -67,7 +77,9 @@ impl Ema {
     /// # Errors
     /// Only Candle's own.
     pub fn update(&mut self) -> Result<(), Error> {
-        let step = if self.updates == 0 { 1.0 } else { 1.0 - self.decay };
+        let n = self.updates as f64;
+        let most = if self.warm_up { (1.0 + n) / (10.0 + n) } else { 1.0 };
+        let step = if self.updates == 0 { 1.0 } else { 1.0 - self.decay.min(most) };
         self.updates += 1;
         self.slots.par_iter().try_for_each(|slot| approach(&slot.average, &slot.var, step))?;
         Ok(())
@@ -147,5 +159,34 @@ impl InplaceOp2 for Approach {
             *average = if self.0 == 1.0 { weight } else { *average + self.0 * (weight - *average) };
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device};
+
+    use super::*;
+
+    #[test]
+    fn a_warm_up_forgets_the_first_weights() {
+        let average = |warm_up: bool| {
+            let vars = VarMap::new();
+            let var = Var::zeros(1, DType::F32, &Device::Cpu).unwrap();
+            vars.data().lock().unwrap().insert("x".into(), var.clone());
+            let mut ema = Ema::new(&vars, 0.999).unwrap();
+            ema = if warm_up { ema.with_warm_up() } else { ema };
+            // One update at 0, then 20 at 1.
+            for i in 0..21 {
+                var.set(&Tensor::new(&[if i == 0 { 0f32 } else { 1.0 }], &Device::Cpu).unwrap()).unwrap();
+                ema.update().unwrap();
+            }
+            ema.swap().unwrap();
+            var.to_vec1::<f32>().unwrap()[0]
+        };
+        // Without: 1 - 0.999^20. With: 1 - the product of (1 + n) / (10 + n) for n from 1 to 20.
+        let rest: f64 = (1..=20).map(|n| f64::from(1 + n) / f64::from(10 + n)).product();
+        assert!((f64::from(average(false)) - (1.0 - 0.999_f64.powi(20))).abs() < 1e-5);
+        assert!((f64::from(average(true)) - (1.0 - rest)).abs() < 1e-5 && rest < 1e-4);
     }
 }

@@ -122,7 +122,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         let mut state = State {
             vars: self.vars,
             optimizer: Optimizer::new(self.vars, self.config.optimizer)?.with_lr_factors(&self.config.lr_factors),
-            ema: self.config.ema.map(|decay| Ema::new(self.vars, decay)).transpose()?,
+            ema: self.config.ema.map(|decay| Ema::new(self.vars, decay).map(Ema::with_warm_up)).transpose()?,
         };
         let mut progress = Progress::default();
         match (run.checkpoint.try_exists(), options.resume) {
