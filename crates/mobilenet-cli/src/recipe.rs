@@ -15,8 +15,8 @@ pub enum Recipe {
     /// The article's protocol: 100 epochs of AdamW (1e-3, decay 1e-4), cosine, flip and crop.
     #[default]
     Article,
-    /// The best accuracy in few epochs that was found for each network on held-out training images of CIFAR-10
-    /// (docs/recipes.md).
+    /// Made for few epochs of CIFAR-10, with a learning rate for each family of networks. What it rests on, and how little, is
+    /// told in docs/recipes.md.
     Fast,
 }
 

@@ -125,7 +125,7 @@ pub enum Profile {
     Smoke,
     /// About half an hour on two cores
     Quick,
-    /// The fast recipe on all the data: good accuracies in hours on two cores
+    /// The recipe for few epochs on all the data: hours on two cores
     Fast,
     /// The article's protocol: 100 epochs of the whole set (days on two cores)
     Article,
@@ -150,7 +150,7 @@ pub enum RecipeName {
     /// AdamW, cosine schedule, flips and crops
     #[default]
     Article,
-    /// Tuned for each network to learn most in few epochs
+    /// Made for few epochs
     Fast,
 }
 
