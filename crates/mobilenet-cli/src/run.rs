@@ -199,14 +199,16 @@ pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<
     Ok(Trained { model, weights })
 }
 
-/// The weights in a checkpoint of the trainer: its tensors `model.*`.
+/// The weights in a checkpoint of the trainer: its tensors `model.*`, or their moving average `ema.*` if there is one.
 fn load_checkpoint(vars: &VarMap, path: &Path, device: &Device) -> Result<()> {
     let tensors = candle_core::safetensors::load(path, device)
         .with_context(|| format!("{}: cut short, damaged or not a checkpoint", path.display()))?;
     let vars = vars.data().lock().map_err(|_| anyhow!("the network's variables are locked"))?;
+    // What the run would end with, and its metrics are of.
+    let kind = if tensors.keys().any(|name| name.starts_with("ema.")) { "ema." } else { "model." };
     let mut problems = Vec::new();
     for (name, var) in vars.iter() {
-        match tensors.get(&format!("model.{name}")) {
+        match tensors.get(&format!("{kind}{name}")) {
             Some(tensor) if tensor.shape() == var.shape() => var.set(&tensor.to_dtype(var.dtype())?)?,
             Some(tensor) => problems.push(format!("{name} expected {:?}, found {:?}", var.dims(), tensor.dims())),
             None => problems.push(format!("{name} is missing")),

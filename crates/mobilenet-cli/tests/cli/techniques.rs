@@ -27,6 +27,12 @@ fn the_fast_recipe_and_what_is_changed_of_it() {
     let eval = place.json("eval --run run --json");
     assert_eq!(eval["test_top1"], record["final"]["test_top1"]);
     assert!(eval["test_top1_mirrored"].as_f64().is_some());
+    // So are those of a run that is cut off before its end.
+    for file in ["model.safetensors", "train.json"] {
+        std::fs::remove_file(place.path("run").join(file)).unwrap();
+    }
+    assert_eq!(place.json("eval --run run --json")["test_loss"], eval["test_loss"]);
+    place.run("train --resume --out run");
     // The same command gives the same weights.
     train(&place, "again", options);
     let weights = |run: &str| read(place.path(run).join("model.safetensors"));
