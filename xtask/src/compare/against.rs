@@ -43,7 +43,7 @@ pub struct Setting {
 #[derive(Debug, Serialize)]
 pub struct Change {
     #[serde(rename = "model")]
-    pub arch: Network,
+    pub network: Network,
     /// Mean test accuracies over so many seeds
     pub test_top1: ThenNow,
     pub seeds: (usize, usize),
@@ -79,23 +79,23 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
         .into_iter()
         .map(|(name, then, now)| Setting { name, then, now })
         .collect();
-    let find = |networks: &[Figures], arch| networks.iter().find(|network| network.arch == arch).cloned();
+    let find = |all: &[Figures], network| all.iter().find(|figures| figures.network == network).cloned();
     let mut networks = Vec::new();
     let mut unmatched = Vec::new();
-    for network in &now.networks {
-        match find(&then.networks, network.arch) {
-            Some(earlier) => networks.push(change(&earlier, network, (&then.settings, &now.settings))),
-            None => unmatched.push(network.arch),
+    for figures in &now.networks {
+        match find(&then.networks, figures.network) {
+            Some(earlier) => networks.push(change(&earlier, figures, (&then.settings, &now.settings))),
+            None => unmatched.push(figures.network),
         }
     }
-    unmatched.extend(then.networks.iter().map(|n| n.arch).filter(|&arch| find(&now.networks, arch).is_none()));
+    unmatched.extend(then.networks.iter().map(|n| n.network).filter(|&network| find(&now.networks, network).is_none()));
     Against { path: then.path.clone(), warnings: warnings(then, &now), settings, networks, unmatched }
 }
 
 fn change(then: &Figures, now: &Figures, (before, after): (&Settings, &Settings)) -> Change {
     let figure = |then: u64, now: u64| ThenNow { then: then as f64, now: now as f64 };
     Change {
-        arch: now.arch,
+        network: now.network,
         test_top1: ThenNow { then: then.top1(), now: now.top1() },
         seeds: (then.runs.len(), now.runs.len()),
         comparison: stats::compare(&then.answers(), &now.answers()),
@@ -155,7 +155,7 @@ impl Change {
         let speed = self.training_images_per_second;
         format!(
             "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images per second.",
-            self.arch.label(),
+            self.network.label(),
             percent(top1.now),
             percent(top1.then),
             points(top1.now - top1.then),
@@ -170,7 +170,7 @@ mod tests {
     use crate::compare::names::Arch;
     use serde_json::json;
 
-    use super::super::gather::tests::fixture;
+    use super::super::gather::fixture::fixture;
     use super::*;
 
     fn folder() -> PathBuf {
@@ -202,7 +202,7 @@ mod tests {
         let then = earlier(|then| {
             then.settings.recipe.epochs = 9;
             then.data.test_images = 500;
-            then.networks.retain(|network| network.arch == Arch::V2.into());
+            then.networks.retain(|figures| figures.network == Arch::V2.into());
             then.networks[0].images_per_second = 20.5;
             for origin in &mut then.origins {
                 origin.environment["processor"] = json!("an older one");

@@ -85,7 +85,7 @@ pub struct Shown {
 
 /// One network's answer; over several seeds that of most.
 pub struct Answer {
-    pub arch: Network,
+    pub network: Network,
     pub class: String,
     pub confidence: f64,
     /// In how many seeds the network is right

@@ -1,6 +1,9 @@
 //! From a folder of artefacts to what the report is made of.
 
+#[cfg(test)]
+pub mod fixture;
 mod found;
+mod model;
 mod quiet;
 
 use std::path::Path;
@@ -8,13 +11,16 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
-use super::artefacts::{self, Bench, Blocks, DataInfo, Epoch, Eval, Picture, Roofline, Samples, Summary, TrainRecord};
+use super::artefacts::{self, DataInfo, Picture, Roofline, Samples, Summary};
 use super::command;
 use super::estimate::Sizes;
+use super::names::RecipeName;
 use super::network::{self, Network};
 use super::origins::{self, Origin};
 use super::plan::{BLOCK_BATCHES, Settings, Stage, run_name, stages, summarized};
-use super::stats::{self, Answers, Comparison};
+use super::stats::{self, Comparison};
+
+pub use model::{Counts, Model, Run};
 
 /// Everything that a comparison has left.
 #[derive(Debug)]
@@ -52,115 +58,22 @@ pub struct Scope {
     pub every_run: bool,
 }
 
-/// Layers and counts of one network at both presets.
-#[derive(Debug)]
-pub struct Counts {
-    pub arch: Network,
-    pub cifar: Summary,
-    pub imagenet: Option<Summary>,
-}
-
-/// One network.
-#[derive(Debug)]
-pub struct Model {
-    pub arch: Network,
-    pub params: u64,
-    pub macs: u64,
-    pub bench: Option<Bench>,
-    pub training_bench: Option<Bench>,
-    /// Block by block, at each of the batches that were timed
-    pub blocks: Vec<Blocks>,
-    pub runs: Vec<Run>,
-}
-
-/// One finished training.
-#[derive(Debug)]
-pub struct Run {
-    pub seed: u64,
-    pub name: String,
-    pub epochs: Vec<Epoch>,
-    pub record: TrainRecord,
-    pub eval: Eval,
-    /// `train` of its `config.json`
-    pub settings: Value,
-}
-
-impl Model {
-    /// Mean over the seeds.
-    pub fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        stats::mean(&self.runs.iter().map(figure).collect::<Vec<_>>())
-    }
-
-    /// Spread over the seeds; 0 for one seed.
-    pub fn deviation(&self, figure: impl Fn(&Run) -> f64) -> f64 {
-        stats::deviation(&self.runs.iter().map(figure).collect::<Vec<_>>())
-    }
-
-    /// Test accuracy, mean over the seeds.
-    pub fn test_top1(&self) -> f64 {
-        self.mean(|run| run.eval.test_top1)
-    }
-
-    /// Accuracy on plain training images, mean over the seeds.
-    pub fn train_top1(&self) -> f64 {
-        self.mean(|run| run.eval.train_top1)
-    }
-
-    /// Images per second of training, mean over the seeds.
-    pub fn training_speed(&self) -> f64 {
-        self.mean(|run| run.record.images_per_second)
-    }
-
-    /// Highest resident memory of any training process, in bytes.
-    pub fn training_memory(&self) -> Option<u64> {
-        self.runs.iter().filter_map(|run| run.record.peak_rss_bytes).max()
-    }
-
-    /// Median latency in milliseconds.
-    pub fn latency(&self) -> Option<f64> {
-        self.bench.as_ref().map(|bench| bench.latency_ms.p50)
-    }
-
-    /// The times of its blocks at a batch.
-    pub fn blocks_at(&self, batch: u64) -> Option<&Blocks> {
-        self.blocks.iter().find(|blocks| blocks.batch == batch && !blocks.blocks.is_empty())
-    }
-
-    /// The evaluations of all runs.
-    pub fn evals(&self) -> Vec<&Eval> {
-        self.runs.iter().map(|run| &run.eval).collect()
-    }
-
-    /// The answers of all runs.
-    pub fn answers(&self) -> Vec<Answers<'_>> {
-        self.runs.iter().map(Run::answers).collect()
-    }
-}
-
-impl Run {
-    /// For the tests of significance.
-    pub fn answers(&self) -> Answers<'_> {
-        let Eval { test_top1, labels, predicted, .. } = &self.eval;
-        Answers { seed: self.seed, top1: *test_top1, labels, predicted }
-    }
-}
-
 impl Gathered {
     /// One network of the comparison.
     pub fn model(&self, network: impl Into<Network>) -> Option<&Model> {
         let network = network.into();
-        self.models.iter().find(|model| model.arch == network)
+        self.models.iter().find(|model| model.network == network)
     }
 
     /// Counts of any network, compared or not.
     pub fn counts(&self, network: impl Into<Network>) -> Option<&Counts> {
         let network = network.into();
-        self.summaries.iter().find(|counts| counts.arch == network)
+        self.summaries.iter().find(|counts| counts.network == network)
     }
 
     /// All networks, in the order of the report.
     pub fn networks(&self) -> Vec<Network> {
-        self.models.iter().map(|model| model.arch).collect()
+        self.models.iter().map(|model| model.network).collect()
     }
 
     /// The two networks the verdict is about.
@@ -194,10 +107,12 @@ impl Gathered {
         self.sizes().share_of_article(self.settings.recipe.epochs)
     }
 
-    /// True if accuracies may be held against the article's: its data, all of it, as many epochs.
+    /// True if accuracies may be held against the article's: its recipe and data, all of it, as many epochs.
     pub fn is_articles_protocol(&self) -> bool {
-        let sizes = self.sizes();
-        self.data.name == "cifar10" && self.share_of_article() >= 0.95 && sizes.test >= 10_000
+        self.data.name == "cifar10"
+            && self.sizes().test >= 10_000
+            && self.settings.recipe.name == RecipeName::Article
+            && self.share_of_article() >= 0.95
     }
 }
 
@@ -214,16 +129,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         notes.extend(found::extend(&mut settings, out)?);
     }
 
-    let mut summaries = Vec::new();
-    for network in summarized(&settings) {
-        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { network, imagenet }.artefact(out));
-        match read(false) {
-            Ok(cifar) => summaries.push(Counts { arch: network, cifar, imagenet: read(true).ok() }),
-            Err(error) if settings.models.contains(&network) => return Err(error),
-            Err(_) => {}
-        }
-    }
-
+    let summaries = read_counts(out, &settings)?;
     let mut models = Vec::new();
     let mut origins = Vec::new();
     for &network in &settings.models {
@@ -239,23 +145,10 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
                 Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(network, seed))),
             }
         }
-        let Some(counts) = summaries.iter().find(|c| c.arch == network) else { continue };
-        if runs.is_empty() {
-            continue;
+        let counts = summaries.iter().find(|counts| counts.network == network);
+        if let Some(counts) = counts.filter(|_| !runs.is_empty()) {
+            models.push(read_model(out, counts, runs));
         }
-        let bench = |stage: Stage| artefacts::read::<Bench>(&stage.artefact(out)).ok();
-        models.push(Model {
-            arch: network,
-            params: counts.cifar.params,
-            macs: counts.cifar.macs,
-            bench: bench(Stage::Bench(network)),
-            training_bench: bench(Stage::BenchTraining(network)),
-            blocks: BLOCK_BATCHES
-                .iter()
-                .filter_map(|&batch| artefacts::read(&Stage::Blocks { network, batch }.artefact(out)).ok())
-                .collect(),
-            runs,
-        });
     }
     if models.is_empty() {
         bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
@@ -263,7 +156,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     let environment = origins.last().map_or(Value::Null, |origin| origin.environment.clone());
     for model in &models {
         let Some(bench) = &model.bench else { continue };
-        let what = format!("latency of {}", model.arch.short());
+        let what = format!("latency of {}", model.network.short());
         origins.push(Origin { what, environment: bench.environment.clone(), copy: None });
     }
     notes.extend(models.iter().flat_map(quiet::notes));
@@ -299,83 +192,73 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     })
 }
 
+/// The counts of all networks that have a summary; those that were compared must.
+fn read_counts(out: &Path, settings: &Settings) -> Result<Vec<Counts>> {
+    let mut all = Vec::new();
+    for network in summarized(settings) {
+        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { network, imagenet }.artefact(out));
+        match read(false) {
+            Ok(cifar) => all.push(Counts { network, cifar, imagenet: read(true).ok() }),
+            Err(error) if settings.models.contains(&network) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// A network with its finished runs and whatever timings of it are there.
+fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>) -> Model {
+    let network = counts.network;
+    let bench = |stage: Stage| artefacts::read(&stage.artefact(out)).ok();
+    let blocks = |&batch: &u64| artefacts::read(&Stage::Blocks { network, batch }.artefact(out)).ok();
+    Model {
+        network,
+        params: counts.cifar.params,
+        macs: counts.cifar.macs,
+        bench: bench(Stage::Bench(network)),
+        training_bench: bench(Stage::BenchTraining(network)),
+        blocks: BLOCK_BATCHES.iter().filter_map(blocks).collect(),
+        runs,
+    }
+}
+
 /// Every pair of networks, that of the verdict first.
 fn compare(models: &[Model]) -> Vec<Pair> {
     let mut pairs: Vec<(&Model, &Model)> =
         models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
-    let networks: Vec<_> = models.iter().map(|model| model.arch).collect();
+    let networks: Vec<_> = models.iter().map(|model| model.network).collect();
     if let (first, Some(second)) = network::pair(&networks) {
         let (first, second) = (networks[first], networks[second]);
-        let is_verdicts =
-            |a: &Model, b: &Model| (a.arch, b.arch) == (first, second) || (b.arch, a.arch) == (first, second);
+        let is_verdicts = |a: &Model, b: &Model| {
+            (a.network, b.network) == (first, second) || (b.network, a.network) == (first, second)
+        };
         pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
-        pairs.iter_mut().filter(|(a, b)| is_verdicts(a, b) && a.arch != first).for_each(|(a, b)| std::mem::swap(a, b));
+        pairs
+            .iter_mut()
+            .filter(|(a, b)| is_verdicts(a, b) && a.network != first)
+            .for_each(|(a, b)| std::mem::swap(a, b));
     }
     pairs
         .into_iter()
-        .map(|(a, b)| Pair { first: a.arch, second: b.arch, comparison: stats::compare(&a.answers(), &b.answers()) })
+        .map(|(a, b)| Pair {
+            first: a.network,
+            second: b.network,
+            comparison: stats::compare(&a.answers(), &b.answers()),
+        })
         .collect()
 }
 
 #[cfg(test)]
-pub mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
+mod tests {
     use super::super::names::Arch;
+    use super::fixture::{fixture, fixture_of};
     use super::*;
-
-    /// A small comparison, committed: two networks, one seed, twelve test images.
-    pub fn fixture() -> Gathered {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
-        gather(&folder, Scope { pictures: true, ..Scope::default() }).unwrap()
-    }
-
-    /// The fixture with other networks (keys as on the command line): each is its V2 under another name, a little faster,
-    /// smaller and less accurate than the one before it.
-    pub fn fixture_of(models: &str) -> Gathered {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
-        let networks = models.split(',').flat_map(|word| word.parse::<network::Selection>().unwrap().0);
-        let networks: Vec<Network> = networks.collect();
-        // Tests run side by side, some with the same networks.
-        static CALLS: AtomicUsize = AtomicUsize::new(0);
-        let call = CALLS.fetch_add(1, Ordering::Relaxed);
-        let folder = std::env::temp_dir().join(format!("xtask-{}-{call}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let read = |name: &str| artefacts::read::<Value>(&fixture.join(name)).unwrap();
-        let write = |name: String, value: &Value| {
-            std::fs::write(folder.join(name), serde_json::to_vec(value).unwrap()).unwrap();
-        };
-        write("data.json".to_owned(), &read("data.json"));
-        let mut plan = read("plan.json");
-        plan["models"] = serde_json::to_value(&networks).unwrap();
-        write("plan.json".to_owned(), &plan);
-        for (i, network) in networks.iter().enumerate() {
-            let share = 1.0 - i as f64 / 20.0;
-            let mut summary = read("summary-v2.json");
-            summary["params"] = ((2e6 * share) as u64).into();
-            write(format!("summary-{network}.json"), &summary);
-            let mut bench = read("bench-v2.json");
-            bench["latency_ms"]["p50"] = (2.0 * share).into();
-            write(format!("bench-{network}.json"), &bench);
-            let run = run_name(*network, 1);
-            std::fs::create_dir_all(folder.join(&run)).unwrap();
-            for name in ["config.json", "metrics.jsonl", "train.json"] {
-                std::fs::copy(fixture.join("v2-s1").join(name), folder.join(&run).join(name)).unwrap();
-            }
-            let mut eval = read("v2-s1/eval.json");
-            eval["test_top1"] = (0.5 * share).into();
-            write(format!("{run}/eval.json"), &eval);
-        }
-        let gathered = gather(&folder, Scope::default()).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
-        gathered
-    }
 
     #[test]
     fn many_networks_are_shown_by_their_pair() {
         let gathered = fixture_of("widths");
         assert_eq!(gathered.models.len(), 15);
-        let few: Vec<_> = gathered.few().iter().map(|model| model.arch.key()).collect();
+        let few: Vec<_> = gathered.few().iter().map(|model| model.network.key()).collect();
         assert_eq!(few, ["v2", "v3-large"]);
         assert_eq!(fixture_of("ladder").few().len(), 5);
     }
@@ -385,7 +268,7 @@ pub mod tests {
         let gathered = fixture();
         assert!(gathered.notes.is_empty(), "{:?}", gathered.notes);
         let (v2, v3) = gathered.pair().unwrap();
-        assert_eq!((v2.arch, v3.arch), (Arch::V2.into(), Arch::V3Large.into()));
+        assert_eq!((v2.network, v3.network), (Arch::V2.into(), Arch::V3Large.into()));
         assert_eq!((v2.params, v3.params), (2_236_682, 4_214_842));
         assert_eq!(v2.runs[0].epochs.len(), 3);
         assert_eq!(v2.runs[0].eval.labels.len(), 12);

@@ -88,7 +88,7 @@ pub fn glance(gathered: &Gathered) -> Plot {
     let bar = 15.0;
     let row = bar * models.len() as f64 + 17.0;
     // Behind the longest bar there is room for a value and a name.
-    let longest = models.iter().map(|model| model.arch.short().chars().count()).max().unwrap_or(0);
+    let longest = models.iter().map(|model| model.network.short().chars().count()).max().unwrap_or(0);
     let left = 164.0;
     let full = (729.0 - 6.2 * (longest + 14) as f64).min(590.0);
     let height = 20.0 + row * figures.len() as f64;
@@ -103,9 +103,9 @@ pub fn glance(gathered: &Gathered) -> Plot {
             let y = top + bar * k as f64;
             let length = value.map_or(0.0, |v| full * v / most);
             let label = value.map_or("not measured".to_owned(), say);
-            let hint = format!("{}: {label}", model.arch.label());
-            svg.rect(&format!("fill {}", model.arch.class()), (left, y), (length, bar - 3.0), 1.0, &hint);
-            let label = format!("{label}  {}", model.arch.short());
+            let hint = format!("{}: {label}", model.network.label());
+            svg.rect(&format!("fill {}", model.network.class()), (left, y), (length, bar - 3.0), 1.0, &hint);
+            let label = format!("{label}  {}", model.network.short());
             svg.text("small", (left + length + 7.0, y + 10.0), "start", &label);
         }
     }
@@ -132,10 +132,10 @@ pub fn confusion(gathered: &Gathered) -> Vec<Plot> {
             let run = &model.runs[0];
             let caption = format!(
                 "{}, seed {}: rows are the truth, columns the answer, in percent of the row.",
-                model.arch.label(),
+                model.network.label(),
                 run.seed
             );
-            plot(&format!("confusion-{}", model.arch), caption, matrix(model.arch, run))
+            plot(&format!("confusion-{}", model.network), caption, matrix(model.network, run))
         })
         .collect()
 }

@@ -172,10 +172,10 @@ fn model(model: &Model) -> Value {
         content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
     let bench = model.bench.as_ref();
     json!({
-        "model": model.arch,
-        "label": model.arch.label(),
-        "arch": model.arch.arch,
-        "width_mult": model.arch.width.factor(),
+        "model": model.network,
+        "label": model.network.label(),
+        "arch": model.network.arch,
+        "width_mult": model.network.width.factor(),
         "epochs": model.runs.iter().map(|run| run.record.epochs).min(),
         "params": model.params,
         "macs": model.macs,

@@ -19,17 +19,17 @@ fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> String {
     let Some(d) = gathered.difference() else {
         return format!(
             "{} names {} of its test images rightly and {} {}, but they saw different images.",
-            best.arch.label(),
+            best.network.label(),
             percent(high),
-            other.arch.label(),
+            other.network.label(),
             percent(low)
         );
     };
     // Where seeds are unequal in number the test knows one pair of runs, which need not lean as the means do.
     let lead = if d.is_noise() || d.difference * (b - a) < 0.0 {
-        format!("**{} and {} cannot be told apart by accuracy here**", best.arch.label(), other.arch.label())
+        format!("**{} and {} cannot be told apart by accuracy here**", best.network.label(), other.network.label())
     } else {
-        format!("**{} is the more accurate of the two here**", best.arch.label())
+        format!("**{} is the more accurate of the two here**", best.network.label())
     };
     format!(
         "{lead}: {} against {} of the {} {} test images. {}",
@@ -46,8 +46,8 @@ fn difference(d: &Comparison, (first, second): (&Model, &Model)) -> String {
     let interval = d.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
     format!(
         "{} minus {}: {}{interval}; {} ({}, p {}).",
-        second.arch.short(),
-        first.arch.short(),
+        second.network.short(),
+        first.network.short(),
         points(d.difference),
         if d.is_noise() { "not significant" } else { "significant" },
         d.test(),
@@ -75,14 +75,14 @@ fn cost(first: &Model, second: &Model) -> String {
         significant(second.training_speed()),
         significant(first.training_speed())
     ));
-    format!("Measured against {}, {} {}.", first.arch.label(), second.arch.label(), list(&parts))
+    format!("Measured against {}, {} {}.", first.network.label(), second.network.label(), list(&parts))
 }
 
 fn alone(gathered: &Gathered, model: &Model) -> [String; 2] {
     [
         format!(
             "**{} names {} of the {} {} test images rightly.**",
-            model.arch.label(),
+            model.network.label(),
             percent(model.test_top1()),
             thousands(model.runs[0].eval.test_images),
             gathered.data.label()
@@ -139,9 +139,9 @@ fn seeds(gathered: &Gathered) -> Option<String> {
     if d.welch.is_none() {
         return Some(format!(
             "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single trainings.",
-            first.arch.label(),
+            first.network.label(),
             count(first.runs.len() as u64, "seed"),
-            second.arch.label(),
+            second.network.label(),
             count(second.runs.len() as u64, "seed")
         ));
     }

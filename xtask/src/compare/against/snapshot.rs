@@ -35,7 +35,7 @@ pub struct DataSet {
 /// One network's figures.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    pub arch: Network,
+    pub network: Network,
     pub params: u64,
     pub macs: u64,
     pub latency_ms: Option<f64>,
@@ -114,7 +114,7 @@ impl Snapshot {
         let run =
             |run: FoundRun| Run { seed: run.seed, top1: run.test_top1, labels: Vec::new(), predicted: Vec::new() };
         let network = |found: Found| Figures {
-            arch: found.model,
+            network: found.model,
             params: found.params,
             macs: found.macs,
             latency_ms: found.latency_ms.map(|latency| latency.p50),
@@ -159,7 +159,7 @@ impl Figures {
             predicted: run.eval.predicted.clone(),
         });
         Self {
-            arch: model.arch,
+            network: model.network,
             params: model.params,
             macs: model.macs,
             latency_ms: model.latency(),

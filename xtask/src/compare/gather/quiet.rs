@@ -16,7 +16,7 @@ pub fn notes(model: &Model) -> Vec<String> {
         if spread > SCATTER {
             notes.push(format!(
                 "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
-                model.arch.label()
+                model.network.label()
             ));
         }
     }
@@ -51,7 +51,7 @@ fn epochs(run: &Run) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::fixture;
+    use super::super::fixture::fixture;
     use super::*;
 
     #[test]

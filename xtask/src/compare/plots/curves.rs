@@ -67,7 +67,7 @@ pub fn curves(gathered: &Gathered) -> Vec<Plot> {
 
 /// The values of one run's training or test images.
 struct Curve<'a> {
-    arch: Network,
+    network: Network,
     run: &'a Run,
     part: &'static str,
     axis: Axis,
@@ -81,7 +81,7 @@ impl Curve<'_> {
             Axis::Epochs => format!("epoch {x}"),
             Axis::Minutes => format!("after {x:.1} min"),
         };
-        format!("{}, seed {}, {}, {place}: {value:.3}", self.arch.label(), self.run.seed, self.part)
+        format!("{}, seed {}, {}, {place}: {value:.3}", self.network.label(), self.run.seed, self.part)
     }
 }
 
@@ -109,13 +109,13 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
         let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
         for piece in below(&curve.points, top) {
             let placed: Vec<_> = piece.into_iter().map(|p| frame.place(p)).collect();
-            svg.polyline(&format!("{style} stroke {}", curve.arch.class()), &placed);
+            svg.polyline(&format!("{style} stroke {}", curve.network.class()), &placed);
         }
         if curve.points.len() > 20 {
             continue;
         }
         for &point in curve.points.iter().filter(|p| p.1 <= top) {
-            svg.disc(&format!("fill {}", curve.arch.class()), frame.place(point), radius, &curve.hint(point));
+            svg.disc(&format!("fill {}", curve.network.class()), frame.place(point), radius, &curve.hint(point));
         }
     }
     legend.draw(&mut svg, (frame.left, 44.0));
@@ -151,8 +151,8 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
 fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
     let axis = subject.axis;
     let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
-    let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.arch, run)));
-    runs.flat_map(|(arch, run)| {
+    let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.network, run)));
+    runs.flat_map(|(network, run)| {
         parts.into_iter().flatten().map(move |(part, value)| {
             let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
             let places = match axis {
@@ -160,7 +160,7 @@ fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
                 Axis::Minutes => minutes(&run.epochs).unwrap_or_default(),
             };
             let points = places.into_iter().zip(&run.epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
-            Curve { arch, run, part, axis, points: points.collect() }
+            Curve { network, run, part, axis, points: points.collect() }
         })
     })
     .filter(|curve| !curve.points.is_empty())
@@ -218,7 +218,7 @@ fn beyond(curves: &[Curve<'_>], top: f64) -> String {
         .iter()
         .flat_map(|curve| curve.points.iter().filter(|p| p.1 > top).map(move |&point| (curve, point)))
         .map(|(curve, (epoch, value))| {
-            format!("{} {} epoch {epoch} ({})", curve.arch.short(), curve.part, significant(value))
+            format!("{} {} epoch {epoch} ({})", curve.network.short(), curve.part, significant(value))
         })
         .collect();
     if above.is_empty() {

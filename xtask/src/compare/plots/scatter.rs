@@ -58,7 +58,7 @@ fn scatter(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Mode
         .iter()
         .filter_map(|model| {
             let (accuracy, low, high) = accuracy_with_bar(model);
-            Some(Point { network: model.arch, cost: cost(model)?, accuracy, low, high })
+            Some(Point { network: model.network, cost: cost(model)?, accuracy, low, high })
         })
         .collect();
     points.sort_by(|a, b| a.cost.total_cmp(&b.cost));

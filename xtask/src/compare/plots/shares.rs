@@ -116,21 +116,21 @@ fn legend(svg: &mut Svg, network: Network, right: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::gather::tests::fixture;
+    use crate::compare::gather::fixture::fixture;
 
     #[test]
     fn every_block_has_two_bars_and_a_name() {
         let gathered = fixture();
         for model in &gathered.models {
             let times = model.blocks_at(1).unwrap();
-            let svg = shares(model.arch, times).svg.inline();
+            let svg = shares(model.network, times).svg.inline();
             // And two in the legend.
-            assert_eq!(svg.matches("<rect").count(), 2 * times.blocks.len() + 2, "{}", model.arch);
+            assert_eq!(svg.matches("<rect").count(), 2 * times.blocks.len() + 2, "{}", model.network);
             for name in ["stem", "1", "last", "classifier"] {
-                assert!(svg.contains(&format!(">{name}</text>")), "{}: {name}", model.arch);
+                assert!(svg.contains(&format!(">{name}</text>")), "{}: {name}", model.network);
             }
             let marked = times.blocks.iter().filter(|block| is_marked(block)).count();
-            assert_eq!(svg.matches("×</text>").count(), marked, "{}", model.arch);
+            assert_eq!(svg.matches("×</text>").count(), marked, "{}", model.network);
         }
     }
 }

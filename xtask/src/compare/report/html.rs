@@ -138,7 +138,7 @@ fn gallery(out: &mut String, rows: &[GalleryRow]) {
                 let _ = write!(
                     out,
                     "<span class=\"answer\"><i class=\"dot {}\"></i><span class=\"{class}\">{mark}</span> {} <small>{}</small></span>",
-                    answer.arch.class(),
+                    answer.network.class(),
                     escape(&answer.class),
                     answer.remark()
                 );

@@ -77,7 +77,7 @@ fn gallery(out: &mut String, rows: &[GalleryRow]) {
             let answers: Vec<_> = shown
                 .answers
                 .iter()
-                .map(|a| format!("{} {} {} ({})", a.arch.short(), a.mark(), escape(&a.class), a.remark()))
+                .map(|a| format!("{} {} {} ({})", a.network.short(), a.mark(), escape(&a.class), a.remark()))
                 .collect();
             let _ = writeln!(
                 out,

@@ -19,7 +19,7 @@ pub fn section(against: &Against) -> Section {
     }
     for change in &against.networks {
         if let Some(found) = &change.comparison {
-            let name = change.arch.short();
+            let name = change.network.short();
             let interval = found.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
             blocks.push(Block::Text(format!(
                 "{name} now minus then in test accuracy: {}{interval}.",
@@ -50,7 +50,7 @@ pub fn section(against: &Against) -> Section {
 }
 
 fn rows(change: &Change) -> Vec<Vec<Cell>> {
-    let name = change.arch.short();
+    let name = change.network.short();
     let row = |figure: &str, then: String, now: String, change: String| -> Vec<Cell> {
         [figure.to_owned(), name.to_owned(), then, now, change].map(Cell::from).into()
     };

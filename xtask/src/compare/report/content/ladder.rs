@@ -23,7 +23,7 @@ fn added(arch: Arch) -> &'static str {
 /// The networks from V2 to V3-Large that were compared, if one between the two is among them.
 pub fn rungs(gathered: &Gathered) -> Vec<&Model> {
     let rungs: Vec<_> = Arch::LADDER.into_iter().filter_map(|arch| gathered.model(arch)).collect();
-    let between = |model: &&Model| !Arch::PUBLISHED.contains(&model.arch.arch);
+    let between = |model: &&Model| !Arch::PUBLISHED.contains(&model.network.arch);
     if rungs.len() > 1 && rungs.iter().any(between) { rungs } else { Vec::new() }
 }
 
@@ -49,8 +49,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         let (step, weight) = step(before, model);
         rows.push(
             [
-                model.arch.label(),
-                added(model.arch.arch).to_owned(),
+                model.network.label(),
+                added(model.network.arch).to_owned(),
                 millions(model.params),
                 millions(model.macs),
                 model.latency().map_or("–".to_owned(), significant),
@@ -109,7 +109,7 @@ fn step(before: Option<&Model>, model: &Model) -> (String, String) {
 mod tests {
     use super::*;
     use crate::compare::document::Cell;
-    use crate::compare::gather::tests::{fixture, fixture_of};
+    use crate::compare::gather::fixture::{fixture, fixture_of};
 
     fn rows(section: &Section) -> Vec<Vec<String>> {
         let text = |cell: &Cell| if let Cell::Text(text) = cell { text.clone() } else { String::new() };

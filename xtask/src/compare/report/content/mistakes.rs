@@ -15,7 +15,7 @@ const OPEN_CLASSES: usize = 20;
 /// Most frequent mistakes, disagreements by class, confusion matrices.
 pub fn section(gathered: &Gathered) -> Section {
     let mut blocks = Vec::new();
-    let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(m.arch, &m.runs[0].eval)).collect();
+    let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(m.network, &m.runs[0].eval)).collect();
     if !words.is_empty() {
         blocks.push(Block::Text(words.join(" ")));
     }
@@ -31,7 +31,7 @@ pub fn section(gathered: &Gathered) -> Section {
 
 /// Who is right where only one is, class by class.
 fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Block> {
-    let (a, b) = (first.arch.short(), second.arch.short());
+    let (a, b) = (first.network.short(), second.network.short());
     let several = first.runs.len() > 1 || second.runs.len() > 1;
     let mut head = ["Class", "Test images"].map(str::to_owned).to_vec();
     head.extend([format!("Only {a} right"), format!("Only {b} right")]);

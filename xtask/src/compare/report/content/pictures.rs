@@ -81,7 +81,7 @@ pub fn list(gathered: &Gathered, agreement: &Agreement) -> Option<Block> {
 }
 
 fn says_head(model: &Model) -> String {
-    format!("{} says", model.arch.short())
+    format!("{} says", model.network.short())
 }
 
 /// The networks of the verdict, or the only one.
@@ -93,7 +93,7 @@ fn pair(gathered: &Gathered) -> (&Model, Option<&Model>) {
 }
 
 fn title(kind: Kind, first: &Model, second: Option<&Model>) -> String {
-    let (a, b) = (first.arch.short(), second.map(|model| model.arch.short()));
+    let (a, b) = (first.network.short(), second.map(|model| model.network.short()));
     match (kind, b) {
         (Kind::BothRight, Some(b)) => format!("{a} and {b} right"),
         (Kind::BothWrong, Some(b)) => format!("{a} and {b} wrong"),
@@ -113,7 +113,7 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
         .iter()
         .filter_map(|model| {
             let (predicted, confidence, tally) = answer(&model.evals(), index)?;
-            Some(Answer { arch: model.arch, class: class(predicted), confidence, tally })
+            Some(Answer { network: model.network, class: class(predicted), confidence, tally })
         })
         .collect();
     let truth = class(*agreement.labels.get(index)?);

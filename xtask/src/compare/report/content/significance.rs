@@ -12,13 +12,13 @@ pub fn section(gathered: &Gathered) -> Section {
     if let (Some((first, second)), Some(found)) = (gathered.pair(), gathered.difference()) {
         blocks.push(Block::Text(format!(
             "{} minus {} in test accuracy: {}. Two things scatter, the test images and the seeds; no test here knows all of both.",
-            second.arch.short(),
-            first.arch.short(),
+            second.network.short(),
+            first.network.short(),
             points(found.difference)
         )));
         blocks.push(tests(found));
         if found.mcnemar.len() > 1 {
-            blocks.push(per_seed(&found.mcnemar, (&first.arch.short(), &second.arch.short())));
+            blocks.push(per_seed(&found.mcnemar, (&first.network.short(), &second.network.short())));
         }
     }
     if gathered.comparisons.len() > 1 {
@@ -225,7 +225,7 @@ fn estimates(gathered: &Gathered) -> Block {
             rows.push(
                 [
                     figure.name.to_owned(),
-                    model.arch.short().to_owned(),
+                    model.network.short().to_owned(),
                     found.n.to_string(),
                     (figure.write)(found.mean),
                     deviation,

@@ -37,7 +37,7 @@ pub fn over_seeds(model: &Model, figure: impl Fn(&Run) -> f64 + Copy) -> String 
 pub fn section(gathered: &Gathered) -> Section {
     let images = thousands(gathered.sizes().train);
     let imagenet_macs = |m: &Model| {
-        let counts = gathered.counts(m.arch)?;
+        let counts = gathered.counts(m.network)?;
         Some(millions(counts.imagenet.as_ref()?.macs))
     };
     let mut head = vec![String::new()];
@@ -64,11 +64,11 @@ pub fn section(gathered: &Gathered) -> Section {
     };
     let none = || "–".to_owned();
     for model in gathered.few() {
-        if let Some(article) = ARTICLE.iter().find(|a| model.arch == a.arch.into()) {
+        if let Some(article) = ARTICLE.iter().find(|a| model.network == a.arch.into()) {
             let says = [article.params, article.macs_at_32, article.macs_at_224, article.train, article.test];
             let [params, at_32, at_224, train, test] = says.map(str::to_owned);
             column(
-                format!("{}, article", model.arch.short()),
+                format!("{}, article", model.network.short()),
                 [
                     params,
                     at_32,
@@ -85,7 +85,7 @@ pub fn section(gathered: &Gathered) -> Section {
         }
         let memory = model.bench.as_ref().and_then(|b| b.peak_rss_bytes);
         column(
-            format!("**{}, here**", model.arch.short()),
+            format!("**{}, here**", model.network.short()),
             [
                 millions(model.params),
                 millions(model.macs),
@@ -163,7 +163,7 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
     let rows: Vec<Vec<Cell>> = benches()
         .map(|(model, bench)| {
             let ms = &bench.latency_ms;
-            let mut row: Vec<Cell> = vec![model.arch.label().into(), bench.batch.to_string().into()];
+            let mut row: Vec<Cell> = vec![model.network.label().into(), bench.batch.to_string().into()];
             row.extend([ms.p50, ms.p90, ms.p99, ms.mean, ms.std].map(|v| significant(v).into()));
             row.push(format!("{} after {}", bench.iterations, bench.warmup).into());
             row.push(bench.threads.map_or("–".to_owned(), |n| n.to_string()).into());
@@ -187,7 +187,7 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
         .models
         .iter()
         .map(|model| {
-            let mut row: Vec<Cell> = vec![model.arch.label().into()];
+            let mut row: Vec<Cell> = vec![model.network.label().into()];
             for batch in &batches {
                 let found = model.bench.iter().flat_map(|b| &b.throughput).find(|t| t.batch == *batch);
                 row.push(found.map_or("–".to_owned(), |t| significant(t.images_per_second)).into());

@@ -51,7 +51,8 @@ fn settings(models: &[Model]) -> Option<Block> {
             std::iter::once((*name).into()).chain(cells).collect()
         })
         .collect();
-    let head = std::iter::once("Setting".to_owned()).chain(models.iter().map(|m| m.arch.short().to_owned())).collect();
+    let head =
+        std::iter::once("Setting".to_owned()).chain(models.iter().map(|m| m.network.short().to_owned())).collect();
     let table = Block::Table(Table { head, numeric: false, rows });
     (!names.is_empty()).then(|| Block::Details("Every setting".to_owned(), vec![table]))
 }

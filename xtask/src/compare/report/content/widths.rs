@@ -10,13 +10,13 @@ use super::tables::over_seeds;
 
 /// Table and plots; nothing if all networks have width 1.
 pub fn section(gathered: &Gathered) -> Option<Section> {
-    if gathered.models.iter().all(|model| model.arch.width == Width::ONE) {
+    if gathered.models.iter().all(|model| model.network.width == Width::ONE) {
         return None;
     }
     let measured: Vec<_> = gathered.models.iter().filter_map(|model| Some((model, model.latency()?))).collect();
     let front = pareto::front(&measured.iter().map(|(model, ms)| (*ms, model.test_top1())).collect::<Vec<_>>());
     let best: Vec<_> =
-        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.arch.short()).collect();
+        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.network.short()).collect();
     let text = format!(
         "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its square. \
          No other network is both faster and more accurate than **{} of the {}: {}**. Each of the rest is beaten in both by one of these. \
@@ -36,13 +36,13 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         "Beaten by",
     ];
     let mut models: Vec<&Model> = gathered.models.iter().collect();
-    models.sort_by_key(|model| (model.arch.arch.place(), model.arch.width));
+    models.sort_by_key(|model| (model.network.arch.place(), model.network.width));
     let none = || "–".to_owned();
     let rows = models
         .iter()
         .map(|model| {
             [
-                model.arch.label(),
+                model.network.label(),
                 millions(model.params),
                 millions(model.macs),
                 model.latency().map_or_else(none, significant),
@@ -68,7 +68,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
 
 /// The most accurate network that is no slower and no less accurate, and better in one; `none` for those on the front.
 fn beaten_by(model: &Model, measured: &[(&Model, f64)]) -> String {
-    let Some(&(_, own)) = measured.iter().find(|(other, _)| other.arch == model.arch) else {
+    let Some(&(_, own)) = measured.iter().find(|(other, _)| other.network == model.network) else {
         return "not timed".to_owned();
     };
     let accuracy = model.test_top1();
@@ -79,13 +79,13 @@ fn beaten_by(model: &Model, measured: &[(&Model, f64)]) -> String {
             ms <= own && found >= accuracy && (ms, found) != (own, accuracy)
         })
         .max_by(|(a, _), (b, _)| a.test_top1().total_cmp(&b.test_top1()))
-        .map_or("none".to_owned(), |(other, _)| other.arch.short())
+        .map_or("none".to_owned(), |(other, _)| other.network.short())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::compare::gather::tests::{fixture, fixture_of};
+    use crate::compare::gather::fixture::{fixture, fixture_of};
 
     #[test]
     fn every_network_has_a_row_and_those_on_the_front_are_beaten_by_none() {

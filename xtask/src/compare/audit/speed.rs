@@ -1,0 +1,79 @@
+//! What a clock settles, on the same machine.
+
+use super::super::gather::{Gathered, Model};
+use super::super::names::Arch;
+use super::super::text::significant;
+use super::{Claim, Verdict, claim};
+
+/// A pair of figures from a machine that is not here: only their order can be held against ours.
+fn on_other_machine(text: &str, claimed: (f64, f64), found: Option<(f64, f64)>, unit: &str, why: &str) -> Claim {
+    let ratio = claimed.1 / claimed.0;
+    let reason = match found {
+        Some((a, b)) => {
+            let ours = b / a;
+            let agree =
+                if (ours > 1.0) == (ratio > 1.0) { "The order is the same" } else { "Even the order is different" };
+            format!(
+                "{why} Here V2 {} {unit}, V3-Large {} {unit}. {agree}: the article's ratio is {ratio:.2}, ours {ours:.2}.",
+                significant(a),
+                significant(b)
+            )
+        }
+        None => format!("{why} One of the two networks was not measured here."),
+    };
+    claim(text, Verdict::NotMeasurable, reason)
+}
+
+/// The claims about time and memory.
+pub fn claims(gathered: &Gathered) -> Vec<Claim> {
+    let (v2, v3) = (gathered.model(Arch::V2), gathered.model(Arch::V3Large));
+    let both = |figure: &dyn Fn(&Model) -> Option<f64>| Some((figure(v2?)?, figure(v3?)?));
+    let epoch = both(&|m| Some(50_000.0 / m.training_speed()));
+    let latency = both(&Model::latency);
+    let memory = both(&|m| Some(m.bench.as_ref()?.peak_rss_bytes? as f64 / f64::from(1 << 20)));
+    let order = "V3 takes longer per epoch than V2.";
+    let order = match epoch {
+        Some((a, b)) => {
+            let verdict = if b > a { Verdict::Reproduced } else { Verdict::NotReproduced };
+            let word = if b > a { "longer" } else { "shorter" };
+            claim(
+                order,
+                verdict,
+                format!(
+                    "An epoch of V3-Large is {word} here: {:.2} times V2's (the article: 1.16 times). This depends on the machine and the library as much as on the network.",
+                    b / a
+                ),
+            )
+        }
+        None => claim(order, Verdict::NotMeasurable, "Only one of the two was part of the comparison."),
+    };
+    vec![
+        on_other_machine(
+            "An epoch takes 45 s (V2) and 52 s (V3).",
+            (45.0, 52.0),
+            epoch,
+            "s per 50,000 images",
+            "The article does not name the machine it trained on.",
+        ),
+        order,
+        on_other_machine(
+            "On a Jetson Nano one image takes 12.4 ms (V2) and 15.2 ms (V3).",
+            (12.4, 15.2),
+            latency,
+            "ms",
+            "No Jetson Nano here. The printed loop also stops the clock without `torch.cuda.synchronize()`, so on a GPU it times the launching of work as much as the work.",
+        ),
+        on_other_machine(
+            "Inference takes 125 MB (V2) and 158 MB (V3) of memory.",
+            (125.0, 158.0),
+            memory,
+            "MB",
+            "The article does not say what it measured: process, framework or tensors. Ours is the peak of the whole process.",
+        ),
+        claim(
+            "At inference h-swish can be replaced by ReLU6, which closes most of the gap in speed.",
+            Verdict::NotMeasurable,
+            "That changes the function: the two differ by up to 0.375 between −3 and 3, h-swish is negative below 0, and above 6 ReLU6 stays at 6 where h-swish grows on. What it costs must be measured, before and after fine-tuning, and there is no such swap here yet. (h-swish does use ReLU6 inside, x·ReLU6(x+3)/6; that is a cheap sigmoid, not a ReLU6 in its place.)",
+        ),
+    ]
+}

@@ -1,0 +1,100 @@
+//! A network of the comparison, with its runs.
+
+use serde_json::Value;
+
+use crate::compare::artefacts::{Bench, Blocks, Epoch, Eval, Summary, TrainRecord};
+use crate::compare::network::Network;
+use crate::compare::stats::{self, Answers};
+
+/// Layers and counts of one network at both presets.
+#[derive(Debug)]
+pub struct Counts {
+    pub network: Network,
+    pub cifar: Summary,
+    pub imagenet: Option<Summary>,
+}
+
+/// One network.
+#[derive(Debug)]
+pub struct Model {
+    pub network: Network,
+    pub params: u64,
+    pub macs: u64,
+    pub bench: Option<Bench>,
+    pub training_bench: Option<Bench>,
+    /// Block by block, at each of the batches that were timed
+    pub blocks: Vec<Blocks>,
+    pub runs: Vec<Run>,
+}
+
+/// One finished training.
+#[derive(Debug)]
+pub struct Run {
+    pub seed: u64,
+    pub name: String,
+    pub epochs: Vec<Epoch>,
+    pub record: TrainRecord,
+    pub eval: Eval,
+    /// `train` of its `config.json`
+    pub settings: Value,
+}
+
+impl Model {
+    /// Mean over the seeds.
+    pub fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        stats::mean(&self.runs.iter().map(figure).collect::<Vec<_>>())
+    }
+
+    /// Spread over the seeds; 0 for one seed.
+    pub fn deviation(&self, figure: impl Fn(&Run) -> f64) -> f64 {
+        stats::deviation(&self.runs.iter().map(figure).collect::<Vec<_>>())
+    }
+
+    /// Test accuracy, mean over the seeds.
+    pub fn test_top1(&self) -> f64 {
+        self.mean(|run| run.eval.test_top1)
+    }
+
+    /// Accuracy on plain training images, mean over the seeds.
+    pub fn train_top1(&self) -> f64 {
+        self.mean(|run| run.eval.train_top1)
+    }
+
+    /// Images per second of training, mean over the seeds.
+    pub fn training_speed(&self) -> f64 {
+        self.mean(|run| run.record.images_per_second)
+    }
+
+    /// Highest resident memory of any training process, in bytes.
+    pub fn training_memory(&self) -> Option<u64> {
+        self.runs.iter().filter_map(|run| run.record.peak_rss_bytes).max()
+    }
+
+    /// Median latency in milliseconds.
+    pub fn latency(&self) -> Option<f64> {
+        self.bench.as_ref().map(|bench| bench.latency_ms.p50)
+    }
+
+    /// The times of its blocks at a batch.
+    pub fn blocks_at(&self, batch: u64) -> Option<&Blocks> {
+        self.blocks.iter().find(|blocks| blocks.batch == batch && !blocks.blocks.is_empty())
+    }
+
+    /// The evaluations of all runs.
+    pub fn evals(&self) -> Vec<&Eval> {
+        self.runs.iter().map(|run| &run.eval).collect()
+    }
+
+    /// The answers of all runs.
+    pub fn answers(&self) -> Vec<Answers<'_>> {
+        self.runs.iter().map(Run::answers).collect()
+    }
+}
+
+impl Run {
+    /// For the tests of significance.
+    pub fn answers(&self) -> Answers<'_> {
+        let Eval { test_top1, labels, predicted, .. } = &self.eval;
+        Answers { seed: self.seed, top1: *test_top1, labels, predicted }
+    }
+}
