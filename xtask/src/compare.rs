@@ -196,6 +196,7 @@ fn settings(args: &Args) -> Result<Settings> {
         device: args.device.clone(),
         precision: args.precision,
         recipe,
+        out: Some(args.out.clone().unwrap_or_else(|| usual_out(args.profile))),
     })
 }
 
@@ -210,9 +211,14 @@ pub fn unique<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
     seen
 }
 
-/// `runs/compare-PROFILE` of the workspace, as short as it can be written from here.
+/// `runs/compare-PROFILE`.
+fn usual_out(profile: Profile) -> PathBuf {
+    Path::new("runs").join(format!("compare-{}", profile.key()))
+}
+
+/// [`usual_out`] in the workspace, as short as it can be written from here.
 fn default_out(profile: Profile) -> PathBuf {
-    let out = Path::new("runs").join(format!("compare-{}", profile.key()));
+    let out = usual_out(profile);
     let root = build::workspace_root();
     match std::env::current_dir() {
         Ok(here) if here == root => out,

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::artefacts::{self, DataInfo, Samples};
 use super::names::Source;
 use super::network::{Network, Width};
-use super::plan::{Settings, Stage, block_passes, run_name};
+use super::plan::{self, Settings, Stage, block_passes, run_name};
 
 /// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
 /// images wanted as examples.
@@ -159,10 +159,33 @@ fn threads(args: &mut Args, settings: &Settings) {
     }
 }
 
-/// A command as one would type it.
+/// The command that makes the whole comparison in `out`.
+pub fn whole(settings: &Settings, out: &Path, pictures: bool) -> String {
+    let usual = plan::recipe(settings.profile);
+    let recipe = &settings.recipe;
+    let mut args = Args::default();
+    args.option("--profile", settings.profile.key());
+    args.option("--models", settings.models.iter().map(|network| network.key()).collect::<Vec<_>>().join(","));
+    args.option("--seeds", settings.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(","));
+    args.changed("--recipe", (recipe.name != usual.name).then(|| recipe.name.key()));
+    args.changed("--epochs", (recipe.epochs != usual.epochs).then_some(recipe.epochs));
+    source(&mut args, settings, None);
+    machine(&mut args, settings);
+    args.option("--precision", settings.precision.key()).option("--out", out.display());
+    if !pictures {
+        args.word("--no-samples");
+    }
+    line("cargo xtask compare", &args.0)
+}
+
+/// A command of `mobilenet` as one would type it.
 pub fn display(args: &[String]) -> String {
+    line("mobilenet", args)
+}
+
+fn line(program: &str, args: &[String]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+@".contains(c);
-    let mut line = "mobilenet".to_owned();
+    let mut line = program.to_owned();
     for arg in args {
         line.push(' ');
         if !arg.is_empty() && arg.chars().all(plain) {
@@ -232,7 +255,7 @@ pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option
 mod tests {
     use serde_json::json;
 
-    use super::super::names::Arch;
+    use super::super::names::{Arch, RecipeName};
     use super::super::plan::{stages, tests::settings};
     use super::*;
 
@@ -248,6 +271,29 @@ mod tests {
         assert!(line(&settings, Some(&data)).contains("--data shapes10"));
         settings.data_dir = Some("a b".into());
         assert!(line(&settings, Some(&data)).contains("--data auto --data-dir 'a b'"));
+    }
+
+    #[test]
+    fn the_whole_comparison_is_one_command() {
+        let mut settings = settings();
+        let usual = settings.recipe.epochs;
+        let line = |settings: &Settings| whole(settings, Path::new("runs/x"), false);
+        assert_eq!(
+            line(&settings),
+            format!(
+                "cargo xtask compare --profile smoke --models v2,v3-large --seeds 1 --epochs {usual} --data auto --precision f32 --out runs/x --no-samples"
+            )
+        );
+        settings.recipe.epochs = plan::recipe(settings.profile).epochs;
+        settings.recipe.name = RecipeName::Fast;
+        settings.seeds = vec![1, 2];
+        settings.data_dir = Some("data".into());
+        settings.threads = Some(1);
+        let found = line(&settings);
+        assert!(!found.contains("--epochs"), "{found}");
+        for part in ["--seeds 1,2 ", "--recipe fast ", "--data auto --data-dir data ", "--threads 1 "] {
+            assert!(found.contains(part), "{found}");
+        }
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub struct Gathered {
     pub origins: Vec<Origin>,
     /// Each pair of networks held against each other, that of the verdict first
     pub comparisons: Vec<Pair>,
+    /// The one that makes the whole comparison, then what it runs
     pub commands: Vec<String>,
     /// What is missing or odd, one sentence each
     pub notes: Vec<String>,
@@ -167,14 +168,13 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         _ => Vec::new(),
     };
     let indices: Vec<_> = pictures.iter().map(|picture| picture.index).collect();
-    let commands = stages(&settings, !pictures.is_empty())
-        .iter()
-        .map(|stage| {
-            let mut args = command::arguments(stage, &settings, out, Some(&data), &indices);
-            args.retain(|arg| arg != "--resume");
-            command::display(&args)
-        })
-        .collect();
+    let made_in = settings.out.as_deref().unwrap_or(out);
+    let mut commands = vec![command::whole(&settings, made_in, !pictures.is_empty())];
+    commands.extend(stages(&settings, !pictures.is_empty()).iter().map(|stage| {
+        let mut args = command::arguments(stage, &settings, made_in, Some(&data), &indices);
+        args.retain(|arg| arg != "--resume");
+        command::display(&args)
+    }));
     let comparisons = compare(&models);
     let roofline = artefacts::read(&Stage::Roofline.artefact(out)).ok();
     Ok(Gathered {

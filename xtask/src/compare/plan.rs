@@ -37,6 +37,9 @@ pub struct Settings {
     pub precision: Precision,
     /// Hyper-parameters
     pub recipe: Recipe,
+    /// `--out`, as it was typed where the artefacts were made; they may lie elsewhere by now
+    #[serde(default)]
+    pub out: Option<PathBuf>,
 }
 
 impl Settings {
@@ -47,6 +50,7 @@ impl Settings {
             let mut settings = settings.clone();
             settings.models.clear();
             settings.seeds.clear();
+            settings.out = None;
             settings.data_dir = settings.data_dir.map(|dir| dir.canonicalize().unwrap_or(dir));
             let mut fields = Vec::new();
             if let Ok(value) = serde_json::to_value(&settings) {
@@ -142,6 +146,7 @@ pub mod tests {
             device: "cpu".to_owned(),
             precision: Precision::F32,
             recipe,
+            out: None,
         }
     }
 
@@ -151,6 +156,7 @@ pub mod tests {
         let mut now = earlier.clone();
         now.seeds.push(7);
         now.models = vec![Arch::V3Small.into()];
+        now.out = Some("elsewhere".into());
         assert_eq!(now.differences(&earlier), []);
         now.recipe.epochs = 9;
         now.threads = Some(2);

@@ -2,6 +2,7 @@
 
 use super::announce::fallback_warning;
 use super::gather::{Gathered, Model};
+use super::names::RecipeName;
 use super::stats::{self, Comparison};
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
 
@@ -103,13 +104,21 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
     let recipe = &gathered.settings.recipe;
     let done = gathered.share_of_article();
     if done < 0.95 {
+        let carries = match recipe.name {
+            RecipeName::Article => {
+                "Such a budget shows which network learns faster at the start, not how far each one gets."
+            }
+            RecipeName::Fast => {
+                "The recipe is made for few epochs, with a learning rate for each network; a longer training may part or rank them otherwise."
+            }
+        };
         caveats.push(format!(
-            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`). \
-             Such a budget shows which network learns faster at the start, not how far each one gets.",
+            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {carries}",
             share(done),
             count(recipe.epochs, "epoch"),
             thousands(sizes.train),
-            gathered.settings.profile.key()
+            gathered.settings.profile.key(),
+            recipe.name.key()
         ));
     }
     if gathered.data.copy.contains("lossy") {
