@@ -57,7 +57,7 @@ fn fast(arch: Arch) -> TrainConfig {
         decay_norm_and_bias: false,
     };
     TrainConfig {
-        epochs: 36,
+        epochs: 30,
         batch_size: 128,
         optimizer: OptimizerConfig::Sgd(sgd),
         schedule: Schedule::Triangular,

@@ -1,6 +1,8 @@
 //! From a folder of artefacts to what the report is made of.
 
 #[cfg(test)]
+mod committed;
+#[cfg(test)]
 pub mod fixture;
 mod found;
 mod model;

@@ -71,7 +71,7 @@ pub fn recipe(profile: Profile) -> Recipe {
     match profile {
         Profile::Smoke => short(16, Some(4_096), Some(1_000)),
         Profile::Quick => short(64, None, None),
-        Profile::Fast => Recipe::plain(RecipeName::Fast, 36),
+        Profile::Fast => Recipe::plain(RecipeName::Fast, 30),
         Profile::Article => Recipe::plain(RecipeName::Article, 100),
     }
 }
