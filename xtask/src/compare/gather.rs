@@ -16,7 +16,6 @@ use serde_json::Value;
 use super::artefacts::{self, DataInfo, Picture, Roofline, Samples, Summary};
 use super::command;
 use super::estimate::Sizes;
-use super::names::RecipeName;
 use super::network::{self, Network};
 use super::origins::{self, Origin};
 use super::plan::{BLOCK_BATCHES, Settings, Stage, run_name, stages, summarized};
@@ -108,14 +107,6 @@ impl Gathered {
     /// Share of the article's training that was run.
     pub fn share_of_article(&self) -> f64 {
         self.sizes().share_of_article(self.settings.recipe.epochs)
-    }
-
-    /// True if accuracies may be held against the article's: its recipe and data, all of it, as many epochs.
-    pub fn is_articles_protocol(&self) -> bool {
-        self.data.name == "cifar10"
-            && self.sizes().test >= 10_000
-            && self.settings.recipe.name == RecipeName::Article
-            && self.share_of_article() >= 0.95
     }
 }
 
@@ -278,7 +269,6 @@ mod tests {
         assert_eq!(gathered.summaries.len(), 3);
         assert_eq!(gathered.environment["cores"], 2);
         assert!(gathered.commands.iter().any(|c| c.contains("train --model v3-large")));
-        assert!(!gathered.is_articles_protocol());
         let only_one = &gathered.difference().unwrap().mcnemar[0];
         assert_eq!((only_one.only_first, only_one.only_second), (2, 6));
     }

@@ -24,17 +24,18 @@ fn footing(gathered: &Gathered) -> Footing {
         Footing::OtherPictures(format!("trained on {}, not CIFAR-10", gathered.data.label()))
     } else if sizes.test < 10_000 {
         Footing::OtherPictures(format!("of {} test images, not 10,000", thousands(sizes.test)))
-    } else if gathered.is_articles_protocol() {
-        Footing::Same
     } else {
-        let recipe = match gathered.settings.recipe.name {
-            RecipeName::Article => String::new(),
-            other => format!(", by recipe {}", other.key()),
-        };
-        Footing::OtherTraining(format!(
-            "after {} of the article's training{recipe}",
-            share(gathered.share_of_article())
-        ))
+        training(gathered.settings.recipe.name, gathered.share_of_article())
+    }
+}
+
+/// The footing of a training with all of the article's images, `done` of its length.
+fn training(recipe: RecipeName, done: f64) -> Footing {
+    let after = format!("after {} of the article's training", share(done));
+    match recipe {
+        RecipeName::Article if done >= 0.95 => Footing::Same,
+        RecipeName::Article => Footing::OtherTraining(after),
+        other => Footing::OtherTraining(format!("{after}, by recipe {}", other.key())),
     }
 }
 
@@ -132,6 +133,21 @@ fn parts(gathered: &Gathered, footing: &Footing) -> Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compare::gather::fixture::fixture;
+
+    #[test]
+    fn only_the_articles_recipe_to_its_end_is_its_protocol() {
+        assert_eq!(training(RecipeName::Article, 1.0), Footing::Same);
+        assert_eq!(
+            training(RecipeName::Article, 0.3),
+            Footing::OtherTraining("after 30% of the article's training".to_owned())
+        );
+        assert_eq!(
+            training(RecipeName::Fast, 1.0),
+            Footing::OtherTraining("after 100% of the article's training, by recipe fast".to_owned())
+        );
+        assert!(matches!(footing(&fixture()), Footing::OtherPictures(_)), "twelve test images");
+    }
 
     #[test]
     fn accuracies_are_judged_by_what_they_rest_on() {

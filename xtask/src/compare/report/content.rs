@@ -68,7 +68,7 @@ fn accuracy_against_cost(gathered: &Gathered) -> Section {
 fn audit(claims: &[Claim]) -> Section {
     let of = |verdict: Verdict| claims.iter().filter(|c| c.verdict == verdict).count();
     let text = format!(
-        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree if they are within about one percent, accuracies under the article's protocol if they are within one point.",
+        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree if they are within about one percent, accuracies under the article's protocol if they are within one point, after another training if they are reached.",
         claims.len(),
         of(Verdict::Reproduced),
         of(Verdict::NotReproduced),
