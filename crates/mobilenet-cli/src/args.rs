@@ -13,7 +13,7 @@ use mobilenet_layers::Precision;
 use mobilenet_models::{Arch, ModelConfig, Preset};
 
 pub use self::technique::TechniqueArgs;
-pub use self::train::{Freeze, Rule, TrainArgs};
+pub use self::train::{Freeze, TrainArgs};
 use crate::device::DeviceArg;
 
 /// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3.
@@ -397,7 +397,7 @@ mod tests {
             ("train --model v2 --out r --batch-size 0", "at least 1"),
             ("train --model v2 --out r --lr -1", "a number above 0"),
             ("train --model v2 --out r --label-smoothing 1", "0 to below 1"),
-            ("train --model v2 --out r --optimizer lion", "adamw or sgd"),
+            ("train --model v2 --out r --optimizer lion", "adamw, sgd or muon"),
             ("train --model v2 --out r --schedule step", "one-cycle"),
             ("train --model v2 --out r --data mnist", "cifar10"),
             ("train --model v2 --out r --recipe slow", "article or fast"),

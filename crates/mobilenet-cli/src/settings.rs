@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use mobilenet_data::Source;
 use mobilenet_models::{ModelConfig, Preset};
-use mobilenet_train::{AdamWConfig, OptimizerConfig, SgdConfig, TrainConfig};
+use mobilenet_train::{OptimizerConfig, TrainConfig};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Freeze, Rule, TrainArgs};
+use crate::args::{Freeze, TrainArgs};
 use crate::recipe::Recipe;
 use crate::run::{self, RunConfig, WEIGHTS_FILE};
 
@@ -129,18 +129,13 @@ impl Settings {
         train.label_smoothing = args.label_smoothing.unwrap_or(train.label_smoothing);
         train.precision = args.precision.unwrap_or(train.precision);
         args.technique.apply(train, self.teacher.is_some());
-        match (args.optimizer, train.optimizer) {
-            (Some(Rule::AdamW), OptimizerConfig::Sgd(_)) => {
-                train.optimizer = OptimizerConfig::AdamW(AdamWConfig::default());
-            }
-            (Some(Rule::Sgd), OptimizerConfig::AdamW(_)) => {
-                train.optimizer = OptimizerConfig::Sgd(SgdConfig::default());
-            }
-            _ => {}
+        if let Some(rule) = args.optimizer.filter(|rule| !rule.is_that_of(&train.optimizer)) {
+            train.optimizer = rule.config();
         }
         let (lr, weight_decay, decay_norm_and_bias) = match &mut train.optimizer {
             OptimizerConfig::AdamW(c) => (&mut c.lr, &mut c.weight_decay, &mut c.decay_norm_and_bias),
             OptimizerConfig::Sgd(c) => (&mut c.lr, &mut c.weight_decay, &mut c.decay_norm_and_bias),
+            OptimizerConfig::Muon(c) => (&mut c.lr, &mut c.weight_decay, &mut c.decay_norm_and_bias),
         };
         *lr = args.lr.unwrap_or(*lr);
         *weight_decay = args.weight_decay.unwrap_or(*weight_decay);

@@ -22,7 +22,7 @@ pub use files::write_atomically;
 pub use loss::{Targets, Teacher, cross_entropy, loss};
 pub use metrics::{EpochMetrics, EvalMetrics, EvalSplit, top_k_correct};
 pub use observer::{Observer, StepReport};
-pub use optimizer::{AdamWConfig, LrFactor, Optimizer, OptimizerConfig, SgdConfig, Variables};
+pub use optimizer::{AdamWConfig, LrFactor, MuonConfig, Optimizer, OptimizerConfig, SgdConfig, Variables};
 pub use run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
 pub use schedule::Schedule;
 pub use trainer::Trainer;

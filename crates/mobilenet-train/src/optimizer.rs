@@ -1,9 +1,10 @@
-//! AdamW and Nesterov SGD with PyTorch's arithmetic, and with a state that can be saved and restored exactly.
+//! AdamW, Nesterov SGD and Muon with PyTorch's arithmetic, and with a state that can be saved and restored exactly.
 
+mod muon;
 mod update;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::PoisonError;
 
 use candle_core::backprop::GradStore;
@@ -58,6 +59,39 @@ impl Default for SgdConfig {
     }
 }
 
+/// Hyper-parameters of Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon/>): momentum whose direction for a
+/// matrix is brought close to the nearest orthogonal one, so that no few directions of the weights take all of the step.
+///
+/// It updates the weights of 1×1 convolutions without a bias, which in a MobileNet are those with batch norm after them and
+/// most of the parameters. All other variables (depthwise and spatial convolutions, batch norm, biases, linear layers) get
+/// [`AdamWConfig`]'s rule. As in `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` (Liu et al. 2025,
+/// <https://arxiv.org/abs/2502.16982>) a matrix moves by `0.2 * sqrt(max(rows, columns))` times the learning rate, which makes
+/// one rate and one decay fit both.
+#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct MuonConfig {
+    /// Learning rate of all variables, to be multiplied by the schedule.
+    pub lr: f64,
+    /// Each step shrinks the weights by `lr * weight_decay`.
+    pub weight_decay: f64,
+    /// Share of the last direction that is kept, for matrices.
+    pub momentum: f64,
+    /// Look ahead along the momentum, for matrices.
+    pub nesterov: bool,
+    /// AdamW's decay rates of the first and second moment, for all other variables.
+    pub betas: (f64, f64),
+    /// AdamW's summand to the root of the second moment, for all other variables.
+    pub eps: f64,
+    /// Whether variables of rank 0 and 1 (batch-norm scales, biases) decay too.
+    pub decay_norm_and_bias: bool,
+}
+
+impl Default for MuonConfig {
+    fn default() -> Self {
+        let AdamWConfig { betas, eps, decay_norm_and_bias, .. } = AdamWConfig::default();
+        Self { lr: 3e-3, weight_decay: 0.1, momentum: 0.95, nesterov: true, betas, eps, decay_norm_and_bias }
+    }
+}
+
 /// An update rule with its hyper-parameters.
 #[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase")]
@@ -66,6 +100,8 @@ pub enum OptimizerConfig {
     AdamW(AdamWConfig),
     /// Stochastic gradient descent with (Nesterov) momentum.
     Sgd(SgdConfig),
+    /// Orthogonalized momentum for the weights of 1×1 convolutions, AdamW for the rest.
+    Muon(MuonConfig),
 }
 
 impl Default for OptimizerConfig {
@@ -81,6 +117,7 @@ impl OptimizerConfig {
         match self {
             Self::AdamW(c) => c.lr,
             Self::Sgd(c) => c.lr,
+            Self::Muon(c) => c.lr,
         }
     }
 
@@ -90,26 +127,32 @@ impl OptimizerConfig {
         let (lr, decay) = match self {
             Self::AdamW(c) => (c.lr, c.weight_decay),
             Self::Sgd(c) => (c.lr, c.weight_decay),
+            Self::Muon(c) => (c.lr, c.weight_decay),
         };
         let mut checks = vec![
             (lr > 0.0 && lr.is_finite(), "optimizer.lr", lr, "more than 0"),
             (not_negative(decay), "optimizer.weight_decay", decay, "at least 0"),
         ];
-        match self {
-            Self::AdamW(c) => checks.extend([
-                (fraction(c.betas.0), "optimizer.betas.0", c.betas.0, "at least 0 and less than 1"),
-                (fraction(c.betas.1), "optimizer.betas.1", c.betas.1, "at least 0 and less than 1"),
-                (not_negative(c.eps), "optimizer.eps", c.eps, "at least 0"),
-            ]),
-            Self::Sgd(c) => {
-                checks.push((fraction(c.momentum), "optimizer.momentum", c.momentum, "at least 0 and less than 1"));
-                checks.push((
-                    c.momentum > 0.0 || !c.nesterov,
-                    "optimizer.momentum",
-                    c.momentum,
-                    "more than 0 with nesterov",
-                ));
-            }
+        let adam = match self {
+            Self::AdamW(c) => Some((c.betas, c.eps)),
+            Self::Muon(c) => Some((c.betas, c.eps)),
+            Self::Sgd(_) => None,
+        };
+        if let Some((betas, eps)) = adam {
+            checks.extend([
+                (fraction(betas.0), "optimizer.betas.0", betas.0, "at least 0 and less than 1"),
+                (fraction(betas.1), "optimizer.betas.1", betas.1, "at least 0 and less than 1"),
+                (not_negative(eps), "optimizer.eps", eps, "at least 0"),
+            ]);
+        }
+        let momentum = match self {
+            Self::Sgd(c) => Some((c.momentum, c.nesterov)),
+            Self::Muon(c) => Some((c.momentum, c.nesterov)),
+            Self::AdamW(_) => None,
+        };
+        if let Some((momentum, nesterov)) = momentum {
+            checks.push((fraction(momentum), "optimizer.momentum", momentum, "at least 0 and less than 1"));
+            checks.push((momentum > 0.0 || !nesterov, "optimizer.momentum", momentum, "more than 0 with nesterov"));
         }
         match checks.into_iter().find(|(ok, ..)| !ok) {
             Some((_, field, found, expected)) => Err(Error::Config { field, found: found.to_string(), expected }),
@@ -123,6 +166,17 @@ impl OptimizerConfig {
             Self::AdamW(_) => &["exp_avg", "exp_avg_sq"],
             Self::Sgd(c) if c.momentum > 0.0 => &["momentum"],
             Self::Sgd(_) => &[],
+            Self::Muon(_) => &["momentum"],
+        }
+    }
+
+    /// The rule for one kind of variable: itself, except that Muon is for matrices alone.
+    fn of_variable(self, is_matrix: bool) -> Self {
+        match self {
+            Self::Muon(MuonConfig { lr, weight_decay, betas, eps, decay_norm_and_bias, .. }) if !is_matrix => {
+                Self::AdamW(AdamWConfig { lr, weight_decay, betas, eps, decay_norm_and_bias })
+            }
+            rule => rule,
         }
     }
 
@@ -130,6 +184,7 @@ impl OptimizerConfig {
         match self {
             Self::AdamW(c) => c.decay_norm_and_bias,
             Self::Sgd(c) => c.decay_norm_and_bias,
+            Self::Muon(c) => c.decay_norm_and_bias,
         }
     }
 }
@@ -185,7 +240,6 @@ impl Variables {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Optimizer {
-    config: OptimizerConfig,
     slots: Vec<Slot>,
     steps: u64,
 }
@@ -193,6 +247,8 @@ pub struct Optimizer {
 struct Slot {
     name: String,
     var: Var,
+    /// The optimizer's, or what it has for variables like this one.
+    config: OptimizerConfig,
     decays: bool,
     lr_factor: f64,
     /// As many as the rule has, from the variable's first gradient on; none before.
@@ -206,12 +262,15 @@ impl Optimizer {
     /// [`Error::Config`] for a hyper-parameter out of range, [`Error::VariableType`] for a variable that is not `f32`.
     pub fn new(vars: &VarMap, config: OptimizerConfig) -> Result<Self, Error> {
         config.validate()?;
-        let mut slots = Vec::new();
-        for (name, var) in sorted_vars(vars)? {
+        let vars = sorted_vars(vars)?;
+        let names: HashSet<_> = vars.iter().map(|(name, _)| name.clone()).collect();
+        let slot = |(name, var): (String, Var)| {
+            let has_bias = name.strip_suffix("weight").is_some_and(|layer| names.contains(&format!("{layer}bias")));
+            let config = config.of_variable(muon::is_matrix(&var) && !has_bias);
             let decays = var.rank() > 1 || config.decay_norm_and_bias();
-            slots.push(Slot { name, var, decays, lr_factor: 1.0, buffers: Vec::new() });
-        }
-        Ok(Self { config, slots, steps: 0 })
+            Slot { name, var, config, decays, lr_factor: 1.0, buffers: Vec::new() }
+        };
+        Ok(Self { slots: vars.into_iter().map(slot).collect(), steps: 0 })
     }
 
     /// The same optimizer with other learning rates for some variables.
@@ -252,15 +311,15 @@ impl Optimizer {
     /// Only Candle's own.
     pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<(), Error> {
         self.steps += 1;
-        let (config, steps) = (self.config, self.steps);
+        let steps = self.steps;
         let update = |slot: &mut Slot| -> candle_core::Result<()> {
             let Some(grad) = grads.get(&slot.var) else { return Ok(()) };
             if slot.buffers.is_empty() {
-                let buffers = config.buffers().iter().map(|_| Buffer::zeros(&slot.var));
+                let buffers = slot.config.buffers().iter().map(|_| Buffer::zeros(&slot.var));
                 slot.buffers = buffers.collect::<candle_core::Result<_>>()?;
             }
             update::apply(
-                Rule::new(&config, lr * slot.lr_factor, steps, slot.decays),
+                Rule::new(&slot.config, lr * slot.lr_factor, steps, slot.decays),
                 &slot.var,
                 grad,
                 &mut slot.buffers,
@@ -279,7 +338,7 @@ impl Optimizer {
     pub(crate) fn state(&self) -> Result<Vec<NamedArray<'_>>, Error> {
         let mut arrays = Vec::new();
         for slot in &self.slots {
-            for (kind, buffer) in self.config.buffers().iter().zip(&slot.buffers) {
+            for (kind, buffer) in slot.config.buffers().iter().zip(&slot.buffers) {
                 let name = format!("{kind}.{}", slot.name);
                 arrays.push(NamedArray { name, shape: slot.var.dims().to_vec(), data: buffer.to_host()? });
             }
@@ -289,7 +348,7 @@ impl Optimizer {
 
     /// For every variable the names of the arrays that [`Self::state`] has once it has been updated, and their shape.
     pub(crate) fn state_shapes(&self) -> Vec<(Vec<String>, Vec<usize>)> {
-        let names = |slot: &Slot| self.config.buffers().iter().map(|kind| format!("{kind}.{}", slot.name)).collect();
+        let names = |slot: &Slot| slot.config.buffers().iter().map(|kind| format!("{kind}.{}", slot.name)).collect();
         self.slots.iter().map(|slot| (names(slot), slot.var.dims().to_vec())).collect()
     }
 
@@ -298,7 +357,7 @@ impl Optimizer {
         self.steps = steps;
         for slot in &mut self.slots {
             slot.buffers.clear();
-            for kind in self.config.buffers() {
+            for kind in slot.config.buffers() {
                 if let Some(data) = arrays.remove(&format!("{kind}.{}", slot.name)) {
                     slot.buffers.push(Buffer::from_host(data, &slot.var)?);
                 }

@@ -1,12 +1,13 @@
 //! `mobilenet train`
 
+use std::mem;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use mobilenet_layers::Precision;
 use mobilenet_models::Arch;
-use mobilenet_train::Schedule;
+use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdConfig};
 
 use super::{above_0, at_least_0, at_least_1, fraction, parse, DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
 use crate::recipe::Recipe;
@@ -80,13 +81,14 @@ pub struct TrainArgs {
     /// Source of the initial weights, the data order, the augmentation and dropout [default: 1]
     #[arg(long, value_name = "SEED", help_heading = "Training")]
     pub seed: Option<u64>,
-    /// Update rule: adamw or sgd (Nesterov, momentum 0.9) [default: adamw]
+    /// Update rule: adamw, sgd (Nesterov, momentum 0.9) or muon (orthogonalized momentum for 1x1 convolutions, adamw for the
+    /// rest) [default: adamw]
     #[arg(long, value_name = "RULE", value_parser = parse::<Rule>, help_heading = "Training")]
     pub optimizer: Option<Rule>,
-    /// Peak learning rate [default: 1e-3 (adamw), 0.1 (sgd)]
+    /// Peak learning rate [default: 1e-3 (adamw), 0.1 (sgd), 3e-3 (muon)]
     #[arg(long, value_name = "RATE", value_parser = above_0, allow_negative_numbers = true, help_heading = "Training")]
     pub lr: Option<f64>,
-    /// Weight decay [default: 1e-4 (adamw), 5e-4 (sgd)]
+    /// Weight decay [default: 1e-4 (adamw), 5e-4 (sgd), 0.1 (muon)]
     #[arg(long, value_name = "DECAY", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Training")]
     pub weight_decay: Option<f64>,
     /// Leave batch norm and biases out of the weight decay
@@ -127,6 +129,22 @@ pub enum Freeze {
 pub enum Rule {
     AdamW,
     Sgd,
+    Muon,
+}
+
+impl Rule {
+    /// With the hyper-parameters that it has by default.
+    pub fn config(self) -> OptimizerConfig {
+        match self {
+            Self::AdamW => OptimizerConfig::AdamW(AdamWConfig::default()),
+            Self::Sgd => OptimizerConfig::Sgd(SgdConfig::default()),
+            Self::Muon => OptimizerConfig::Muon(MuonConfig::default()),
+        }
+    }
+
+    pub fn is_that_of(self, config: &OptimizerConfig) -> bool {
+        mem::discriminant(&self.config()) == mem::discriminant(config)
+    }
 }
 
 impl FromStr for Rule {
@@ -136,7 +154,8 @@ impl FromStr for Rule {
         match s {
             "adamw" => Ok(Self::AdamW),
             "sgd" => Ok(Self::Sgd),
-            _ => Err(format!("unknown optimizer \"{s}\", expected adamw or sgd")),
+            "muon" => Ok(Self::Muon),
+            _ => Err(format!("unknown optimizer \"{s}\", expected adamw, sgd or muon")),
         }
     }
 }

@@ -5,6 +5,8 @@
 //!         w -= lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 //! SGD     g += decay * w                 m = momentum * m + g      w -= lr * (nesterov ? g + momentum * m : m)
 //! ```
+//!
+//! Muon's is in a file of its own.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -12,16 +14,19 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result as CandleResult, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use super::muon::Muon;
 use super::{OptimizerConfig, host_values};
 use crate::Error;
 
 /// Elements that one task updates; a smaller variable is not split.
 const CHUNK: usize = 32 * 1024;
 
-/// State of one variable: on the host for variables on the CPU, as it is updated in place there.
+/// State of one variable.
 pub(super) enum Buffer {
+    /// Of a variable on the CPU, to be updated in place.
     Host(Vec<f32>),
-    Device(Tensor),
+    /// To be replaced by what Candle's operations give.
+    Tensor(Tensor),
 }
 
 impl Buffer {
@@ -29,20 +34,28 @@ impl Buffer {
         if var.device().is_cpu() {
             return Ok(Self::Host(vec![0.0; var.elem_count()]));
         }
-        Tensor::zeros(var.shape(), DType::F32, var.device()).map(Self::Device)
+        Tensor::zeros(var.shape(), DType::F32, var.device()).map(Self::Tensor)
     }
 
     pub fn from_host(data: Vec<f32>, var: &Var) -> CandleResult<Self> {
         if var.device().is_cpu() {
             return Ok(Self::Host(data));
         }
-        Tensor::from_vec(data, var.shape(), var.device()).map(Self::Device)
+        Tensor::from_vec(data, var.shape(), var.device()).map(Self::Tensor)
     }
 
     pub fn to_host(&self) -> Result<Cow<'_, [f32]>, Error> {
         match self {
             Self::Host(data) => Ok(Cow::Borrowed(data)),
-            Self::Device(tensor) => host_values(tensor),
+            Self::Tensor(tensor) => host_values(tensor),
+        }
+    }
+
+    /// The state as a tensor like `var`, which leaves the buffer empty.
+    pub fn take(&mut self, var: &Var) -> CandleResult<Tensor> {
+        match std::mem::replace(self, Self::Host(Vec::new())) {
+            Self::Host(data) => Tensor::from_vec(data, var.shape(), var.device()),
+            Self::Tensor(tensor) => Ok(tensor),
         }
     }
 }
@@ -52,6 +65,7 @@ impl Buffer {
 pub(super) enum Rule {
     AdamW(AdamW),
     Sgd(Sgd),
+    Muon(Muon),
 }
 
 #[derive(Copy, Clone)]
@@ -96,12 +110,20 @@ impl Rule {
                 nesterov: c.nesterov,
                 lr: lr as f32,
             }),
+            OptimizerConfig::Muon(c) => {
+                Self::Muon(Muon { lr, decay: if_decays(c.weight_decay), momentum: c.momentum, nesterov: c.nesterov })
+            }
         }
     }
 }
 
 /// Updates `var` and its buffers (as many as the rule has).
 pub(super) fn apply(rule: Rule, var: &Var, grad: &Tensor, buffers: &mut [Buffer]) -> CandleResult<()> {
+    if let (Rule::Muon(rule), [momentum]) = (rule, &mut *buffers) {
+        let (next, state) = rule.next(var, grad, momentum.take(var)?)?;
+        *momentum = Buffer::Tensor(state);
+        return var.set(&next);
+    }
     if buffers.iter().all(|buffer| matches!(buffer, Buffer::Host(_))) && var.device().is_cpu() {
         // A gradient may be a transposed or broadcast view.
         let grad = grad.contiguous()?;
@@ -110,13 +132,13 @@ pub(super) fn apply(rule: Rule, var: &Var, grad: &Tensor, buffers: &mut [Buffer]
     let mut state = Vec::with_capacity(buffers.len());
     for buffer in buffers.iter() {
         match buffer {
-            Buffer::Device(tensor) => state.push(tensor.clone()),
+            Buffer::Tensor(tensor) => state.push(tensor.clone()),
             Buffer::Host(_) => bail!("optimizer: the state of a variable on a device is on the host"),
         }
     }
     let next = composition(rule, var, grad, &mut state)?;
     for (buffer, tensor) in buffers.iter_mut().zip(state) {
-        *buffer = Buffer::Device(tensor);
+        *buffer = Buffer::Tensor(tensor);
     }
     var.set(&next)
 }
@@ -143,7 +165,7 @@ fn composition(rule: Rule, w: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Cand
             };
             w - times(&direction, r.lr)?
         }
-        (Rule::AdamW(_), _) => bail!("optimizer: AdamW has two buffers per variable"),
+        (Rule::AdamW(_) | Rule::Muon(_), _) => bail!("optimizer: wrong number of buffers"),
     }
 }
 

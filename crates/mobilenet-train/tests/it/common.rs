@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor};
-use candle_nn::{BatchNorm, BatchNormConfig, Linear, ModuleT, VarMap, batch_norm, linear};
+use candle_nn::{
+    BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, Linear, ModuleT, VarMap, batch_norm, conv2d_no_bias, linear,
+};
 use mobilenet_data::{Augment, Normalization, Split};
 use mobilenet_layers::{Dropout, DropoutRng, seeded_var_builder};
 use mobilenet_train::{EvalSplit, FitData, Observer, StepReport, TrainConfig, Trainer};
@@ -12,11 +14,11 @@ use mobilenet_train::{EvalSplit, FitData, Observer, StepReport, TrainConfig, Tra
 pub const CLASSES: usize = 3;
 pub const SIZE: usize = 8;
 
-/// Linear, batch norm, ReLU, dropout, linear.
+/// 1×1 convolution of all pixels as channels, batch norm, ReLU, dropout, linear.
 pub struct Mlp {
     pub vars: VarMap,
     pub dropout: DropoutRng,
-    hidden: Linear,
+    hidden: Conv2d,
     norm: BatchNorm,
     drop: Dropout,
     out: Linear,
@@ -28,7 +30,7 @@ impl Mlp {
         let vb = seeded_var_builder(&vars, seed, DType::F32, &Device::Cpu);
         let dropout = DropoutRng::new();
         Self {
-            hidden: linear(3 * SIZE * SIZE, width, vb.pp("hidden")).unwrap(),
+            hidden: conv2d_no_bias(3 * SIZE * SIZE, width, 1, Conv2dConfig::default(), vb.pp("hidden")).unwrap(),
             norm: batch_norm(width, BatchNormConfig::default(), vb.pp("norm")).unwrap(),
             drop: Dropout::new(0.2, dropout.clone()).unwrap(),
             out: linear(width, CLASSES, vb.pp("out")).unwrap(),
@@ -54,7 +56,7 @@ impl Mlp {
 
 impl ModuleT for Mlp {
     fn forward_t(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        let xs = xs.contiguous()?.flatten_from(1)?.apply(&self.hidden)?;
+        let xs = xs.contiguous()?.flatten_from(1)?.unsqueeze(2)?.unsqueeze(3)?.apply(&self.hidden)?.flatten_from(1)?;
         let xs = self.norm.forward_t(&xs, train)?.relu()?;
         self.drop.forward_t(&xs, train)?.apply(&self.out)
     }

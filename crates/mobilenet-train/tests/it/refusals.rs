@@ -8,9 +8,9 @@ use candle_nn::func_t;
 use mobilenet_data::{Mixed, Split};
 use mobilenet_layers::DropoutRng;
 use mobilenet_train::{
-    AdamWConfig, CHECKPOINT_FILE, Distillation, Error, EvalSplit, FitData, LowResolution, LrFactor, Optimizer,
-    OptimizerConfig, RunOptions, Schedule, SgdConfig, Targets, Teacher, TrainConfig, Trainer, Variables, cross_entropy,
-    evaluate, loss,
+    AdamWConfig, CHECKPOINT_FILE, Distillation, Error, EvalSplit, FitData, LowResolution, LrFactor, MuonConfig,
+    Optimizer, OptimizerConfig, RunOptions, Schedule, SgdConfig, Targets, Teacher, TrainConfig, Trainer, Variables,
+    cross_entropy, evaluate, loss,
 };
 
 fn resume() -> RunOptions {
@@ -37,6 +37,7 @@ fn settings_out_of_range_name_the_field() {
         TrainConfig { optimizer: OptimizerConfig::AdamW(adamw), ..config() }
     };
     let sgd = |sgd| TrainConfig { optimizer: OptimizerConfig::Sgd(sgd), ..config() };
+    let muon = |muon| TrainConfig { optimizer: OptimizerConfig::Muon(muon), ..config() };
     let low_resolution = |share, size| TrainConfig { low_resolution: Some(LowResolution { share, size }), ..config() };
     let distillation =
         |temperature, weight| TrainConfig { distillation: Some(Distillation { temperature, weight }), ..config() };
@@ -67,6 +68,8 @@ fn settings_out_of_range_name_the_field() {
         ("optimizer.eps", adamw(|c| c.eps = -1.0)),
         ("optimizer.momentum", sgd(SgdConfig { momentum: 1.0, ..SgdConfig::default() })),
         ("optimizer.momentum", sgd(SgdConfig { momentum: 0.0, ..SgdConfig::default() })),
+        ("optimizer.momentum", muon(MuonConfig { momentum: 1.0, ..MuonConfig::default() })),
+        ("optimizer.betas.1", muon(MuonConfig { betas: (0.9, 1.0), ..MuonConfig::default() })),
     ];
     let model = Mlp::new(4, 1);
     for (expected, config) in cases {

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::common::{Mlp, StopAfter, config, data};
 use mobilenet_train::{
-    AdamWConfig, EpochMetrics, Error, EvalSplit, METRICS_FILE, OptimizerConfig, RunOptions, SgdConfig, TrainConfig,
+    AdamWConfig, EpochMetrics, Error, EvalSplit, METRICS_FILE, MuonConfig, OptimizerConfig, RunOptions, SgdConfig,
+    TrainConfig,
 };
 
 /// 51 images in batches of 16: 3 full ones and one of 3.
@@ -69,6 +70,13 @@ fn adamw_from_the_last_epoch() {
 fn sgd_from_the_last_epoch() {
     let sgd = OptimizerConfig::Sgd(SgdConfig { lr: 0.05, ..SgdConfig::default() });
     check(&TrainConfig { optimizer: sgd, ..config() }, EvalSplit::Test, NEVER, &[STEPS + 3, 1, STEPS]);
+}
+
+/// Whose matrix and other variables have states of different kinds.
+#[test]
+fn muon_from_within_an_epoch() {
+    let muon = TrainConfig { optimizer: OptimizerConfig::Muon(MuonConfig::default()), ..config() };
+    check(&muon, EvalSplit::Test, Duration::ZERO, &[1, 2, STEPS + 1, 1]);
 }
 
 /// Checkpoints after every step: cut off within an epoch, also before its first and after its last step.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
 use mobilenet_data::Mixed;
-use mobilenet_train::{Ema, Optimizer, OptimizerConfig, Schedule, Targets, Teacher, cross_entropy, loss};
+use mobilenet_train::{
+    AdamWConfig, Ema, MuonConfig, Optimizer, OptimizerConfig, Schedule, Targets, Teacher, cross_entropy, loss,
+};
 use serde::Deserialize;
 
 const CPU: &Device = &Device::Cpu;
@@ -16,6 +18,7 @@ struct Fixture {
     soft: SoftLosses,
     ema: Vec<EmaCase>,
     optimizers: Optimizers,
+    muon: Vec<MuonCase>,
     schedules: Vec<ScheduleCase>,
 }
 
@@ -81,6 +84,21 @@ struct Averaged {
 struct OptimizerCase {
     config: OptimizerConfig,
     after: Vec<Params>,
+}
+
+#[derive(Deserialize)]
+struct MuonCase {
+    options: MuonOptions,
+    start: Vec<Vec<f32>>,
+    gradients: Vec<Vec<Vec<f32>>>,
+    after: Vec<Vec<Vec<f32>>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct MuonOptions {
+    momentum: f64,
+    nesterov: bool,
+    weight_decay: f64,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +185,65 @@ fn optimizers_step_by_step() {
         assert_eq!(optimizer.steps(), lrs.len() as u64);
         assert_eq!(idle.to_vec1::<f32>().unwrap(), [3.0, 4.0]);
     }
+}
+
+#[test]
+fn muon_step_by_step() {
+    let Fixture { optimizers: Optimizers { lrs, .. }, muon, .. } = fixture();
+    for MuonCase { options, start, gradients, after } in muon {
+        let MuonOptions { momentum, nesterov, weight_decay } = options;
+        let config = MuonConfig { momentum, nesterov, weight_decay, ..MuonConfig::default() };
+        let matrix = |rows: Vec<Vec<f32>>| Tensor::new(rows, CPU).unwrap().unsqueeze(2).unwrap().unsqueeze(3).unwrap();
+        let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+
+        let vars = VarMap::new();
+        let mut before = start.concat();
+        let weight = Var::from_tensor(&matrix(start)).unwrap();
+        vars.data().lock().unwrap().insert("conv.weight".into(), weight.clone());
+        let mut optimizer = Optimizer::new(&vars, OptimizerConfig::Muon(config)).unwrap();
+        for ((gradient, after), lr) in gradients.into_iter().zip(after).zip(&lrs) {
+            let loss = (weight.as_tensor() * matrix(gradient)).unwrap().sum_all().unwrap();
+            optimizer.step(&loss.backward().unwrap(), *lr).unwrap();
+            let (found, after) = (values(&weight), after.concat());
+            let distance = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum::<f32>().sqrt();
+            let (error, step) = (distance(&found, &after), distance(&after, &before));
+            assert!(error <= 1e-4 * step, "{options:?}: {error} away after a step of {step}");
+            before = after;
+        }
+    }
+}
+
+/// What Muon has no matrix of, or what a bias belongs to, is AdamW's.
+#[test]
+fn muon_is_adamw_but_for_matrices() {
+    let muon = MuonConfig { decay_norm_and_bias: false, ..MuonConfig::default() };
+    let adamw =
+        AdamWConfig { lr: muon.lr, weight_decay: muon.weight_decay, decay_norm_and_bias: false, ..Default::default() };
+    let shapes: [(&str, &[usize]); 7] = [
+        ("pointwise.weight", &[4, 6, 1, 1]),
+        ("squeeze.weight", &[4, 6, 1, 1]),
+        ("squeeze.bias", &[4]),
+        ("depthwise.weight", &[6, 1, 3, 3]),
+        ("stem.weight", &[4, 3, 3, 3]),
+        ("norm.weight", &[4]),
+        ("linear.weight", &[4, 6]),
+    ];
+    let stepped = |config| {
+        let vars = VarMap::new();
+        let mut loss = Tensor::new(0f32, CPU).unwrap();
+        for (name, shape) in shapes {
+            let wave = Tensor::arange(1f32, 1.0 + shape.iter().product::<usize>() as f32, CPU).unwrap();
+            let var = Var::from_tensor(&wave.sin().unwrap().reshape(shape).unwrap()).unwrap();
+            loss = (loss + var.sqr().unwrap().sum_all().unwrap()).unwrap();
+            vars.data().lock().unwrap().insert(name.into(), var);
+        }
+        Optimizer::new(&vars, config).unwrap().step(&loss.backward().unwrap(), 0.01).unwrap();
+        let map = vars.data().lock().unwrap();
+        shapes.map(|(name, _)| map[name].flatten_all().unwrap().to_vec1::<f32>().unwrap())
+    };
+    let (found, expected) = (stepped(OptimizerConfig::Muon(muon)), stepped(OptimizerConfig::AdamW(adamw)));
+    assert_ne!(found[0], expected[0], "the pointwise convolution");
+    assert_eq!(found[1..], expected[1..]);
 }
 
 #[test]
