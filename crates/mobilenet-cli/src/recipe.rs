@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use mobilenet_data::{Augment, Padding};
-use mobilenet_models::{Arch, ModelConfig};
-use mobilenet_train::{LowResolution, OptimizerConfig, Schedule, SgdConfig, TrainConfig};
+use mobilenet_models::ModelConfig;
+use mobilenet_train::{MuonConfig, OptimizerConfig, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
 
 /// A training's settings by name; the command line changes single ones.
@@ -15,8 +15,7 @@ pub enum Recipe {
     /// The article's protocol: 100 epochs of AdamW (1e-3, decay 1e-4), cosine, flip and crop.
     #[default]
     Article,
-    /// Made for few epochs of CIFAR-10, with a learning rate for each family of networks. What it rests on, and how little, is
-    /// told in docs/recipes.md.
+    /// Made for few epochs of CIFAR-10. What it rests on, and how little, is told in docs/recipes.md.
     Fast,
 }
 
@@ -39,30 +38,23 @@ impl Recipe {
         }
     }
 
-    /// The settings for one network.
-    pub fn config(self, arch: Arch) -> TrainConfig {
+    /// The settings, the same for every network.
+    pub fn config(self) -> TrainConfig {
         match self {
             Self::Article => TrainConfig::default(),
-            Self::Fast => fast(arch),
+            Self::Fast => fast(),
         }
     }
 }
 
-fn fast(arch: Arch) -> TrainConfig {
-    let sgd = SgdConfig {
-        lr: if arch.is_v3() { 0.3 } else { 0.2 },
-        momentum: 0.9,
-        nesterov: true,
-        weight_decay: 5e-4,
-        decay_norm_and_bias: false,
-    };
+fn fast() -> TrainConfig {
+    let muon = MuonConfig { lr: 6e-3, weight_decay: 0.08, decay_norm_and_bias: false, ..MuonConfig::default() };
     TrainConfig {
         epochs: 30,
         batch_size: 128,
-        optimizer: OptimizerConfig::Sgd(sgd),
+        optimizer: OptimizerConfig::Muon(muon),
         schedule: Schedule::Triangular,
         label_smoothing: 0.1,
-        low_resolution: Some(LowResolution { share: 1.0 / 3.0, size: 24 }),
         ema: Some(0.998),
         augment: Augment { alternate_flip: true, padding: Padding::Reflect, ..Augment::default() },
         ..TrainConfig::default()
@@ -90,8 +82,8 @@ mod tests {
 
     #[test]
     fn every_recipe_can_be_trained() {
-        for (recipe, arch) in Recipe::ALL.into_iter().flat_map(|recipe| Arch::ALL.map(|arch| (recipe, arch))) {
-            let config = recipe.config(arch);
+        for recipe in Recipe::ALL {
+            let config = recipe.config();
             config.validate().unwrap();
             config.augment.validate().unwrap();
             assert_eq!(recipe.name().parse::<Recipe>().unwrap(), recipe);

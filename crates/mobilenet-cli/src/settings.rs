@@ -57,7 +57,7 @@ impl Settings {
         let recipe = *recipe;
         // The run's own recipe changes nothing of what it was started with.
         let train = match args.recipe.filter(|&asked| asked != recipe) {
-            Some(asked) => asked.config(model.arch),
+            Some(asked) => asked.config(),
             None => train.clone(),
         };
         Self {
@@ -92,7 +92,7 @@ impl Settings {
         let recipe = args.recipe.unwrap_or_default();
         recipe.apply(&mut model);
         Ok(Self {
-            train: recipe.config(model.arch),
+            train: recipe.config(),
             recipe,
             init: None,
             freeze_features: false,

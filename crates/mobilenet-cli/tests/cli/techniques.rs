@@ -21,7 +21,7 @@ fn the_fast_recipe_and_what_is_changed_of_it() {
     assert_eq!(record["weights"], "last epoch, moving average 0.5");
     let config = config(&place, "run");
     assert_eq!((&config["recipe"], &config["train"]["epochs"]), (&"fast".into(), &2.into()));
-    assert_eq!(config["train"]["optimizer"]["name"], "sgd");
+    assert_eq!(config["train"]["optimizer"]["name"], "muon");
     assert_eq!(config["train"]["low_resolution"]["size"], 16);
     // The figures are those of the average, which is what the folder holds.
     let eval = place.json("eval --run run --json");
