@@ -319,7 +319,7 @@ impl Optimizer {
                 slot.buffers = buffers.collect::<candle_core::Result<_>>()?;
             }
             update::apply(
-                Rule::new(&slot.config, lr * slot.lr_factor, steps, slot.decays),
+                Rule::new(&slot.config, lr * slot.lr_factor, steps, slot.decays, slot.var.dims()),
                 &slot.var,
                 grad,
                 &mut slot.buffers,

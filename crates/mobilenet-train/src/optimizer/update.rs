@@ -25,8 +25,8 @@ const CHUNK: usize = 32 * 1024;
 pub(super) enum Buffer {
     /// Of a variable on the CPU, to be updated in place.
     Host(Vec<f32>),
-    /// To be replaced by what Candle's operations give.
-    Tensor(Tensor),
+    /// Of a variable on another device, to be replaced by what Candle's operations give.
+    Device(Tensor),
 }
 
 impl Buffer {
@@ -34,28 +34,20 @@ impl Buffer {
         if var.device().is_cpu() {
             return Ok(Self::Host(vec![0.0; var.elem_count()]));
         }
-        Tensor::zeros(var.shape(), DType::F32, var.device()).map(Self::Tensor)
+        Tensor::zeros(var.shape(), DType::F32, var.device()).map(Self::Device)
     }
 
     pub fn from_host(data: Vec<f32>, var: &Var) -> CandleResult<Self> {
         if var.device().is_cpu() {
             return Ok(Self::Host(data));
         }
-        Tensor::from_vec(data, var.shape(), var.device()).map(Self::Tensor)
+        Tensor::from_vec(data, var.shape(), var.device()).map(Self::Device)
     }
 
     pub fn to_host(&self) -> Result<Cow<'_, [f32]>, Error> {
         match self {
             Self::Host(data) => Ok(Cow::Borrowed(data)),
-            Self::Tensor(tensor) => host_values(tensor),
-        }
-    }
-
-    /// The state as a tensor like `var`, which leaves the buffer empty.
-    pub fn take(&mut self, var: &Var) -> CandleResult<Tensor> {
-        match std::mem::replace(self, Self::Host(Vec::new())) {
-            Self::Host(data) => Tensor::from_vec(data, var.shape(), var.device()),
-            Self::Tensor(tensor) => Ok(tensor),
+            Self::Device(tensor) => host_values(tensor),
         }
     }
 }
@@ -88,8 +80,8 @@ pub(super) struct Sgd {
 }
 
 impl Rule {
-    /// The rule at step `t` (from 1) for a variable that decays or does not.
-    pub fn new(config: &OptimizerConfig, lr: f64, t: u64, decays: bool) -> Self {
+    /// The rule at step `t` (from 1) for a variable of these dimensions that decays or does not.
+    pub fn new(config: &OptimizerConfig, lr: f64, t: u64, decays: bool, dims: &[usize]) -> Self {
         let if_decays = |weight_decay| if decays { weight_decay } else { 0.0 };
         match config {
             OptimizerConfig::AdamW(c) => {
@@ -111,7 +103,7 @@ impl Rule {
                 lr: lr as f32,
             }),
             OptimizerConfig::Muon(c) => {
-                Self::Muon(Muon { lr, decay: if_decays(c.weight_decay), momentum: c.momentum, nesterov: c.nesterov })
+                Self::Muon(Muon::new(lr, if_decays(c.weight_decay), c.momentum, c.nesterov, dims))
             }
         }
     }
@@ -119,11 +111,6 @@ impl Rule {
 
 /// Updates `var` and its buffers (as many as the rule has).
 pub(super) fn apply(rule: Rule, var: &Var, grad: &Tensor, buffers: &mut [Buffer]) -> CandleResult<()> {
-    if let (Rule::Muon(rule), [momentum]) = (rule, &mut *buffers) {
-        let (next, state) = rule.next(var, grad, momentum.take(var)?)?;
-        *momentum = Buffer::Tensor(state);
-        return var.set(&next);
-    }
     if buffers.iter().all(|buffer| matches!(buffer, Buffer::Host(_))) && var.device().is_cpu() {
         // A gradient may be a transposed or broadcast view.
         let grad = grad.contiguous()?;
@@ -132,13 +119,13 @@ pub(super) fn apply(rule: Rule, var: &Var, grad: &Tensor, buffers: &mut [Buffer]
     let mut state = Vec::with_capacity(buffers.len());
     for buffer in buffers.iter() {
         match buffer {
-            Buffer::Tensor(tensor) => state.push(tensor.clone()),
+            Buffer::Device(tensor) => state.push(tensor.clone()),
             Buffer::Host(_) => bail!("optimizer: the state of a variable on a device is on the host"),
         }
     }
     let next = composition(rule, var, grad, &mut state)?;
     for (buffer, tensor) in buffers.iter_mut().zip(state) {
-        *buffer = Buffer::Tensor(tensor);
+        *buffer = Buffer::Device(tensor);
     }
     var.set(&next)
 }
@@ -164,6 +151,11 @@ fn composition(rule: Rule, w: &Tensor, g: &Tensor, state: &mut [Tensor]) -> Cand
                 _ => g,
             };
             w - times(&direction, r.lr)?
+        }
+        (Rule::Muon(rule), [m]) => {
+            let (next, momentum) = rule.composition(&w, &g, m)?;
+            *m = momentum;
+            Ok(next)
         }
         (Rule::AdamW(_) | Rule::Muon(_), _) => bail!("optimizer: wrong number of buffers"),
     }
@@ -197,6 +189,7 @@ impl InplaceOp2 for InPlace<'_> {
                 let all = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(state);
                 all.for_each(|((w, g), (m, v))| rule.update(w, g, m, v));
             }
+            (Rule::Muon(rule), [Buffer::Host(m)]) => rule.update(w, g, m),
             (Rule::Sgd(rule), [Buffer::Host(m)]) => {
                 let all = w.par_chunks_mut(CHUNK).zip(g.par_chunks(CHUNK)).zip(m.par_chunks_mut(CHUNK));
                 all.for_each(|((w, g), m)| rule.update(w, g, m));
@@ -265,7 +258,7 @@ mod tests {
             let mut state: Vec<_> = config.buffers().iter().map(|_| expected.zeros_like().unwrap()).collect();
             for t in 1..=4 {
                 let grad = Tensor::from_vec(wave(t as f32), n, &Device::Cpu).unwrap();
-                let rule = Rule::new(&config, 0.1, t, true);
+                let rule = Rule::new(&config, 0.1, t, true, var.dims());
                 apply(rule, &var, &grad, &mut buffers).unwrap();
                 expected = composition(rule, &expected, &grad, &mut state).unwrap();
             }
@@ -281,7 +274,7 @@ mod tests {
         let config = OptimizerConfig::Sgd(SgdConfig { momentum: 0.0, nesterov: false, ..SgdConfig::default() });
         let var = Var::zeros((2, 2), DType::F32, &Device::Cpu).unwrap();
         let grad = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap().t().unwrap();
-        apply(Rule::new(&config, 1.0, 1, false), &var, &grad, &mut []).unwrap();
+        apply(Rule::new(&config, 1.0, 1, false, var.dims()), &var, &grad, &mut []).unwrap();
         assert_eq!(var.to_vec2::<f32>().unwrap(), [[-1.0, -3.0], [-2.0, -4.0]]);
     }
 }
