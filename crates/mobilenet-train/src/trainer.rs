@@ -3,25 +3,20 @@
 //! Everything random is a function of (seed, epoch, step): the data order and augmentation in `mobilenet-data`, the dropout
 //! masks by reseeding before each step. So a run that was killed and resumed repeats exactly what it would have done.
 
+mod settings;
+mod steps;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::Device;
-use candle_core::backprop::GradStore;
 use candle_nn::{ModuleT, VarMap};
-use mobilenet_data::{Batch, BatchConfig, Split, batches};
 use mobilenet_layers::DropoutRng;
 
 use crate::checkpoint::{self, Progress, State};
-use crate::config::{Distillation, check};
 use crate::files::write_atomically;
-use crate::loss::{Targets, Teacher, loss};
 use crate::run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
-use crate::{
-    Ema, EpochMetrics, Error, EvalMetrics, EvalSplit, Evaluation, Observer, Optimizer, StepReport, TrainConfig,
-    evaluate,
-};
+use crate::{Ema, EpochMetrics, Error, EvalMetrics, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
 
 /// Trains a model. The README shows a whole run.
 pub struct Trainer<'a, M> {
@@ -193,128 +188,6 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         }
     }
 
-    /// The epoch's steps that are not done yet. Returns the last one's learning rate.
-    fn steps(
-        &self,
-        run: &Run<'_>,
-        state: &mut State<'_>,
-        progress: &mut Progress,
-        observer: &mut dyn Observer,
-    ) -> Result<f64, Error> {
-        let config = &self.config;
-        let (epoch, steps) = (progress.epochs_done + 1, run.steps_per_epoch);
-        let order = BatchConfig {
-            batch_size: config.batch_size,
-            seed: config.seed,
-            epoch: epoch as u64,
-            shuffle: true,
-            augment: config.augment,
-            resize: config.image_size(epoch).map(|size| (size, size)),
-            drop_last: config.drop_last,
-        };
-        let mut batches = batches(Arc::clone(&run.data.train), run.data.normalization, &order, &self.device);
-        for _ in 0..progress.steps_done {
-            batches.next().transpose()?;
-        }
-
-        let mut last_save = Instant::now();
-        let mut gradients = None;
-        let mut lr = config.lr(progress.epochs_done * steps + progress.steps_done, steps);
-        while progress.steps_done < steps {
-            let start = Instant::now();
-            let Some(batch) = batches.next().transpose()? else { break };
-            lr = config.lr(progress.epochs_done * steps + progress.steps_done, steps);
-            let loss = self.step(run, state, &batch, &mut gradients, progress, lr)?;
-            progress.steps_done += 1;
-            progress.epoch_seconds += start.elapsed().as_secs_f64();
-
-            let report = StepReport {
-                epoch,
-                epochs: config.epochs,
-                step: progress.steps_done,
-                steps,
-                loss,
-                mean_loss: progress.tally.loss(),
-                mean_top1: progress.tally.top1(),
-                lr,
-                images_per_second: progress.tally.images as f64 / progress.epoch_seconds,
-            };
-            if observer.on_step(&report).is_break() {
-                return Err(Error::Stopped { epoch, step: progress.steps_done });
-            }
-            // Not while an update is half gathered: its gradients are in no checkpoint.
-            let may_save = gradients.is_none() && progress.steps_done < steps;
-            if may_save && last_save.elapsed() >= run.interval {
-                progress.elapsed_seconds = run.elapsed_seconds();
-                checkpoint::save(&run.checkpoint, state, progress, &run.settings)?;
-                last_save = Instant::now();
-            }
-        }
-        Ok(lr)
-    }
-
-    /// One batch, and an update of the weights if it is the last of those that make one. Returns the batch's loss.
-    fn step(
-        &self,
-        run: &Run<'_>,
-        state: &mut State<'_>,
-        batch: &Batch,
-        gradients: &mut Option<GradStore>,
-        progress: &mut Progress,
-        lr: f64,
-    ) -> Result<f64, Error> {
-        let (epoch, step, steps) = (progress.epochs_done + 1, progress.steps_done + 1, run.steps_per_epoch);
-        self.dropout.reseed(mix(&[self.config.seed, epoch as u64, step as u64]));
-        let logits = self.model.forward_t(&batch.images, true)?;
-        let teacher_logits = self.teacher.map(|teacher| teacher.forward_t(&batch.images, false)).transpose()?;
-        let teacher = teacher_logits.as_ref().zip(self.config.distillation);
-        let targets = Targets {
-            mixed: batch.mixed.as_ref(),
-            label_smoothing: self.config.label_smoothing,
-            teacher: teacher.map(|(logits, Distillation { temperature, weight })| Teacher {
-                logits,
-                temperature,
-                weight,
-            }),
-            ..Targets::new(&batch.labels)
-        };
-        let loss = loss(&logits, &targets)?;
-        let value = f64::from(loss.to_scalar::<f32>()?);
-        if !value.is_finite() {
-            return Err(Error::NonFiniteLoss { loss: value, epoch, step, steps, lr });
-        }
-
-        let images = batch.labels.elem_count();
-        let of_update = self.images_of_update(step - 1, steps, run.data.train.len());
-        let loss = if images == of_update { loss } else { (loss * (images as f64 / of_update as f64))? };
-        let of_batch = loss.backward()?;
-        let sum = match gradients.take() {
-            None => of_batch,
-            Some(mut sum) => {
-                state.optimizer.add_gradients(&mut sum, &of_batch)?;
-                sum
-            }
-        };
-        if step % self.config.accumulate == 0 || step == steps {
-            state.optimizer.step(&sum, lr)?;
-            state.ema.as_mut().map_or(Ok(()), Ema::update)?;
-        } else {
-            *gradients = Some(sum);
-        }
-
-        let (_, classes) = logits.dims2()?;
-        progress.tally.add(value, &logits.flatten_all()?.to_vec1()?, classes, &batch.labels.to_vec1()?);
-        Ok(value)
-    }
-
-    /// How many images make the update that batch `step` (from 0) of an epoch is part of.
-    fn images_of_update(&self, step: usize, steps: usize, images: usize) -> usize {
-        let TrainConfig { accumulate, batch_size, .. } = self.config;
-        let first = step - step % accumulate;
-        let end = first.saturating_add(accumulate).min(steps);
-        (end * batch_size).min(images) - first * batch_size
-    }
-
     /// Evaluates the weights as they are; keeps them if they are the best so far on held-out images.
     fn judge(
         &self,
@@ -347,38 +220,6 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         let waited = |best: Best| progress.epochs_done - best.epoch;
         self.config.early_stop.zip(progress.best.map(waited)).is_some_and(|(patience, waited)| waited >= patience)
     }
-
-    /// Refuses settings that do not go with the data or the teacher.
-    fn check(&self, data: &FitData) -> Result<(), Error> {
-        let TrainConfig { early_stop, distillation, .. } = self.config;
-        if let Some(epochs) = early_stop.filter(|_| data.eval_split == EvalSplit::Test) {
-            let expected = "held-out images to judge by: nothing is chosen on test images";
-            return Err(Error::Config { field: "early_stop", found: epochs.to_string(), expected });
-        }
-        match (distillation, self.teacher) {
-            (Some(_), None) => check(false, "distillation", "set", "a teacher for the trainer"),
-            (None, Some(_)) => {
-                check(false, "distillation", "none", "a temperature and a weight, as there is a teacher")
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What must be the same when a run is resumed.
-    fn settings(&self, data: &FitData, model: &serde_json::Value) -> Result<serde_json::Value, Error> {
-        Ok(serde_json::json!({
-            "train": serde_json::to_value(&self.config)?,
-            "model": model,
-            "data": {
-                "train_images": data.train.len(),
-                "train_contents": fingerprint(&data.train),
-                "eval_images": data.eval.len(),
-                "eval_contents": fingerprint(&data.eval),
-                "eval_split": data.eval_split,
-                "normalization": data.normalization,
-            },
-        }))
-    }
 }
 
 fn write_metrics(path: &Path, history: &[EpochMetrics]) -> Result<(), Error> {
@@ -388,29 +229,4 @@ fn write_metrics(path: &Path, history: &[EpochMetrics]) -> Result<(), Error> {
         lines.push('\n');
     }
     write_atomically(path, lines.as_bytes())
-}
-
-/// A number that tells splits apart (not a cryptographic one): FNV-1a over words of shape, labels and pixels.
-fn fingerprint(split: &Split) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |word: u64| hash = (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
-    add(split.height() as u64);
-    add(split.width() as u64);
-    split.labels().iter().for_each(|&label| add(u64::from(label)));
-    for chunk in split.pixels().chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        add(u64::from_le_bytes(word));
-    }
-    format!("{hash:016x}")
-}
-
-/// One well-mixed number from several (SplitMix64, Steele et al. 2014).
-fn mix(words: &[u64]) -> u64 {
-    words.iter().fold(0, |state, word| {
-        let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
 }

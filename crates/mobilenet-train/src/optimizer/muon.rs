@@ -161,17 +161,27 @@ mod tests {
     /// With tiny singular values too: the Gram matrix squares them.
     #[test]
     fn it_is_the_composition() {
-        for shape in [(5, 40), (40, 5), (24, 24), (160, 960)] {
-            let decaying = |i: usize| (i as f32 * 0.37).sin() * 10f32.powi(-((i % shape.1) as i32 % 6));
-            let x: Vec<_> = (0..shape.0 * shape.1).map(decaying).collect();
-            let tensor = Tensor::from_slice(&x, shape, &Device::Cpu).unwrap();
-            let expected = orthogonalized_composition(&tensor).unwrap().flatten_all().unwrap();
-            let expected = expected.to_vec1::<f32>().unwrap();
-            let found = orthogonalized(x, shape);
-            let square = |x: f32| x * x;
-            let error: f32 = found.iter().zip(&expected).map(|(a, b)| square(a - b)).sum();
-            let whole: f32 = expected.iter().map(|&b| square(b)).sum();
-            assert!(error <= square(1e-2) * whole, "{shape:?}: {}", (error / whole).sqrt());
+        for (rows, columns) in [(5, 40), (40, 5), (24, 24), (160, 960)] {
+            let decaying = |i: usize| (i as f32 * 0.37).sin() * 10f32.powi(-((i % columns) as i32 % 6));
+            let gradient: Vec<_> = (0..rows * columns).map(decaying).collect();
+            let tensor = |x: &[f32]| Tensor::from_slice(x, (rows, columns, 1, 1), &Device::Cpu).unwrap();
+            let values = |x: &Tensor| x.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            for nesterov in [false, true] {
+                let muon = Muon::new(0.1, 0.5, 0.9, nesterov, &[rows, columns, 1, 1]);
+                let (mut w, mut m) = (vec![0.01; gradient.len()], vec![0.001; gradient.len()]);
+                let (expected_w, expected_m) = muon.composition(&tensor(&w), &tensor(&gradient), &tensor(&m)).unwrap();
+                let step = |w: &[f32]| w.iter().map(|w| w - 0.01 * (1.0 - 0.1 * 0.5)).collect::<Vec<_>>();
+                muon.update(&mut w, &gradient, &mut m);
+                assert!(distance(&step(&w), &step(&values(&expected_w))) < 1e-3, "weights {rows} by {columns}");
+                assert!(distance(&m, &values(&expected_m)) < 1e-6, "momentum {rows} by {columns}");
+            }
         }
+    }
+
+    /// The length of the difference, in lengths of `expected`.
+    fn distance(found: &[f32], expected: &[f32]) -> f32 {
+        let length = |x: &mut dyn Iterator<Item = f32>| x.map(|x| x * x).sum::<f32>().sqrt();
+        let differences = &mut found.iter().zip(expected).map(|(a, b)| a - b);
+        length(differences) / length(&mut expected.iter().copied())
     }
 }
