@@ -159,7 +159,7 @@ fn said(report: &Report, config: &ModelConfig) -> String {
         "{}, {size}x{size}, {what}, batch {}, {} on {}\n\
          {} timed after {} untimed: p50 {:.2} ms, p90 {:.2} ms, p99 {:.2} ms, mean {:.2} ± {:.2} ms, {:.2} to {:.2} ms\n\
          {:.1} images/s\n",
-        config.arch.title(),
+        config.title(),
         report.batch,
         match report.threads {
             1 => "1 thread".into(),

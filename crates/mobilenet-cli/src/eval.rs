@@ -104,7 +104,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     if args.json {
         return print_json(&report);
     }
-    print(&said(&report, model.arch.title()))
+    print(&said(&report, &model.title()))
 }
 
 fn said(report: &Report, title: &str) -> String {

@@ -124,7 +124,7 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
     note(&format!(
         "{} {}: {} training images, {} test images, {} epochs of batch {}",
         if going_on { "going on with" } else { "training" },
-        config.model.arch.title(),
+        config.model.title(),
         config.data.train_images,
         config.data.test_images,
         config.train.epochs,
@@ -178,7 +178,7 @@ fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet>
         run.display()
     );
     let trained = run::load_model(run, &its, device).context("--teacher")?;
-    note(&format!("teacher: {}, weights: {}", its.model.arch.title(), trained.weights));
+    note(&format!("teacher: {}, weights: {}", its.model.title(), trained.weights));
     Ok(trained.model)
 }
 

@@ -174,6 +174,20 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
+    /// The network's title, with its width where that is not 1: `MobileNetV2, width 0.5`.
+    ///
+    /// ```
+    /// use mobilenet_models::{Arch, ModelConfig, Preset};
+    ///
+    /// let half = ModelConfig { width_mult: 0.5, ..ModelConfig::new(Arch::V2, 10, Preset::Cifar) };
+    /// assert_eq!(half.title(), "MobileNetV2, width 0.5");
+    /// ```
+    #[must_use]
+    pub fn title(&self) -> String {
+        let title = self.arch.title();
+        if self.width_mult == 1.0 { title.into() } else { format!("{title}, width {}", self.width_mult) }
+    }
+
     /// The standard model: width 1, dropout 0.2, the preset's strides.
     pub fn new(arch: Arch, num_classes: usize, preset: Preset) -> Self {
         Self {

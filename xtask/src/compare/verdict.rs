@@ -109,7 +109,7 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
                 "Such a budget shows which network learns faster at the start, not how far each one gets."
             }
             RecipeName::Fast => {
-                "The recipe is made for few epochs, with a learning rate for each network; a longer training may part or rank them otherwise."
+                "The recipe is made for few epochs, with the same settings for every network; a longer training may part or rank them otherwise."
             }
         };
         caveats.push(format!(
