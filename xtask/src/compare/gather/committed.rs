@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Scope, gather};
+use super::{Model, Scope, gather};
 use crate::compare::artefacts;
 
 fn root() -> PathBuf {
@@ -55,18 +55,34 @@ fn no_weights_and_no_pictures_are_kept() {
     }
 }
 
-/// The README's headline is of the comparison whose folder it names.
+/// The README's headline and its table are of the comparison whose report it links to.
 #[test]
 fn the_readme_quotes_a_committed_comparison() {
     let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
-    let quoted: Vec<_> =
-        committed().into_iter().filter(|path| readme.contains(path.file_name().unwrap().to_str().unwrap())).collect();
-    assert!(!quoted.is_empty());
-    for folder in quoted {
-        let gathered = gather(&folder, Scope { every_run: true, ..Scope::default() }).unwrap();
-        for model in &gathered.models {
-            let figure = format!("{} {:.1} %", model.network.short(), 100.0 * model.test_top1());
-            assert!(readme.contains(&figure), "the README does not say \"{figure}\" ({})", folder.display());
-        }
+    let linked = |path: &PathBuf| readme.contains(&format!("{}/report.md", path.file_name().unwrap().display()));
+    let quoted: Vec<_> = committed().into_iter().filter(linked).collect();
+    assert_eq!(quoted.len(), 1, "{quoted:?}");
+    let gathered = gather(&quoted[0], Scope { every_run: true, ..Scope::default() }).unwrap();
+    for model in &gathered.models {
+        let headline = format!("{} {}", model.network.short(), accuracy(model));
+        assert!(readme.contains(&headline), "the README does not say \"{headline}\"");
     }
+    let row = |name: &str, cell: &dyn Fn(&Model) -> String| {
+        let cells: Vec<_> = gathered.models.iter().map(cell).collect();
+        format!("| {name} | {} |", cells.join(" | "))
+    };
+    let millions = |n: u64, digits: usize| format!("{:.digits$} M", n as f64 / 1e6);
+    for row in [
+        row("Test accuracy", &accuracy),
+        row("Minutes of training", &|model| format!("{:.0}", model.mean(|run| run.record.seconds) / 60.0)),
+        row("Latency of one image, float32", &|model| format!("{:.2} ms", model.latency().unwrap())),
+        row("Parameters", &|model| millions(model.params, 2)),
+        row("Multiply-adds at 32×32", &|model| millions(model.macs, 1)),
+    ] {
+        assert!(readme.contains(&row), "the README has no row {row}");
+    }
+}
+
+fn accuracy(model: &Model) -> String {
+    format!("{:.1} %", 100.0 * model.test_top1())
 }
