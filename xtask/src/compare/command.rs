@@ -34,7 +34,7 @@ pub fn arguments(
             args.option("--preset", preset);
             args.option("--num-classes", classes).word("--json");
         }
-        Stage::Bench(network) => {
+        Stage::Bench { network, .. } => {
             args.word("bench").network(*network);
             args.option("--preset", "cifar").option("--num-classes", classes);
             machine(&mut args, settings);
@@ -220,7 +220,7 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
             .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
         Stage::Data => Ok(artefacts::read::<DataInfo>(&path).is_ok()),
         Stage::Summary { .. } => Ok(artefacts::read::<artefacts::Summary>(&path).is_ok()),
-        Stage::Bench(_) | Stage::BenchTraining(_) => Ok(artefacts::read::<artefacts::Bench>(&path).is_ok()),
+        Stage::Bench { .. } | Stage::BenchTraining(_) => Ok(artefacts::read::<artefacts::Bench>(&path).is_ok()),
         Stage::Blocks { .. } => Ok(artefacts::read::<artefacts::Blocks>(&path).is_ok()),
         Stage::Roofline => Ok(artefacts::read::<artefacts::Roofline>(&path).is_ok()),
         Stage::Eval(..) => Ok(artefacts::read::<artefacts::Eval>(&path).is_ok()),
@@ -298,14 +298,14 @@ mod tests {
         let line = |stage| display(&arguments(&stage, &settings(), Path::new("out"), None, &[]));
         for stage in [
             Stage::Summary { network, imagenet: false },
-            Stage::Bench(network),
+            Stage::Bench { network, round: 1 },
             Stage::BenchTraining(network),
             Stage::Train(network, 1),
         ] {
             assert!(line(stage.clone()).contains(" --model v2 --width 0.5 "), "{stage:?}");
         }
         assert!(line(Stage::Eval(network, 1)).contains("--run out/v2@0.5-s1 "));
-        assert!(!line(Stage::Bench(Arch::V2.into())).contains("--width"));
+        assert!(!line(Stage::Bench { network: Arch::V2.into(), round: 1 }).contains("--width"));
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl Estimator {
         match *stage {
             Stage::Data | Stage::Samples => 2.0,
             Stage::Summary { .. } => 0.1,
-            Stage::Bench(_) => 10.0,
+            Stage::Bench { .. } => 4.0,
             Stage::BenchTraining(network) => 2.0 + 8.0 * settings.recipe.batch_size as f64 / self.rate(network).train,
             Stage::Blocks { network, batch } => {
                 let (warmup, iterations) = block_passes(batch);

@@ -13,7 +13,7 @@ use super::names::{Precision, Profile, Source};
 use super::network::Network;
 
 pub use recipe::{Recipe, recipe};
-pub use stage::{BLOCK_BATCHES, Stage, block_passes, run_name, stages, summarized};
+pub use stage::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, block_passes, run_name, stages, summarized};
 
 /// Everything that decides what the artefacts of a comparison hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -185,6 +185,7 @@ fn model(model: &Model) -> Value {
         "test_top1_interval": stats::wilson(model.test_top1(), model.runs[0].eval.test_images),
         "runs": runs,
         "latency_ms": bench.map(|b| &b.latency_ms),
+        "latency_rounds_ms": model.rounds,
         "threads": bench.and_then(|b| b.threads),
         "processor": bench.map(|b| &b.environment["processor"]),
         "images_per_second": bench.map(|b| b.images_per_second),

@@ -193,7 +193,7 @@ impl Runner<'_> {
     fn outcome(&self, stage: &Stage) -> Option<String> {
         let path = stage.artefact(self.out);
         match *stage {
-            Stage::Bench(_) => {
+            Stage::Bench { .. } => {
                 let bench: Bench = artefacts::read(&path).ok()?;
                 Some(format!("{} ms an image (median, batch {})", text::significant(bench.latency_ms.p50), bench.batch))
             }

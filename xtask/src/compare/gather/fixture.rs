@@ -1,6 +1,6 @@
 //! Comparisons for tests.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -14,6 +14,29 @@ use crate::compare::plan::run_name;
 pub fn fixture() -> Gathered {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
     gather(&folder, Scope { pictures: true, ..Scope::default() }).unwrap()
+}
+
+/// A copy of the fixture to change; runs are folders as `mobilenet` leaves them, but without weights.
+pub fn copy_of_fixture(name: &str) -> PathBuf {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
+    let to = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&to);
+    copy(&from, &to);
+    to
+}
+
+/// A folder with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy(&path, &target);
+        } else {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
 }
 
 /// The fixture with other networks (keys as on the command line): each is its V2 under another name, a little faster,

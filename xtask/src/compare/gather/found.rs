@@ -70,32 +70,9 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
+    use super::super::fixture::{copy, copy_of_fixture};
     use super::super::{Scope, gather};
     use super::*;
-
-    /// A copy of the fixture to change; runs are folders as `mobilenet` leaves them, but without weights.
-    fn copy_of_fixture(name: &str) -> PathBuf {
-        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison");
-        let to = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&to);
-        copy(&from, &to);
-        to
-    }
-
-    fn copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let path = entry.unwrap().path();
-            let target = to.join(path.file_name().unwrap());
-            if path.is_dir() {
-                copy(&path, &target);
-            } else {
-                std::fs::copy(&path, &target).unwrap();
-            }
-        }
-    }
 
     /// Copies a run to another seed; `change` rewrites its `config.json`.
     fn add_run(out: &Path, (from, to): (&str, &str), seed: u64, change: impl FnOnce(&mut Value)) {

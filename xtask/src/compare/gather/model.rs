@@ -20,7 +20,10 @@ pub struct Model {
     pub network: Network,
     pub params: u64,
     pub macs: u64,
+    /// Of the rounds in which inference was timed, the one with the middle latency
     pub bench: Option<Bench>,
+    /// The median latency of every round in milliseconds, in the order of time
+    pub rounds: Vec<f64>,
     pub training_bench: Option<Bench>,
     /// Block by block, at each of the batches that were timed
     pub blocks: Vec<Blocks>,
@@ -70,7 +73,7 @@ impl Model {
         self.runs.iter().filter_map(|run| run.record.peak_rss_bytes).max()
     }
 
-    /// Median latency in milliseconds.
+    /// Median latency of the middle round, in milliseconds.
     pub fn latency(&self) -> Option<f64> {
         self.bench.as_ref().map(|bench| bench.latency_ms.p50)
     }

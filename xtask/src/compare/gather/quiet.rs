@@ -7,7 +7,7 @@ use crate::compare::text::significant;
 /// How far a time may lie from its like before it is remarked on.
 const SCATTER: f64 = 1.3;
 
-/// One sentence for each sign: latencies that scatter, epochs of unequal length, a training slower than its own steps were
+/// One sentence for each sign: latencies that scatter, rounds of them that differ, epochs of unequal length, a training slower than its own steps were
 /// timed before.
 pub fn notes(model: &Model) -> Vec<String> {
     let mut notes = Vec::new();
@@ -19,6 +19,16 @@ pub fn notes(model: &Model) -> Vec<String> {
                 model.network.label()
             ));
         }
+    }
+    let low = model.rounds.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = model.rounds.iter().copied().fold(0.0, f64::max);
+    if high > SCATTER * low {
+        notes.push(format!(
+            "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all of them.",
+            model.network.label(),
+            significant(low),
+            significant(high)
+        ));
     }
     for run in &model.runs {
         notes.extend(epochs(run));
@@ -58,10 +68,12 @@ mod tests {
     fn a_busy_machine_is_noticed() {
         let mut model = fixture().models.remove(0);
         assert_eq!(notes(&model), [""; 0]);
+        model.rounds.push(3.0 * model.rounds[0]);
         model.runs[0].epochs[1].seconds = Some(100.0);
         model.runs[0].record.images_per_second = 20.0;
         let found = notes(&model);
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(found[0].contains("50.0 to 100 s") && found[1].contains("20.0 images per second"), "{found:?}");
+        let said = ["from 2.11 to 6.33 ms", "50.0 to 100 s", "20.0 images per second"];
+        assert_eq!(found.len(), said.len(), "{found:?}");
+        assert!(found.iter().zip(said).all(|(note, said)| note.contains(said)), "{found:?}");
     }
 }

@@ -13,8 +13,8 @@ pub enum Stage {
     Data,
     /// Layers, parameters, MACs: `summary-<model>.json`, `summary-<model>-imagenet.json`
     Summary { network: Network, imagenet: bool },
-    /// Latency, throughput and memory of inference: `bench-<model>.json`
-    Bench(Network),
+    /// Latency, throughput and memory of inference, once in each round: `bench-<model>.json`, `bench-<model>-2.json` …
+    Bench { network: Network, round: u64 },
     /// Speed and memory of training steps: `bench-<model>-train.json`
     BenchTraining(Network),
     /// Time of each block in inference: `blocks-<model>.json`, with larger batches `blocks-<model>-batch<n>.json`
@@ -38,7 +38,7 @@ impl Stage {
                 let preset = if *imagenet { "imagenet" } else { "cifar" };
                 format!("count layers, {network}, {preset} preset")
             }
-            Self::Bench(network) => format!("time inference, {network}"),
+            Self::Bench { network, round } => format!("time inference, {network}, round {round} of {BENCH_ROUNDS}"),
             Self::BenchTraining(network) => format!("time training steps, {network}"),
             Self::Blocks { network, batch } => format!("time each block, {network}, batch {batch}"),
             Self::Roofline => "measure the machine's roofline".to_owned(),
@@ -53,7 +53,8 @@ impl Stage {
         match self {
             Self::Data => out.join("data.json"),
             Self::Summary { network, imagenet } => out.join(summary_name(*network, *imagenet)),
-            Self::Bench(network) => out.join(format!("bench-{network}.json")),
+            Self::Bench { network, round: 1 } => out.join(format!("bench-{network}.json")),
+            Self::Bench { network, round } => out.join(format!("bench-{network}-{round}.json")),
             Self::BenchTraining(network) => out.join(format!("bench-{network}-train.json")),
             Self::Blocks { network, batch: 1 } => out.join(format!("blocks-{network}.json")),
             Self::Blocks { network, batch } => out.join(format!("blocks-{network}-batch{batch}.json")),
@@ -64,6 +65,10 @@ impl Stage {
         }
     }
 }
+
+/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes, which
+/// then meet all networks alike and are no network's median.
+pub const BENCH_ROUNDS: u64 = 3;
 
 /// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many that
 /// the weights no longer count among what is moved.
@@ -92,9 +97,10 @@ pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
     for imagenet in [false, true] {
         stages.extend(summarized(settings).into_iter().map(|network| Stage::Summary { network, imagenet }));
     }
-    for &network in &settings.models {
-        stages.extend([Stage::Bench(network), Stage::BenchTraining(network)]);
+    for round in 1..=BENCH_ROUNDS {
+        stages.extend(settings.models.iter().map(|&network| Stage::Bench { network, round }));
     }
+    stages.extend(settings.models.iter().map(|&network| Stage::BenchTraining(network)));
     // What is timed block by block are the CPU's kernels.
     if settings.device == "cpu" {
         for &network in &settings.models {
@@ -164,6 +170,16 @@ mod tests {
             stages(&settings, true).iter().filter(|stage| is_one(stage)).count()
         };
         assert_eq!((block_stages("cpu"), block_stages("cuda")), (2 * BLOCK_BATCHES.len() + 1, 0));
+    }
+
+    #[test]
+    fn networks_are_timed_in_turns() {
+        let stages = stages(&settings(), true);
+        let turns: Vec<_> = stages.iter().filter(|stage| matches!(stage, Stage::Bench { .. })).collect();
+        assert_eq!(turns.len() as u64, 2 * BENCH_ROUNDS);
+        for (turn, arch) in turns.iter().zip([Arch::V2, Arch::V3Large].into_iter().cycle()) {
+            assert!(matches!(turn, Stage::Bench { network, .. } if *network == arch.into()), "{turns:?}");
+        }
     }
 
     #[test]

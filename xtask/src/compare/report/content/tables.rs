@@ -100,8 +100,14 @@ pub fn section(gathered: &Gathered) -> Section {
             ],
         );
     }
-    let remark = "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
-        Training accuracy here is that of the finished network on plain training images, at most 10,000. Latency is the median; memory the peak of the whole process.";
+    let latency = match gathered.models.iter().map(|model| model.rounds.len()).max() {
+        Some(rounds @ 2..) => format!("a median, the middle one of {rounds} rounds in which the networks took turns"),
+        _ => "the median".to_owned(),
+    };
+    let remark = format!(
+        "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
+        Training accuracy here is that of the finished network on plain training images, at most 10,000. Latency is {latency}; memory the peak of the whole process."
+    );
     let spread = if gathered.models.iter().any(|model| model.runs.len() > 1) {
         " ± is one standard deviation over the seeds."
     } else {
@@ -159,13 +165,25 @@ fn runs_table(gathered: &Gathered) -> Block {
 
 fn bench_tables(gathered: &Gathered) -> Vec<Block> {
     let benches = || gathered.models.iter().filter_map(|m| Some((m, m.bench.as_ref()?)));
-    let head = ["Latency (ms)", "Batch", "p50", "p90", "p99", "Mean", "Std. dev.", "Timed after warm-up", "Threads"];
+    let head = [
+        "Latency (ms)",
+        "Batch",
+        "p50",
+        "p90",
+        "p99",
+        "Mean",
+        "Std. dev.",
+        "Timed after warm-up",
+        "p50 of each round",
+        "Threads",
+    ];
     let rows: Vec<Vec<Cell>> = benches()
         .map(|(model, bench)| {
             let ms = &bench.latency_ms;
             let mut row: Vec<Cell> = vec![model.network.label().into(), bench.batch.to_string().into()];
             row.extend([ms.p50, ms.p90, ms.p99, ms.mean, ms.std].map(|v| significant(v).into()));
             row.push(format!("{} after {}", bench.iterations, bench.warmup).into());
+            row.push(model.rounds.iter().map(|&ms| significant(ms)).collect::<Vec<_>>().join(", ").into());
             row.push(bench.threads.map_or("–".to_owned(), |n| n.to_string()).into());
             row
         })
