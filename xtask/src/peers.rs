@@ -6,6 +6,7 @@ mod measure;
 mod process;
 mod quiet;
 mod render;
+mod task;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! From the processes' figures to medians, spreads and ratios.
 
-use super::measure::{Cell, Program, Sample, Task};
+use super::measure::{Cell, Sample};
+use super::task::{Program, Task};
 use crate::compare::stats::median;
 
 /// A value over the rounds.

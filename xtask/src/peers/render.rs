@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::environment::PACKAGES;
 use super::figures::{self, Figure, Metric, Outcome, Row};
-use super::measure::{self, Cell, Measured, Program, Task};
+use super::measure::{self, Cell, Measured};
+use super::task::{Program, Task};
 use crate::compare::text::{count, list, significant};
 
 /// One heading and its table.

@@ -6,7 +6,7 @@ use clap::Args;
 use mobilenet_data::{Augment, Mix, Padding};
 use mobilenet_train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 
-use super::{above_0, at_least_0, at_least_1, fraction, share};
+use super::values::{above_0, at_least_0, at_least_1, fraction, share};
 
 /// Path of all layers below the classifier among the variables.
 const FEATURES: &str = "features";

@@ -9,7 +9,8 @@ use mobilenet_layers::Precision;
 use mobilenet_models::Arch;
 use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdConfig};
 
-use super::{above_0, at_least_0, at_least_1, fraction, parse, DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
+use super::values::{above_0, at_least_0, at_least_1, fraction, parse};
+use super::{DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
 use crate::recipe::Recipe;
 
 /// Train a network and write everything about the run into a folder

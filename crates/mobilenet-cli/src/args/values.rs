@@ -1,0 +1,62 @@
+//! Values of options: what is taken, and what is said of others.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+pub fn parse<T: FromStr<Err: Display>>(s: &str) -> Result<T, String> {
+    s.parse().map_err(|e: T::Err| e.to_string())
+}
+
+pub fn at_least_1(s: &str) -> Result<usize, String> {
+    s.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a whole number, at least 1".into())
+}
+
+/// A whole number, perhaps in thousands (`500k`), millions (`2.5M`) or billions (`1G`).
+pub fn amount(s: &str) -> Result<u64, String> {
+    let (digits, factor) = match s.chars().last() {
+        Some('k' | 'K') => (&s[..s.len() - 1], 1e3),
+        Some('m' | 'M') => (&s[..s.len() - 1], 1e6),
+        Some('g' | 'G') => (&s[..s.len() - 1], 1e9),
+        _ => (s, 1.0),
+    };
+    let amount = digits.parse::<f64>().map_or(f64::NAN, |x| (x * factor).round());
+    let known = digits.starts_with(|c: char| c.is_ascii_digit()) && (1.0..=1e15).contains(&amount);
+    known.then_some(amount as u64).ok_or_else(|| "expected a number such as 3M, 2.5M, 500k or 120000".into())
+}
+
+fn number(s: &str, ok: fn(f64) -> bool, expected: &str) -> Result<f64, String> {
+    s.parse().ok().filter(|&x: &f64| x.is_finite() && ok(x)).ok_or_else(|| format!("expected {expected}"))
+}
+
+pub fn above_0(s: &str) -> Result<f64, String> {
+    number(s, |x| x > 0.0, "a number above 0")
+}
+
+pub fn at_least_0(s: &str) -> Result<f64, String> {
+    number(s, |x| x >= 0.0, "a number, at least 0")
+}
+
+pub fn fraction(s: &str) -> Result<f64, String> {
+    number(s, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
+}
+
+pub fn share(s: &str) -> Result<f64, String> {
+    number(s, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts() {
+        for (text, want) in
+            [("3M", 3_000_000), ("2.5m", 2_500_000), ("500k", 500_000), ("120000", 120_000), ("1G", 1_000_000_000)]
+        {
+            assert_eq!(amount(text), Ok(want), "{text}");
+        }
+        for bad in ["", "k", "nan", "infM", "1e30", "0.1", "1 M", "1Mk", "µ"] {
+            assert!(amount(bad).is_err(), "{bad}");
+        }
+    }
+}
