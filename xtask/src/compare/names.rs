@@ -127,7 +127,7 @@ pub enum Profile {
     Quick,
     /// The recipe for few epochs on all the data: hours on two cores
     Fast,
-    /// The article's protocol: 100 epochs of the whole set (days on two cores)
+    /// The article's protocol: 100 epochs of the whole set (half a day on two cores)
     Article,
 }
 
