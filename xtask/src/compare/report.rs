@@ -144,7 +144,7 @@ fn pair(pair: &Pair) -> Option<Value> {
 /// By class on how many images only one of the verdict's networks is right in all its seeds.
 fn disagreement(gathered: &Gathered) -> Option<Vec<ClassCounts>> {
     let (first, second) = gathered.pair()?;
-    Some(Agreement::new(&first.evals(), Some(&second.evals()))?.by_class())
+    Some(Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))?.by_class())
 }
 
 fn model(model: &Model) -> Value {

@@ -101,6 +101,8 @@ mod tests {
         assert!(left.contains("v2-s3 is left out: it was trained with epochs = 9, not 3"), "{left}");
         assert!(commits.contains("fedcba9 (v2-s2)"), "{commits}");
         // One network has two seeds, the other one: image by image, by the seed that both have.
+        let (v2, v3) = all.pair().unwrap();
+        assert_eq!((v2.evals().len(), v2.evals_beside(v3).len(), v3.evals_beside(v2).len()), (2, 1, 1));
         let found = all.difference().unwrap();
         assert_eq!((found.welch.as_ref(), found.mcnemar.len(), found.seeds), (None, 1, (2, 1)));
         std::fs::remove_dir_all(&out).unwrap();

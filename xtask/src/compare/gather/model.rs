@@ -88,6 +88,13 @@ impl Model {
         self.runs.iter().map(|run| &run.eval).collect()
     }
 
+    /// The evaluations of the runs whose seed another network has too; of all runs if it has none of these seeds. With more
+    /// seeds than the other, a network would be right, or wrong, in all of its own on fewer images.
+    pub fn evals_beside(&self, other: &Model) -> Vec<&Eval> {
+        let shared: Vec<_> = self.runs.iter().filter(|run| other.runs.iter().any(|o| o.seed == run.seed)).collect();
+        if shared.is_empty() { self.evals() } else { shared.into_iter().map(|run| &run.eval).collect() }
+    }
+
     /// The answers of all runs.
     pub fn answers(&self) -> Vec<Answers<'_>> {
         self.runs.iter().map(Run::answers).collect()

@@ -45,8 +45,11 @@ pub fn accuracy_with_bar(model: &Model) -> (f64, f64, f64) {
 
 /// What the bars are, for a caption.
 pub fn bars(gathered: &Gathered) -> &'static str {
-    if gathered.models.iter().any(|m| m.runs.len() > 1) {
+    let several = |model: &Model| model.runs.len() > 1;
+    if gathered.models.iter().all(several) {
         "one standard deviation over the seeds"
+    } else if gathered.models.iter().any(several) {
+        "one standard deviation over the seeds; of networks with one seed, the 95% interval from the number of test images"
     } else {
         "95% intervals from the number of test images"
     }

@@ -21,7 +21,7 @@ pub fn section(gathered: &Gathered) -> Section {
     }
     blocks.push(Block::Plots(plots::confusion(gathered)));
     if let Some((first, second)) = gathered.pair()
-        && let Some(agreement) = Agreement::new(&first.evals(), Some(&second.evals()))
+        && let Some(agreement) = Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))
     {
         blocks.extend(disagreement(&agreement, first, second));
         blocks.extend(pictures::list(gathered, &agreement));
@@ -32,7 +32,8 @@ pub fn section(gathered: &Gathered) -> Section {
 /// Who is right where only one is, class by class.
 fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Block> {
     let (a, b) = (first.network.short(), second.network.short());
-    let several = first.runs.len() > 1 || second.runs.len() > 1;
+    let counted = [first.evals_beside(second).len(), second.evals_beside(first).len()];
+    let several = counted.iter().any(|&seeds| seeds > 1);
     let mut head = ["Class", "Test images"].map(str::to_owned).to_vec();
     head.extend([format!("Only {a} right"), format!("Only {b} right")]);
     head.extend(["Both right", "Both wrong"].map(str::to_owned));
@@ -53,6 +54,11 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
     let Some((sum, classes)) = counts.split_last() else {
         return Vec::new();
     };
+    let left_out = if counted == [first.runs.len(), second.runs.len()] {
+        ""
+    } else {
+        " Only the seeds that both have are counted."
+    };
     let ground = if several {
         format!(
             " Counted are images on which a network is right in all of its seeds or wrong in all of them; {} depend on the seed.",
@@ -68,7 +74,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
         format!(" The class that tells them apart most is {}: {more} images only {name} names rightly, {less} only the other.", c.class)
     });
     let text = format!(
-        "They disagree on {} of {} test images: only {a} is right on {}, only {b} on {}.{widest}{ground}",
+        "They disagree on {} of {} test images: only {a} is right on {}, only {b} on {}.{widest}{ground}{left_out}",
         thousands((sum.only_first + sum.only_second) as u64),
         thousands(sum.images as u64),
         thousands(sum.only_first as u64),

@@ -15,8 +15,9 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         return None;
     }
     let (first, second) = pair(gathered);
-    let evals = second.map(Model::evals);
-    let agreement = Agreement::new(&first.evals(), evals.as_deref())?;
+    let evals = second.map(|second| second.evals_beside(first));
+    let agreement =
+        Agreement::new(&second.map_or(first.evals(), |second| first.evals_beside(second)), evals.as_deref())?;
     let has_picture = |image| gathered.pictures.iter().any(|picture| picture.index == image);
     let rows = samples::choose(&agreement, has_picture)
         .into_iter()
