@@ -161,8 +161,8 @@ fn model(model: &Model) -> Value {
                 "test_loss": run.eval.test_loss,
                 "train_top1": run.eval.train_top1,
                 "seconds": run.record.seconds,
-                "seconds_per_epoch": run.record.seconds_per_epoch,
-                "images_per_second": run.record.images_per_second,
+                "seconds_per_epoch": run.seconds_per_epoch(),
+                "images_per_second": run.images_per_second(),
                 "peak_rss_bytes": run.record.peak_rss_bytes,
                 "weights": run.record.weights,
             })

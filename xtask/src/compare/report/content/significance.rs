@@ -175,8 +175,8 @@ const FIGURES: [Figure; 7] = [
         images: Some(|r| r.eval.train_images),
         write: percent,
     },
-    Figure { name: "Training images/s", value: |r| Some(r.record.images_per_second), images: None, write: significant },
-    Figure { name: "Seconds per epoch", value: |r| Some(r.record.seconds_per_epoch), images: None, write: significant },
+    Figure { name: "Training images/s", value: |r| Some(r.images_per_second()), images: None, write: significant },
+    Figure { name: "Seconds per epoch", value: |r| Some(r.seconds_per_epoch()), images: None, write: significant },
     Figure {
         name: "Memory, training (MB)",
         value: |r| r.record.peak_rss_bytes.map(|bytes| bytes as f64),

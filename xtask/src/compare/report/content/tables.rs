@@ -92,7 +92,7 @@ pub fn section(gathered: &Gathered) -> Section {
                 imagenet_macs(model).unwrap_or_else(none),
                 over_seeds(model, |run| run.eval.train_top1),
                 over_seeds(model, |run| run.eval.test_top1),
-                significant(model.mean(|run| run.record.seconds_per_epoch)),
+                significant(model.mean(Run::seconds_per_epoch)),
                 significant(50_000.0 / model.training_speed()),
                 model.latency().map_or_else(none, significant),
                 memory.map_or_else(none, megabytes),
@@ -106,7 +106,7 @@ pub fn section(gathered: &Gathered) -> Section {
     };
     let remark = format!(
         "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
-        Training accuracy here is that of the finished network on plain training images, at most 10,000. Latency is {latency}; memory the peak of the whole process."
+        Training accuracy here is that of the finished network on plain training images, at most 10,000. Seconds per epoch are the median epoch's, without evaluation. Latency is {latency}; memory the peak of the whole process."
     );
     let spread = if gathered.models.iter().any(|model| model.runs.len() > 1) {
         " ± is one standard deviation over the seeds."
@@ -152,7 +152,7 @@ fn runs_table(gathered: &Gathered) -> Block {
                 format!("{:.3}", eval.test_loss),
                 format!("{} of {}", percent(eval.train_top1), thousands(eval.train_images)),
                 duration(record.seconds),
-                significant(record.images_per_second),
+                significant(run.images_per_second()),
                 record.peak_rss_bytes.map_or("–".to_owned(), megabytes),
                 record.weights.clone(),
             ]
