@@ -213,8 +213,10 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
                     run.display()
                 );
             }
-            let weights = run.join("model.safetensors").exists();
-            Ok(weights && artefacts::read::<artefacts::TrainRecord>(&path).is_ok())
+            // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained again.
+            let evaluated = || artefacts::read::<artefacts::Eval>(&Stage::Eval(*network, *seed).artefact(out)).is_ok();
+            let enough = run.join("model.safetensors").exists() || evaluated();
+            Ok(enough && artefacts::read::<artefacts::TrainRecord>(&path).is_ok())
         }
         Stage::Samples => Ok(artefacts::read::<Samples>(&path)
             .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
@@ -256,6 +258,7 @@ pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option
 mod tests {
     use serde_json::json;
 
+    use super::super::gather::fixture::copy_of_fixture;
     use super::super::names::{Arch, RecipeName};
     use super::super::plan::{stages, tests::settings};
     use super::*;
@@ -314,6 +317,20 @@ mod tests {
         for stage in stages(&settings(), true) {
             assert!(!is_complete(&stage, &settings(), &out, &[]).unwrap(), "{stage:?}");
         }
+    }
+
+    #[test]
+    fn a_run_is_complete_with_weights_or_once_it_is_evaluated() {
+        let out = copy_of_fixture("complete");
+        let settings = Settings::read(&out).unwrap().unwrap();
+        let trained = || is_complete(&Stage::Train(Arch::V2.into(), 1), &settings, &out, &[]).unwrap();
+        assert!(trained(), "the fixture's runs are evaluated and without weights");
+        let eval = Stage::Eval(Arch::V2.into(), 1).artefact(&out);
+        std::fs::remove_file(&eval).unwrap();
+        assert!(!trained());
+        std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
+        assert!(trained());
+        std::fs::remove_dir_all(&out).unwrap();
     }
 
     #[test]
