@@ -48,7 +48,7 @@ Examples:
   cargo xtask compare --data-dir data/cifar10          with a copy of CIFAR-10 that is there already
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
   cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores: 30 epochs of all images
-  cargo xtask compare --models ladder --out runs/ladder          what does each part of V3 bring?
+  cargo xtask compare --models ladder --recipe article --out runs/ladder   what does each part of V3 bring?
   cargo xtask compare --models widths --out runs/widths          which width is worth its cost? `mobilenet choose` reads it
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again

@@ -123,9 +123,9 @@ impl Precision {
 pub enum Profile {
     /// A small part of the data, a few minutes: does everything work?
     Smoke,
-    /// About half an hour on two cores
+    /// Four epochs of the recipe for few: about half an hour on two cores
     Quick,
-    /// The recipe for few epochs on all the data: hours on two cores
+    /// The whole of that recipe: hours on two cores
     Fast,
     /// The article's protocol: 100 epochs of the whole set (half a day on two cores)
     Article,

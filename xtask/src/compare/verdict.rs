@@ -105,12 +105,10 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
     let done = gathered.share_of_article();
     if done < 0.95 {
         let carries = match recipe.name {
-            RecipeName::Article => {
-                "Such a budget shows which network learns faster at the start, not how far each one gets."
-            }
-            RecipeName::Fast => {
+            RecipeName::Fast if done >= 0.2 => {
                 "The recipe is made for few epochs, with the same settings for every network; a longer training may part or rank them otherwise."
             }
+            _ => "Such a budget shows which network learns faster at the start, not how far each one gets.",
         };
         caveats.push(format!(
             "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {carries}",

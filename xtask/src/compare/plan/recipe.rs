@@ -60,17 +60,16 @@ impl Recipe {
 /// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
 /// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
 pub fn recipe(profile: Profile) -> Recipe {
-    let short = |batch_size, limit_train, limit_test| Recipe {
-        batch_size,
-        limit_train,
-        limit_test,
-        lr: Some(2e-3),
-        schedule: Some("one-cycle".to_owned()),
-        ..Recipe::plain(RecipeName::Article, 4)
-    };
     match profile {
-        Profile::Smoke => short(16, Some(4_096), Some(1_000)),
-        Profile::Quick => short(64, None, None),
+        Profile::Smoke => Recipe {
+            batch_size: 16,
+            limit_train: Some(4_096),
+            limit_test: Some(1_000),
+            lr: Some(2e-3),
+            schedule: Some("one-cycle".to_owned()),
+            ..Recipe::plain(RecipeName::Article, 4)
+        },
+        Profile::Quick => Recipe::plain(RecipeName::Fast, 4),
         Profile::Fast => Recipe::plain(RecipeName::Fast, 30),
         Profile::Article => Recipe::plain(RecipeName::Article, 100),
     }
