@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::{Model, Scope, gather};
+use super::{Model, Run, Scope, gather};
 use crate::compare::artefacts;
 
 fn root() -> PathBuf {
@@ -75,6 +75,7 @@ fn the_readme_quotes_a_committed_comparison() {
     for row in [
         row("Test accuracy", &accuracy),
         row("Minutes of training", &|model| format!("{:.0}", model.mean(|run| run.record.seconds) / 60.0)),
+        row("Seconds of an epoch", &|model| format!("{:.0}", model.mean(Run::seconds_per_epoch))),
         row("Latency of one image, float32", &|model| format!("{:.2} ms", model.latency().unwrap())),
         row("Parameters", &|model| millions(model.params, 2)),
         row("Multiply-adds at 32×32", &|model| millions(model.macs, 1)),
