@@ -105,8 +105,11 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
     let done = gathered.share_of_article();
     if done < 0.95 {
         let carries = match recipe.name {
-            RecipeName::Fast if done >= 0.2 => {
+            RecipeName::Fast if done >= 0.2 && have_same_settings(gathered) => {
                 "The recipe is made for few epochs, with the same settings for every network; a longer training may part or rank them otherwise."
+            }
+            RecipeName::Fast if done >= 0.2 => {
+                "The recipe is made for few epochs, with settings of its own for each network; a longer training may part or rank them otherwise."
             }
             _ => "Such a budget shows which network learns faster at the start, not how far each one gets.",
         };
@@ -127,6 +130,17 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
     }
     caveats.extend(seeds(gathered));
     caveats
+}
+
+/// Whether all trainings have the same settings but for their seeds.
+fn have_same_settings(gathered: &Gathered) -> bool {
+    let mut settings = gathered.models.iter().flat_map(|model| &model.runs).map(|run| {
+        let mut settings = run.settings.clone();
+        settings.as_object_mut().map(|settings| settings.remove("seed"));
+        settings
+    });
+    let first = settings.next();
+    settings.all(|settings| Some(&settings) == first.as_ref())
 }
 
 /// What the number of seeds leaves open.
@@ -170,4 +184,24 @@ fn seeds(gathered: &Gathered) -> Option<String> {
 /// The first line of the report: the warning if the data is a stand-in.
 pub fn warning(gathered: &Gathered) -> Option<String> {
     fallback_warning(&gathered.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gather::fixture::fixture;
+    use super::*;
+
+    #[test]
+    fn a_recipe_is_called_the_same_for_every_network_only_where_it_is() {
+        let mut gathered = fixture();
+        gathered.settings.recipe.name = RecipeName::Fast;
+        gathered.settings.recipe.epochs = 1_000;
+        let says = |gathered: &Gathered, words: &str| caveats(gathered)[0].contains(words);
+        gathered.models[1].runs[0].settings["seed"] = 2.into();
+        assert!(says(&gathered, "the same settings for every network"));
+        gathered.models[1].runs[0].settings["label_smoothing"] = 0.1.into();
+        assert!(says(&gathered, "settings of its own for each network"));
+        gathered.settings.recipe.epochs = 4;
+        assert!(says(&gathered, "learns faster at the start"));
+    }
 }

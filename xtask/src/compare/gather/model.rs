@@ -63,7 +63,7 @@ impl Model {
         self.mean(|run| run.eval.train_top1)
     }
 
-    /// Images per second of training in each run's median epoch, mean over the seeds.
+    /// Images per second of training as [`Run::images_per_second`], mean over the seeds.
     pub fn training_speed(&self) -> f64 {
         self.mean(Run::images_per_second)
     }
@@ -102,14 +102,20 @@ impl Model {
 }
 
 impl Run {
-    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
-    /// the mean of a run but rarely half of its epochs.
-    pub fn seconds_per_epoch(&self) -> f64 {
-        let seconds: Vec<f64> = self.epochs.iter().filter_map(|epoch| epoch.seconds).collect();
-        stats::median(&seconds).unwrap_or(self.record.seconds_per_epoch)
+    /// Whether every epoch is the same work: not so where the first ones have smaller images.
+    pub fn has_equal_epochs(&self) -> bool {
+        self.settings.get("low_resolution").is_none_or(Value::is_null)
     }
 
-    /// Images per second of its median epoch.
+    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
+    /// the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
+    pub fn seconds_per_epoch(&self) -> f64 {
+        let seconds: Vec<f64> = self.epochs.iter().filter_map(|epoch| epoch.seconds).collect();
+        let median = stats::median(&seconds).filter(|_| self.has_equal_epochs());
+        median.unwrap_or(self.record.seconds_per_epoch)
+    }
+
+    /// Images per second of such an epoch.
     pub fn images_per_second(&self) -> f64 {
         let images_per_epoch = self.record.images_per_second * self.record.seconds_per_epoch;
         images_per_epoch / self.seconds_per_epoch()

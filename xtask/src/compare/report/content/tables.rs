@@ -104,9 +104,11 @@ pub fn section(gathered: &Gathered) -> Section {
         Some(rounds @ 2..) => format!("a median, the middle one of {rounds} rounds in which the networks took turns"),
         _ => "the median".to_owned(),
     };
+    let alike = gathered.models.iter().flat_map(|model| &model.runs).all(Run::has_equal_epochs);
+    let epoch = if alike { "the median epoch's" } else { "means, of epochs with images of several sizes" };
     let remark = format!(
         "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
-        Training accuracy here is that of the finished network on plain training images, at most 10,000. Seconds per epoch are the median epoch's, without evaluation. Latency is {latency}; memory the peak of the whole process."
+        Training accuracy here is that of the finished network on plain training images, at most 10,000. Seconds per epoch are {epoch}, without evaluation. Latency is {latency}; memory the peak of the whole process."
     );
     let spread = if gathered.models.iter().any(|model| model.runs.len() > 1) {
         " ± is one standard deviation over the seeds."
