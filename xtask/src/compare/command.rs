@@ -214,8 +214,8 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
                 );
             }
             // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained again.
-            let evaluated = || artefacts::read::<artefacts::Eval>(&Stage::Eval(*network, *seed).artefact(out)).is_ok();
-            let enough = run.join("model.safetensors").exists() || evaluated();
+            let enough = run.join("model.safetensors").exists()
+                || is_complete(&Stage::Eval(*network, *seed), settings, out, images)?;
             Ok(enough && artefacts::read::<artefacts::TrainRecord>(&path).is_ok())
         }
         Stage::Samples => Ok(artefacts::read::<Samples>(&path)

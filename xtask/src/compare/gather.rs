@@ -6,7 +6,7 @@ mod committed;
 pub mod fixture;
 mod found;
 mod model;
-mod quiet;
+pub mod quiet;
 
 use std::path::Path;
 

@@ -14,7 +14,7 @@ pub use scatter::trade_offs;
 pub use shares::{MARKED, is_marked, shares};
 pub use widths::widths;
 
-use super::gather::{Gathered, Model, Run};
+use super::gather::{Gathered, Model, Run, quiet};
 use super::network::Network;
 use super::structure::{self, Pair};
 use super::svg::{Svg, tick_label, ticks};
@@ -81,7 +81,7 @@ pub fn glance(gathered: &Gathered) -> Plot {
         ("Multiply-adds", |m| Some(m.macs as f64), |v| format!("{} M", millions(v as u64))),
         ("Latency", Model::latency, |v| format!("{} ms", significant(v))),
         ("Throughput, inference", best_throughput, |v| format!("{} img/s", significant(v))),
-        ("Throughput, training", |m| Some(m.training_speed()), |v| format!("{} img/s", significant(v))),
+        ("Throughput, training", quiet::training_speed, |v| format!("{} img/s", significant(v))),
         ("Memory, training", |m| m.training_memory().map(|b| b as f64), |v| format!("{} MB", megabytes(v as u64))),
     ];
     let models = gathered.few();

@@ -1,7 +1,7 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
 use super::announce::fallback_warning;
-use super::gather::{Gathered, Model};
+use super::gather::{Gathered, Model, quiet};
 use super::names::RecipeName;
 use super::stats::{self, Comparison};
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
@@ -71,11 +71,9 @@ fn cost(first: &Model, second: &Model) -> String {
     if let (Some(a), Some(b)) = (first.latency(), second.latency()) {
         parts.push(format!("answers in {} instead of {} ms", significant(b), significant(a)));
     }
-    parts.push(format!(
-        "trains at {} instead of {} images per second",
-        significant(second.training_speed()),
-        significant(first.training_speed())
-    ));
+    if let (Some(a), Some(b)) = (quiet::training_speed(first), quiet::training_speed(second)) {
+        parts.push(format!("trains at {} instead of {} images per second", significant(b), significant(a)));
+    }
     format!("Measured against {}, {} {}.", first.network.label(), second.network.label(), list(&parts))
 }
 
@@ -104,14 +102,17 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
     let recipe = &gathered.settings.recipe;
     let done = gathered.share_of_article();
     if done < 0.95 {
-        let carries = match recipe.name {
-            RecipeName::Fast if done >= 0.2 && have_same_settings(gathered) => {
-                "The recipe is made for few epochs, with the same settings for every network; a longer training may part or rank them otherwise."
-            }
-            RecipeName::Fast if done >= 0.2 => {
-                "The recipe is made for few epochs, with settings of its own for each network; a longer training may part or rank them otherwise."
-            }
-            _ => "Such a budget shows which network learns faster at the start, not how far each one gets.",
+        let carries = if recipe.name == RecipeName::Fast && done >= 0.2 {
+            let settings = if have_same_settings(gathered) {
+                "the same settings for every network"
+            } else {
+                "settings of its own for each network"
+            };
+            format!(
+                "The recipe is made for few epochs, with {settings}; a longer training may part or rank them otherwise."
+            )
+        } else {
+            "Such a budget shows which network learns faster at the start, not how far each one gets.".to_owned()
         };
         caveats.push(format!(
             "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {carries}",

@@ -1,6 +1,6 @@
 //! What a clock settles, on the same machine.
 
-use super::super::gather::{Gathered, Model};
+use super::super::gather::{Gathered, Model, quiet};
 use super::super::names::Arch;
 use super::super::text::significant;
 use super::{Claim, Verdict, claim};
@@ -19,7 +19,7 @@ fn on_other_machine(text: &str, claimed: (f64, f64), found: Option<(f64, f64)>, 
                 significant(b)
             )
         }
-        None => format!("{why} One of the two networks was not measured here."),
+        None => format!("{why} One of the two networks was not measured here, or not on a machine known to be quiet."),
     };
     claim(text, Verdict::NotMeasurable, reason)
 }
@@ -28,7 +28,7 @@ fn on_other_machine(text: &str, claimed: (f64, f64), found: Option<(f64, f64)>, 
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {
     let (v2, v3) = (gathered.model(Arch::V2), gathered.model(Arch::V3Large));
     let both = |figure: &dyn Fn(&Model) -> Option<f64>| Some((figure(v2?)?, figure(v3?)?));
-    let epoch = both(&|m| Some(50_000.0 / m.training_speed()));
+    let epoch = both(&|m| Some(50_000.0 / quiet::training_speed(m)?));
     let latency = both(&Model::latency);
     let memory = both(&|m| Some(m.bench.as_ref()?.peak_rss_bytes? as f64 / f64::from(1 << 20)));
     let order = "V3 takes longer per epoch than V2.";
@@ -45,7 +45,11 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
                 ),
             )
         }
-        None => claim(order, Verdict::NotMeasurable, "Only one of the two was part of the comparison."),
+        None => claim(
+            order,
+            Verdict::NotMeasurable,
+            "One of the two was not trained here, or not on a machine known to be quiet.",
+        ),
     };
     vec![
         on_other_machine(

@@ -30,10 +30,16 @@ pub fn notes(model: &Model) -> Vec<String> {
             significant(high)
         ));
     }
+    let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
+    if timed.is_none() {
+        notes.push(format!(
+            "The training steps of {} were not timed by themselves: whether the machine was quiet while it trained is not known, and its time says little.",
+            model.network.label()
+        ));
+    }
     for run in &model.runs {
         notes.extend(epochs(run));
-        let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
-        if let Some(timed) = timed.filter(|timed| *timed > SCATTER * run.images_per_second()) {
+        if let Some(timed) = timed.filter(|&timed| is_slowed(run, timed)) {
             notes.push(format!(
                 "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy during the training, and its time says little.",
                 run.name,
@@ -43,6 +49,17 @@ pub fn notes(model: &Model) -> Vec<String> {
         }
     }
     notes
+}
+
+/// Images per second of training; `None` where a run was slowed by something else on the machine, or might have been.
+pub fn training_speed(model: &Model) -> Option<f64> {
+    let timed = model.training_bench.as_ref()?.images_per_second;
+    (!model.runs.iter().any(|run| is_slowed(run, timed))).then(|| model.training_speed())
+}
+
+/// Whether a run trained much slower than steps alone were `timed` at.
+fn is_slowed(run: &Run, timed: f64) -> bool {
+    timed > SCATTER * run.images_per_second()
 }
 
 fn epochs(run: &Run) -> Option<String> {
@@ -74,13 +91,16 @@ mod tests {
         let quiet = model.training_speed();
         model.runs[0].epochs[1].seconds = Some(100.0);
         check(&model, &["from 2.11 to 6.33 ms", "50.0 to 100 s"]);
-        assert_eq!(model.training_speed(), quiet);
+        assert_eq!((model.training_speed(), training_speed(&model)), (quiet, Some(quiet)));
         model.runs[0].epochs[2].seconds = Some(100.0);
         check(&model, &["from 2.11 to 6.33 ms", "20.5 images per second"]);
-        assert_eq!(model.runs[0].seconds_per_epoch(), 100.0);
+        assert_eq!((model.runs[0].seconds_per_epoch(), training_speed(&model)), (100.0, None));
         // Epochs that are not meant to be equal.
         model.runs[0].settings["low_resolution"] = 24.into();
         assert_eq!(model.training_speed(), quiet);
+        model.training_bench = None;
+        check(&model, &["from 2.11 to 6.33 ms", "were not timed by themselves"]);
+        assert_eq!(training_speed(&model), None);
     }
 
     /// The notes are these, each with its figures.
