@@ -1,40 +1,25 @@
 //! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
 //! a report that holds the article's figures against ours.
 
-mod against;
-mod agreement;
 mod announce;
-pub mod artefacts;
-mod audit;
 pub mod build;
 mod command;
-mod document;
 mod estimate;
-mod gather;
-pub mod names;
-mod network;
-mod origins;
-mod pareto;
-mod plan;
-mod plots;
-mod report;
+mod profile;
 mod run;
-mod samples;
-pub mod stats;
-mod structure;
-mod svg;
-pub mod text;
-mod verdict;
+mod stages;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-
-use against::Snapshot;
-use names::{Precision, Profile, RecipeName, Source};
-use network::{Network, Selection};
-use plan::{Recipe, Settings};
+use mobilenet_report::against::{self, Snapshot};
+use mobilenet_report::artefacts;
+use mobilenet_report::gather;
+use mobilenet_report::names::{self, Precision, Profile, RecipeName, Source};
+use mobilenet_report::network::{Network, Selection};
+use mobilenet_report::plan::{Recipe, Settings, Stage};
+use mobilenet_report::{verdict, write};
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
@@ -119,28 +104,29 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let settings = settings(args)?;
     let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
-    settings.check_against(&out)?;
+    profile::check_against(&settings, &out)?;
     if let Some(earlier) = &earlier {
         earlier.check_other_than(&out)?;
     }
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let lock = lock(&out, "a comparison, or a process that one left behind, is still running")?;
     artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
-    let stages = plan::stages(&settings, !args.no_samples);
+    let stages = stages::stages(&settings, !args.no_samples);
     run::run(&settings, &out, &stages, &lock)?;
     report(&out, args, earlier.as_ref())
 }
 
 fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
-    let pictures = plan::Stage::Samples.artefact(out);
+    let pictures = Stage::Samples.artefact(out);
     if args.no_samples && pictures.exists() {
         // Who leaves the pictures out wants a folder without them; they are fetched again in a second.
         std::fs::remove_file(&pictures).with_context(|| format!("cannot remove {}", pictures.display()))?;
     }
     let scope = gather::Scope { pictures: !args.no_samples, every_run: args.report_only.is_some() };
-    let gathered = gather::gather(out, scope)?;
+    let mut gathered = gather::gather(out, scope)?;
+    gathered.commands = command::all(&gathered, out);
     let against = earlier.map(|earlier| against::against(earlier, &gathered));
-    report::write(out, &gathered, against.as_ref())?;
+    write::write(out, &gathered, against.as_ref())?;
     println!();
     if let Some(warning) = verdict::warning(&gathered) {
         println!("WARNING: {warning}\n");
@@ -181,7 +167,7 @@ fn settings(args: &Args) -> Result<Settings> {
             bail!("the data folder {} is empty", dir.display());
         }
     }
-    let mut recipe = plan::recipe(args.profile);
+    let mut recipe = profile::recipe(args.profile);
     if let Some(name) = args.recipe {
         recipe = Recipe { name, optimizer: None, lr: None, weight_decay: None, schedule: None, ..recipe };
     }

@@ -12,8 +12,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::compare::names::Arch;
-use crate::compare::{artefacts, build, text, unique};
+use crate::compare::{build, unique};
+use mobilenet_report::names::Arch;
+use mobilenet_report::{artefacts, text};
 
 /// Measure this project against PyTorch and ONNX Runtime on this machine
 ///

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::artefacts::DataInfo;
-use super::estimate::{Estimator, Sizes};
-use super::network;
-use super::plan::{Settings, Stage};
-use super::text::{self, count, list, thousands};
+use mobilenet_report::artefacts::DataInfo;
+use mobilenet_report::network;
+use mobilenet_report::plan::{Settings, Sizes, Stage};
+use mobilenet_report::text::{self, count, list, thousands};
+
+use super::estimate::Estimator;
 
 /// Says what will be done and how long it should take. Of the `all` stages `open` are still to be run.
 pub fn plan(
@@ -44,18 +45,4 @@ pub fn plan(
     let seconds = open.iter().map(|stage| estimator.seconds(stage, settings, sizes)).sum();
     println!("  time        {} after the build ({basis}); {}{done}", text::about(seconds), count(all as u64, "stage"));
     println!("It can be stopped at any time; the same call goes on where it stopped.");
-}
-
-/// What must be said first when the pictures are not the article's.
-pub fn fallback_warning(data: &DataInfo) -> Option<String> {
-    if data.fallback {
-        Some(format!(
-            "CIFAR-10 could not be had. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
-            data.name
-        ))
-    } else if data.name == "shapes10" {
-        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".to_owned())
-    } else {
-        None
-    }
 }

@@ -3,12 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use mobilenet_report::artefacts::{self, DataInfo, Samples};
+use mobilenet_report::gather::{Gathered, config_mismatch};
+use mobilenet_report::names::Source;
+use mobilenet_report::network::{Network, Width};
+use mobilenet_report::plan::{Settings, Stage, run_name};
 use serde_json::Value;
 
-use super::artefacts::{self, DataInfo, Samples};
-use super::names::Source;
-use super::network::{Network, Width};
-use super::plan::{self, Settings, Stage, block_passes, run_name};
+use super::profile;
+use super::stages::{block_passes, stages};
 
 /// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
 /// images wanted as examples.
@@ -159,9 +162,24 @@ fn threads(args: &mut Args, settings: &Settings) {
     }
 }
 
+/// The commands of a comparison that lies in `out`: the one that makes all of it, then what it runs.
+pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
+    let settings = &gathered.settings;
+    let pictures = !gathered.pictures.is_empty();
+    let indices: Vec<_> = gathered.pictures.iter().map(|picture| picture.index).collect();
+    let made_in = settings.out.as_deref().unwrap_or(out);
+    let mut commands = vec![whole(settings, made_in, pictures)];
+    commands.extend(stages(settings, pictures).iter().map(|stage| {
+        let mut args = arguments(stage, settings, made_in, Some(&gathered.data), &indices);
+        args.retain(|arg| arg != "--resume");
+        display(&args)
+    }));
+    commands
+}
+
 /// The command that makes the whole comparison in `out`.
-pub fn whole(settings: &Settings, out: &Path, pictures: bool) -> String {
-    let usual = plan::recipe(settings.profile);
+fn whole(settings: &Settings, out: &Path, pictures: bool) -> String {
+    let usual = profile::recipe(settings.profile);
     let recipe = &settings.recipe;
     let mut args = Args::default();
     args.option("--profile", settings.profile.key());
@@ -229,39 +247,28 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
     }
 }
 
-/// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
-pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
-    let recipe = &settings.recipe;
-    let number = |n: u64| Value::from(n);
-    let wanted = [
-        ("recipe", "/recipe", Value::from(recipe.name.key())),
-        ("epochs", "/train/epochs", number(recipe.epochs)),
-        ("batch size", "/train/batch_size", number(recipe.batch_size)),
-        ("seed", "/train/seed", number(seed)),
-        ("precision", "/train/precision", Value::from(settings.precision.key())),
-        ("limit-train", "/data/limit_train", recipe.limit_train.map_or(Value::Null, number)),
-        ("limit-test", "/data/limit_test", recipe.limit_test.map_or(Value::Null, number)),
-    ];
-    let say = |value: &Value| match value {
-        Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    wanted.into_iter().find_map(|(name, pointer, wanted)| {
-        // A field that is not there says nothing.
-        let found = config.pointer(pointer)?;
-        (*found != wanted).then(|| (name, say(found), say(&wanted)))
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use std::path::PathBuf;
 
-    use super::super::gather::fixture::copy_of_fixture;
-    use super::super::names::{Arch, RecipeName};
-    use super::super::plan::{stages, tests::settings};
+    use mobilenet_report::gather::{Scope, gather};
+    use mobilenet_report::names::{Arch, RecipeName};
+
+    use super::super::profile::tests::settings;
     use super::*;
+
+    /// A small comparison, committed with the report.
+    fn comparison() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mobilenet-report/fixtures/comparison")
+    }
+
+    #[test]
+    fn the_commands_of_a_comparison_name_its_networks() {
+        let gathered = gather(&comparison(), Scope { pictures: true, ..Scope::default() }).unwrap();
+        let commands = all(&gathered, Path::new("out"));
+        assert!(commands[0].starts_with("cargo xtask compare "), "{commands:?}");
+        assert!(commands.iter().any(|command| command.contains("train --model v3-large")), "{commands:?}");
+    }
 
     #[test]
     fn auto_is_pinned_to_the_set_that_was_found() {
@@ -321,7 +328,12 @@ mod tests {
 
     #[test]
     fn a_run_is_complete_with_weights_or_once_it_is_evaluated() {
-        let out = copy_of_fixture("complete");
+        let out = std::env::temp_dir().join(format!("xtask-complete-{}", std::process::id()));
+        let run = out.join("v2-s1");
+        std::fs::create_dir_all(&run).unwrap();
+        for file in ["plan.json", "v2-s1/config.json", "v2-s1/eval.json", "v2-s1/train.json"] {
+            std::fs::copy(comparison().join(file), out.join(file)).unwrap();
+        }
         let settings = Settings::read(&out).unwrap().unwrap();
         let trained = || is_complete(&Stage::Train(Arch::V2.into(), 1), &settings, &out, &[]).unwrap();
         assert!(trained(), "the fixture's runs are evaluated and without weights");
@@ -331,21 +343,5 @@ mod tests {
         std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
         assert!(trained());
         std::fs::remove_dir_all(&out).unwrap();
-    }
-
-    #[test]
-    fn a_run_with_other_settings_is_noticed() {
-        let settings = settings();
-        let recipe = &settings.recipe;
-        let config = |epochs: u64, limit: Option<u64>| {
-            json!({"train": {"epochs": epochs, "batch_size": recipe.batch_size, "seed": 1},
-                   "data": {"limit_train": limit, "limit_test": recipe.limit_test}})
-        };
-        assert_eq!(config_mismatch(&config(recipe.epochs, recipe.limit_train), &settings, 1), None);
-        assert_eq!(config_mismatch(&json!({}), &settings, 1), None);
-        let (name, found, wanted) = config_mismatch(&config(9, recipe.limit_train), &settings, 1).unwrap();
-        assert_eq!((name, &*found, &*wanted), ("epochs", "9", &*recipe.epochs.to_string()));
-        let (name, found, _) = config_mismatch(&config(recipe.epochs, None), &settings, 1).unwrap();
-        assert_eq!((name, &*found), ("limit-train", "none"));
     }
 }

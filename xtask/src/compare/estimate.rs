@@ -1,9 +1,10 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
-use super::artefacts::DataInfo;
-use super::names::{Arch, Profile};
-use super::network::Network;
-use super::plan::{Settings, Stage, block_passes};
+use mobilenet_report::names::Arch;
+use mobilenet_report::network::Network;
+use mobilenet_report::plan::{Settings, Sizes, Stage};
+
+use super::stages::block_passes;
 
 /// Images per second of one network.
 #[derive(Copy, Clone, Debug)]
@@ -95,33 +96,12 @@ impl Estimator {
     }
 }
 
-/// Images of one epoch and of one evaluation.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub struct Sizes {
-    /// Training images per epoch
-    pub train: u64,
-    /// Test images
-    pub test: u64,
-}
-
-impl Sizes {
-    /// What the settings leave of the data set; of CIFAR's 50,000 and 10,000 as long as the set is not known.
-    pub fn new(settings: &Settings, data: Option<&DataInfo>) -> Self {
-        let (train, test) = data.map_or((50_000, 10_000), |d| (d.train_images, d.test_images));
-        let cut = |all: u64, limit: Option<u64>| limit.map_or(all, |limit| limit.min(all));
-        Self { train: cut(train, settings.recipe.limit_train), test: cut(test, settings.recipe.limit_test) }
-    }
-
-    /// Share of the article's training (100 epochs of 50,000 images) that is run, at most 1.
-    pub fn share_of_article(self, epochs: u64) -> f64 {
-        let article = super::plan::recipe(Profile::Article).epochs * 50_000;
-        ((epochs * self.train) as f64 / article as f64).min(1.0)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::plan::{recipe, stages, tests::settings};
+    use mobilenet_report::names::Profile;
+
+    use super::super::profile::{recipe, tests::settings};
+    use super::super::stages::stages;
     use super::*;
 
     #[test]
@@ -157,14 +137,5 @@ mod tests {
         let rate = |key: &str| estimator.train_rate(key.parse().unwrap());
         assert!(rate("v2@0.5") > 2.0 * rate("v2") && rate("v2@1.4") < 0.7 * rate("v2"));
         assert!(rate("v3-small") > rate("v3-large"));
-    }
-
-    #[test]
-    fn sizes_never_exceed_the_set() {
-        let data = DataInfo { train_images: 500, test_images: 2_000, ..DataInfo::default() };
-        let settings = settings();
-        let sizes = Sizes::new(&settings, Some(&data));
-        assert_eq!((sizes.train, Some(sizes.test)), (500, settings.recipe.limit_test));
-        assert_eq!(sizes.share_of_article(10_000), 1.0);
     }
 }

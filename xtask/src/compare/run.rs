@@ -7,14 +7,16 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use mobilenet_report::agreement::Agreement;
+use mobilenet_report::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
+use mobilenet_report::names::Source;
+use mobilenet_report::network::{self, Network};
+use mobilenet_report::plan::{Settings, Sizes, Stage, run_name};
+use mobilenet_report::{samples, text, verdict};
 
-use super::agreement::Agreement;
-use super::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
-use super::estimate::{Estimator, Sizes};
-use super::names::Source;
-use super::network::Network;
-use super::plan::{Settings, Stage, run_name};
-use super::{announce, build, command, network, samples, text};
+use super::estimate::Estimator;
+use super::stages::title;
+use super::{announce, build, command};
 
 /// Runs everything that is not complete yet.
 ///
@@ -87,7 +89,7 @@ impl Runner<'_> {
     fn warn(&mut self) {
         let asked = DataInfo { name: self.settings.data.key().to_owned(), ..DataInfo::default() };
         let data = self.data.as_ref().unwrap_or(&asked);
-        if let Some(warning) = announce::fallback_warning(data).filter(|_| !self.warned) {
+        if let Some(warning) = verdict::fallback_warning(data).filter(|_| !self.warned) {
             println!("\nWARNING: {warning}");
             if data.fallback {
                 println!(
@@ -128,15 +130,15 @@ impl Runner<'_> {
         let images = self.wanted_images(stage)?;
         let number = format!("[{}/{}]", position + 1, self.stages.len());
         if command::is_complete(stage, self.settings, self.out, &images)? {
-            eprintln!("{number} {}: done before", stage.title());
+            eprintln!("{number} {}: done before", title(stage));
         } else {
-            eprintln!("{number} {}{}", stage.title(), self.timing(position));
+            eprintln!("{number} {}{}", title(stage), self.timing(position));
             let begun = Instant::now();
             self.execute(stage, &images)?;
             if !command::is_complete(stage, self.settings, self.out, &images)? {
                 bail!(
                     "{}: the command ended well but {} is missing or unreadable",
-                    stage.title(),
+                    title(stage),
                     stage.artefact(self.out).display()
                 );
             }
@@ -306,7 +308,7 @@ impl Runner<'_> {
         }
         bail!(
             "stage \"{}\" failed ({status}): {}; what is finished stays, the same call goes on from here",
-            stage.title(),
+            title(stage),
             command::display(args)
         );
     }

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::compare::{artefacts, build, lock};
+use crate::compare::{build, lock};
+use mobilenet_report::artefacts;
 
 /// What the worker needs, as `pip` and `import` both spell it.
 pub const PACKAGES: [&str; 5] = ["torch", "torchvision", "onnxruntime", "onnx", "numpy"];

@@ -2,7 +2,7 @@
 
 use super::measure::{Cell, Sample};
 use super::task::{Program, Task};
-use crate::compare::stats::median;
+use mobilenet_report::stats::median;
 
 /// A value over the rounds.
 #[derive(Copy, Clone, Debug, PartialEq)]

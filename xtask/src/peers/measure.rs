@@ -13,8 +13,8 @@ use super::environment::Environment;
 use super::process::run_to_end;
 use super::quiet::{Counters, TOLERATED_CORES};
 use super::task::{Program, Task};
-use crate::compare::names::Arch;
-use crate::compare::{stats, text};
+use mobilenet_report::names::Arch;
+use mobilenet_report::{stats, text};
 
 /// No measurement takes that long, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::environment::last_line;
-use crate::compare::text;
+use mobilenet_report::text;
 
 /// Runs `command` and returns what it printed; an error has the last line of its complaint.
 ///

@@ -6,7 +6,7 @@ use super::environment::PACKAGES;
 use super::figures::{self, Figure, Metric, Outcome, Row};
 use super::measure::{self, Cell, Measured};
 use super::task::{Program, Task};
-use crate::compare::text::{count, list, significant};
+use mobilenet_report::text::{count, list, significant};
 
 /// One heading and its table.
 struct Section {

@@ -1,0 +1,122 @@
+//! How a comparison was made, so that it can be made again.
+
+use serde_json::Value;
+
+use crate::document::{Block, Cell, Section, Table};
+use crate::gather::Gathered;
+use crate::origins::{self, Origin, Trait};
+use crate::stats;
+use crate::text::{duration, list, thousands};
+
+/// Data, machine, commit and commands.
+pub fn section(gathered: &Gathered) -> Section {
+    let sizes = gathered.sizes();
+    let data = &gathered.data;
+    let mut rows: Vec<Vec<Cell>> = vec![
+        vec![
+            "Data set".into(),
+            format!(
+                "{}: {} training and {} test images in {} classes",
+                data.label(),
+                thousands(data.train_images),
+                thousands(data.test_images),
+                data.classes.len()
+            )
+            .into(),
+        ],
+        vec![
+            "Used of it".into(),
+            format!("the first {} training and {} test images", thousands(sizes.train), thousands(sizes.test)).into(),
+        ],
+        vec!["Copy".into(), data.copy.as_str().into()],
+    ];
+    if data.mean.len() == 3 && data.std.len() == 3 {
+        let triple = |v: &[f64]| list(&v.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>());
+        rows.push(vec![
+            "Normalization".into(),
+            format!("mean {}, standard deviation {}", triple(&data.mean), triple(&data.std)).into(),
+        ]);
+    }
+    let seeds: Vec<_> = gathered.settings.seeds.iter().map(u64::to_string).collect();
+    rows.push(vec!["Seeds".into(), list(&seeds).into()]);
+    const ENVIRONMENT: [(&str, &str); 11] = [
+        ("processor", "Processor"),
+        ("cores", "Cores"),
+        ("threads", "Threads"),
+        ("memory_bytes", "Memory"),
+        ("os", "System"),
+        ("rustc", "Compiler"),
+        ("version", "mobilenet"),
+        ("candle", "Candle"),
+        ("features", "Features"),
+        ("commit", "Commit"),
+        ("date", "Date"),
+    ];
+    for (key, title) in ENVIRONMENT {
+        // What all runs share once; where they differ, every value.
+        let mut texts = Vec::new();
+        for origin in &gathered.origins {
+            if let Some(text) = environment_text(key, &origin.environment[key])
+                && !texts.contains(&text)
+            {
+                texts.push(text);
+            }
+        }
+        if !texts.is_empty() {
+            rows.push(vec![title.into(), list(&texts).into()]);
+        }
+    }
+    let seconds =
+        stats::mean(&gathered.models.iter().flat_map(|m| &m.runs).map(|r| r.record.seconds).collect::<Vec<_>>());
+    let mut blocks = vec![
+        Block::Text(format!(
+            "Every figure comes from a process of its own; one training took {} on average. The first of the commands below runs all others; each gives the same artefact again, and `cargo xtask compare --report-only` makes this report of them.",
+            duration(seconds)
+        )),
+        Block::Table(Table { head: vec!["What".to_owned(), "Value".to_owned()], numeric: false, rows }),
+    ];
+    blocks.extend(origins_table(&gathered.origins));
+    blocks.push(Block::Details("All commands".to_owned(), vec![Block::Code(gathered.commands.join("\n"))]));
+    Section { title: "How this was made".to_owned(), blocks }
+}
+
+/// Run by run, in what they differ; nothing if in nothing.
+fn origins_table(all: &[Origin]) -> Option<Block> {
+    let differing: Vec<Trait> = Trait::ALL.into_iter().filter(|&what| origins::values(all, what).len() > 1).collect();
+    if differing.is_empty() {
+        return None;
+    }
+    let mut head = vec!["Run".to_owned()];
+    head.extend(differing.iter().map(|what| what.label().to_owned()));
+    let rows = all
+        .iter()
+        .map(|origin| {
+            let mut row: Vec<Cell> = vec![origin.what.as_str().into()];
+            row.extend(differing.iter().map(|&what| origin.get(what).unwrap_or_else(|| "–".to_owned()).into()));
+            row
+        })
+        .collect();
+    let names: Vec<_> = differing.iter().map(|what| what.noun().to_owned()).collect();
+    let title = format!("Where the runs differ: {}", list(&names));
+    Some(Block::Details(title, vec![Block::Table(Table { head, numeric: false, rows })]))
+}
+
+fn environment_text(name: &str, value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) if text.is_empty() => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Number(bytes) if name.ends_with("_bytes") => {
+            Some(format!("{:.1} GB", bytes.as_f64()? / f64::from(1 << 30)))
+        }
+        Value::Array(items) if items.is_empty() => None,
+        Value::Array(items) => Some(
+            items
+                .iter()
+                .map(|item| item.as_str().map_or(item.to_string(), str::to_owned))
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        other => Some(other.to_string()),
+    }
+}

@@ -1,0 +1,292 @@
+//! From a folder of artefacts to what the report is made of.
+
+#[cfg(test)]
+mod committed;
+#[cfg(test)]
+pub mod fixture;
+mod found;
+mod model;
+pub mod quiet;
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde_json::Value;
+
+use super::artefacts::{self, Bench, DataInfo, Picture, Roofline, Samples, Summary};
+use super::network::{self, Network};
+use super::origins::{self, Origin};
+use super::plan::{BENCH_ROUNDS, BLOCK_BATCHES, Settings, Sizes, Stage, run_name, summarized};
+use super::stats::{self, Comparison};
+
+pub use found::config_mismatch;
+pub use model::{Counts, Model, Run};
+
+/// Everything that a comparison has left.
+#[derive(Debug)]
+pub struct Gathered {
+    pub settings: Settings,
+    pub data: DataInfo,
+    pub models: Vec<Model>,
+    pub summaries: Vec<Counts>,
+    pub roofline: Option<Roofline>,
+    pub pictures: Vec<Picture>,
+    /// That of the last run; `origins` has all
+    pub environment: Value,
+    pub origins: Vec<Origin>,
+    /// Each pair of networks held against each other, that of the verdict first
+    pub comparisons: Vec<Pair>,
+    /// The one that makes the whole comparison, then what it runs; whoever runs comparisons fills them in
+    pub commands: Vec<String>,
+    /// What is missing or odd, one sentence each
+    pub notes: Vec<String>,
+}
+
+/// Two networks and how their accuracies compare; nothing if they saw different images.
+#[derive(Debug)]
+pub struct Pair {
+    pub first: Network,
+    pub second: Network,
+    pub comparison: Option<Comparison>,
+}
+
+/// What is gathered.
+#[derive(Copy, Clone, Debug, Default)]
+pub struct Scope {
+    /// The data set's own pictures, if they are there
+    pub pictures: bool,
+    /// Every finished run in the folder, not only those of the last plan
+    pub every_run: bool,
+}
+
+impl Gathered {
+    /// One network of the comparison.
+    pub fn model(&self, network: impl Into<Network>) -> Option<&Model> {
+        let network = network.into();
+        self.models.iter().find(|model| model.network == network)
+    }
+
+    /// Counts of any network, compared or not.
+    pub fn counts(&self, network: impl Into<Network>) -> Option<&Counts> {
+        let network = network.into();
+        self.summaries.iter().find(|counts| counts.network == network)
+    }
+
+    /// All networks, in the order of the report.
+    pub fn networks(&self) -> Vec<Network> {
+        self.models.iter().map(|model| model.network).collect()
+    }
+
+    /// The two networks the verdict is about.
+    pub fn pair(&self) -> Option<(&Model, &Model)> {
+        let (first, second) = network::pair(&self.networks());
+        Some((self.models.get(first)?, self.models.get(second?)?))
+    }
+
+    /// How these two compare.
+    pub fn difference(&self) -> Option<&Comparison> {
+        self.comparisons.first()?.comparison.as_ref()
+    }
+
+    /// The networks that are shown one by one, with a picture or a column each: all, or the two of the verdict where there
+    /// are more than six.
+    pub fn few(&self) -> Vec<&Model> {
+        const FEW: usize = 6;
+        match self.pair() {
+            Some((first, second)) if self.models.len() > FEW => vec![first, second],
+            _ => self.models.iter().collect(),
+        }
+    }
+
+    /// Images per epoch and test images.
+    pub fn sizes(&self) -> Sizes {
+        Sizes::new(&self.settings, Some(&self.data))
+    }
+
+    /// Share of the article's training that was run.
+    pub fn share_of_article(&self) -> f64 {
+        self.sizes().share_of_article(self.settings.recipe.epochs)
+    }
+}
+
+/// Reads the artefacts under `out`. Runs that are not complete are left out and named in the notes; a folder
+/// without one complete run is an error.
+pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
+    let Some(mut settings) = Settings::read(out)? else {
+        bail!("{} holds no comparison (no plan.json)", out.display());
+    };
+    let data: DataInfo = artefacts::read(&Stage::Data.artefact(out))?;
+    let mut notes = Vec::new();
+    let planned = settings.clone();
+    if scope.every_run {
+        notes.extend(found::extend(&mut settings, out)?);
+    }
+
+    let summaries = read_counts(out, &settings)?;
+    let mut models = Vec::new();
+    let mut origins = Vec::new();
+    for &network in &settings.models {
+        let mut runs = Vec::new();
+        for &seed in &settings.seeds {
+            match found::read_run(out, &settings, network, seed) {
+                Ok((run, origin)) => {
+                    origins.push(origin);
+                    runs.push(run);
+                }
+                // Nobody asked for each network with each seed that any other has.
+                Err(_) if !planned.has(network, seed) && !out.join(run_name(network, seed)).exists() => {}
+                Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(network, seed))),
+            }
+        }
+        let counts = summaries.iter().find(|counts| counts.network == network);
+        if let Some(counts) = counts.filter(|_| !runs.is_empty()) {
+            models.push(read_model(out, counts, runs));
+        }
+    }
+    if models.is_empty() {
+        bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
+    }
+    let environment = origins.last().map_or(Value::Null, |origin| origin.environment.clone());
+    for model in &models {
+        let Some(bench) = &model.bench else { continue };
+        let what = format!("latency of {}", model.network.short());
+        origins.push(Origin { what, environment: bench.environment.clone(), copy: None });
+    }
+    notes.extend(models.iter().flat_map(quiet::notes));
+    notes.extend(origins::differences(&origins));
+
+    let pictures = match artefacts::read::<Samples>(&Stage::Samples.artefact(out)) {
+        Ok(samples) if scope.pictures => samples.images,
+        _ => Vec::new(),
+    };
+    let comparisons = compare(&models);
+    let roofline = artefacts::read(&Stage::Roofline.artefact(out)).ok();
+    Ok(Gathered {
+        settings,
+        data,
+        models,
+        summaries,
+        roofline,
+        pictures,
+        environment,
+        origins,
+        comparisons,
+        commands: Vec::new(),
+        notes,
+    })
+}
+
+/// The counts of all networks that have a summary; those that were compared must.
+fn read_counts(out: &Path, settings: &Settings) -> Result<Vec<Counts>> {
+    let mut all = Vec::new();
+    for network in summarized(settings) {
+        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { network, imagenet }.artefact(out));
+        match read(false) {
+            Ok(cifar) => all.push(Counts { network, cifar, imagenet: read(true).ok() }),
+            Err(error) if settings.models.contains(&network) => return Err(error),
+            Err(_) => {}
+        }
+    }
+    Ok(all)
+}
+
+/// A network with its finished runs and whatever timings of it are there.
+fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>) -> Model {
+    let network = counts.network;
+    let bench = |stage: Stage| artefacts::read::<Bench>(&stage.artefact(out)).ok();
+    let mut benches: Vec<Bench> =
+        (1..=BENCH_ROUNDS).filter_map(|round| bench(Stage::Bench { network, round })).collect();
+    let rounds = benches.iter().map(|bench| bench.latency_ms.p50).collect();
+    benches.sort_by(|a, b| a.latency_ms.p50.total_cmp(&b.latency_ms.p50));
+    let middle = benches.len().saturating_sub(1) / 2;
+    let blocks = |&batch: &u64| artefacts::read(&Stage::Blocks { network, batch }.artefact(out)).ok();
+    Model {
+        network,
+        params: counts.cifar.params,
+        macs: counts.cifar.macs,
+        bench: benches.into_iter().nth(middle),
+        rounds,
+        training_bench: bench(Stage::BenchTraining(network)),
+        blocks: BLOCK_BATCHES.iter().filter_map(blocks).collect(),
+        runs,
+    }
+}
+
+/// Every pair of networks, that of the verdict first.
+fn compare(models: &[Model]) -> Vec<Pair> {
+    let mut pairs: Vec<(&Model, &Model)> =
+        models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
+    let networks: Vec<_> = models.iter().map(|model| model.network).collect();
+    if let (first, Some(second)) = network::pair(&networks) {
+        let (first, second) = (networks[first], networks[second]);
+        let is_verdicts = |a: &Model, b: &Model| {
+            (a.network, b.network) == (first, second) || (b.network, a.network) == (first, second)
+        };
+        pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
+        pairs
+            .iter_mut()
+            .filter(|(a, b)| is_verdicts(a, b) && a.network != first)
+            .for_each(|(a, b)| std::mem::swap(a, b));
+    }
+    pairs
+        .into_iter()
+        .map(|(a, b)| Pair {
+            first: a.network,
+            second: b.network,
+            comparison: stats::compare(&a.answers(), &b.answers()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::names::Arch;
+    use super::fixture::{copy_of_fixture, fixture, fixture_of};
+    use super::*;
+
+    #[test]
+    fn many_networks_are_shown_by_their_pair() {
+        let gathered = fixture_of("widths");
+        assert_eq!(gathered.models.len(), 15);
+        let few: Vec<_> = gathered.few().iter().map(|model| model.network.key()).collect();
+        assert_eq!(few, ["v2", "v3-large"]);
+        assert_eq!(fixture_of("ladder").few().len(), 5);
+    }
+
+    #[test]
+    fn the_fixture_is_read_whole() {
+        let gathered = fixture();
+        assert!(gathered.notes.is_empty(), "{:?}", gathered.notes);
+        let (v2, v3) = gathered.pair().unwrap();
+        assert_eq!((v2.network, v3.network), (Arch::V2.into(), Arch::V3Large.into()));
+        assert_eq!((v2.params, v3.params), (2_236_682, 4_214_842));
+        assert_eq!(v2.runs[0].epochs.len(), 3);
+        assert_eq!(v2.runs[0].eval.labels.len(), 12);
+        assert_eq!(v2.latency(), Some(2.11));
+        assert_eq!(gathered.summaries.len(), 3);
+        assert_eq!(gathered.environment["cores"], 2);
+        let only_one = &gathered.difference().unwrap().mcnemar[0];
+        assert_eq!((only_one.only_first, only_one.only_second), (2, 6));
+    }
+
+    #[test]
+    fn of_the_rounds_of_timing_the_middle_one_counts() {
+        let out = copy_of_fixture("rounds");
+        let first = Stage::Bench { network: Arch::V2.into(), round: 1 }.artefact(&out);
+        let bench = std::fs::read_to_string(&first).unwrap();
+        for (round, p50) in [(2, "\"p50\": 9.5"), (3, "\"p50\": 1.5")] {
+            let bench = bench.replacen("\"p50\": 2.11", p50, 1);
+            std::fs::write(Stage::Bench { network: Arch::V2.into(), round }.artefact(&out), bench).unwrap();
+        }
+        let v2 = &gather(&out, Scope::default()).unwrap().models[0];
+        assert_eq!((v2.latency(), v2.rounds.as_slice()), (Some(2.11), &[2.11, 9.5, 1.5][..]));
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_folder_without_a_comparison_says_so() {
+        let error =
+            gather(&std::env::temp_dir().join("mobilenet-report-no-such-folder"), Scope::default()).unwrap_err();
+        assert!(error.to_string().contains("no plan.json"), "{error}");
+    }
+}

@@ -1,0 +1,89 @@
+//! The comparisons that are kept in `docs/runs`: they must be whole, and say what the README says of them.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::{Model, Run, Scope, gather};
+use crate::artefacts;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn committed() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(root().join("docs/runs")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+}
+
+#[test]
+fn figures_follow_from_the_predictions() {
+    assert!(!committed().is_empty());
+    for folder in committed() {
+        let name = folder.display();
+        let gathered = gather(&folder, Scope { every_run: true, ..Scope::default() }).unwrap();
+        let results: Value = artefacts::read(&folder.join("results.json")).unwrap();
+        assert_eq!(results["models"].as_array().unwrap().len(), gathered.models.len(), "{name}");
+        for (model, reported) in gathered.models.iter().zip(results["models"].as_array().unwrap()) {
+            assert_eq!(reported["model"], model.network.key(), "{name}");
+            assert_eq!(reported["runs"].as_array().unwrap().len(), model.runs.len(), "{name}");
+            for (run, reported) in model.runs.iter().zip(reported["runs"].as_array().unwrap()) {
+                let answers = run.eval.labels.iter().zip(&run.eval.predicted);
+                let right = answers.filter(|(label, predicted)| label == predicted).count();
+                let top1 = right as f64 / run.eval.labels.len() as f64;
+                assert!((top1 - run.eval.test_top1).abs() < 1e-9, "{name}, {}: {top1}", run.name);
+                assert_eq!(reported["test_top1"], run.eval.test_top1, "{name}, {}", run.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_weights_and_no_pictures_are_kept() {
+    let mut open = committed();
+    while let Some(folder) = open.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let ending = path.extension().and_then(|ending| ending.to_str());
+            assert!(matches!(ending, Some("json" | "jsonl" | "md" | "html" | "svg")), "{}", path.display());
+            assert!(!std::fs::read_to_string(&path).unwrap().contains("image/png"), "{}", path.display());
+        }
+    }
+}
+
+/// The README's headline and its table are of the comparison whose report it links to.
+#[test]
+fn the_readme_quotes_a_committed_comparison() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let linked = |path: &PathBuf| readme.contains(&format!("{}/report.md", path.file_name().unwrap().display()));
+    let quoted: Vec<_> = committed().into_iter().filter(linked).collect();
+    assert_eq!(quoted.len(), 1, "{quoted:?}");
+    let gathered = gather(&quoted[0], Scope { every_run: true, ..Scope::default() }).unwrap();
+    for model in &gathered.models {
+        let headline = format!("{} {}", model.network.short(), accuracy(model));
+        assert!(readme.contains(&headline), "the README does not say \"{headline}\"");
+    }
+    let row = |name: &str, cell: &dyn Fn(&Model) -> String| {
+        let cells: Vec<_> = gathered.models.iter().map(cell).collect();
+        format!("| {name} | {} |", cells.join(" | "))
+    };
+    let millions = |n: u64, digits: usize| format!("{:.digits$} M", n as f64 / 1e6);
+    for row in [
+        row("Test accuracy", &accuracy),
+        row("Minutes of training", &|model| format!("{:.0}", model.mean(|run| run.record.seconds) / 60.0)),
+        row("Seconds of an epoch", &|model| format!("{:.0}", model.mean(Run::seconds_per_epoch))),
+        row("Latency of one image, float32", &|model| format!("{:.2} ms", model.latency().unwrap())),
+        row("Parameters", &|model| millions(model.params, 2)),
+        row("Multiply-adds at 32×32", &|model| millions(model.macs, 1)),
+    ] {
+        assert!(readme.contains(&row), "the README has no row {row}");
+    }
+}
+
+fn accuracy(model: &Model) -> String {
+    format!("{:.1} %", 100.0 * model.test_top1())
+}

@@ -1,0 +1,163 @@
+//! The finished runs in a folder. Of a run's files only the small ones are read: weights and checkpoints may be gone.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::Run;
+use crate::artefacts::{self, Eval};
+use crate::network::Network;
+use crate::origins::Origin;
+use crate::plan::{Settings, run_name};
+use crate::text::list;
+
+/// Reads one run. One that was trained with other settings than the comparison's is an error.
+pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) -> Result<(Run, Origin)> {
+    let name = run_name(network, seed);
+    let folder = out.join(&name);
+    for (file, missing) in [("train.json", "its training has not ended"), ("eval.json", "it has not been evaluated")] {
+        if !folder.join(file).exists() {
+            bail!("{missing} (no {file})");
+        }
+    }
+    let record = artefacts::read(&folder.join("train.json"))?;
+    let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
+    // Folders name classes like `traffic_light`; people do not.
+    eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
+    let epochs = artefacts::read_epochs(&folder.join("metrics.jsonl"))?;
+    let config: Value = artefacts::read(&folder.join("config.json"))?;
+    if let Some((name, found, wanted)) = config_mismatch(&config, settings, seed) {
+        bail!("it was trained with {name} = {found}, not {wanted}");
+    }
+    let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
+    let origin = Origin { what: name.clone(), environment: config["environment"].clone(), copy };
+    Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone() }, origin))
+}
+
+/// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or
+/// were copied into the folder. Says which.
+pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
+    let mut more = Vec::new();
+    let entries = std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
+    for entry in entries {
+        let name = entry.with_context(|| format!("cannot read {}", out.display()))?.file_name();
+        let parts = name.to_str().and_then(|name| name.rsplit_once("-s"));
+        let Some((Ok(network), Ok(seed))) = parts.map(|(network, seed)| (network.parse(), seed.parse())) else {
+            continue;
+        };
+        let folder = out.join(&name);
+        if !settings.has(network, seed) && folder.join("train.json").exists() && folder.join("eval.json").exists() {
+            more.push((network, seed));
+        }
+    }
+    more.sort_by_key(|&(network, seed)| (network.arch as usize, network.width, seed));
+    for &(network, seed) in &more {
+        if !settings.models.contains(&network) {
+            settings.models.push(network);
+        }
+        if !settings.seeds.contains(&seed) {
+            settings.seeds.push(seed);
+        }
+    }
+    if !more.is_empty() {
+        settings.seeds.sort_unstable();
+    }
+    let names: Vec<_> = more.iter().map(|&(network, seed)| run_name(network, seed)).collect();
+    Ok((!names.is_empty()).then(|| format!("Beside the runs of the last call this report takes in {}.", list(&names))))
+}
+
+/// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
+pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
+    let recipe = &settings.recipe;
+    let number = |n: u64| Value::from(n);
+    let wanted = [
+        ("recipe", "/recipe", Value::from(recipe.name.key())),
+        ("epochs", "/train/epochs", number(recipe.epochs)),
+        ("batch size", "/train/batch_size", number(recipe.batch_size)),
+        ("seed", "/train/seed", number(seed)),
+        ("precision", "/train/precision", Value::from(settings.precision.key())),
+        ("limit-train", "/data/limit_train", recipe.limit_train.map_or(Value::Null, number)),
+        ("limit-test", "/data/limit_test", recipe.limit_test.map_or(Value::Null, number)),
+    ];
+    let say = |value: &Value| match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    wanted.into_iter().find_map(|(name, pointer, wanted)| {
+        // A field that is not there says nothing.
+        let found = config.pointer(pointer)?;
+        (*found != wanted).then(|| (name, say(found), say(&wanted)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::fixture::{copy, copy_of_fixture};
+    use super::super::{Scope, gather};
+    use super::*;
+    use crate::plan::tests::settings;
+
+    /// Copies a run to another seed; `change` rewrites its `config.json`.
+    fn add_run(out: &Path, (from, to): (&str, &str), seed: u64, change: impl FnOnce(&mut Value)) {
+        copy(&out.join(from), &out.join(to));
+        let path = out.join(to).join("config.json");
+        let mut config: Value = artefacts::read(&path).unwrap();
+        config["train"]["seed"] = seed.into();
+        change(&mut config);
+        std::fs::write(path, config.to_string()).unwrap();
+    }
+
+    #[test]
+    fn runs_of_other_days_are_taken_in_and_told_apart() {
+        let out = copy_of_fixture("merged");
+        add_run(&out, ("v2-s1", "v2-s2"), 2, |config| config["environment"]["commit"] = "fedcba9".into());
+        add_run(&out, ("v2-s1", "v2-s3"), 3, |config| config["train"]["epochs"] = 9.into());
+        add_run(&out, ("v2-s1", "v2-s4"), 4, |_| ());
+        std::fs::remove_file(out.join("v2-s4/eval.json")).unwrap();
+        let planned = gather(&out, Scope::default()).unwrap();
+        assert_eq!((planned.models[0].runs.len(), planned.notes.len()), (1, 0), "{:?}", planned.notes);
+        let all = gather(&out, Scope { every_run: true, ..Scope::default() }).unwrap();
+        assert_eq!(all.models[0].runs.iter().map(|run| run.seed).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(all.models[1].runs.len(), 1);
+        let [taken, left, commits] = all.notes.as_slice() else { panic!("{:?}", all.notes) };
+        assert!(taken.contains("v2-s2 and v2-s3"), "{taken}");
+        assert!(left.contains("v2-s3 is left out: it was trained with epochs = 9, not 3"), "{left}");
+        assert!(commits.contains("fedcba9 (v2-s2)"), "{commits}");
+        // One network has two seeds, the other one: image by image, by the seed that both have.
+        let (v2, v3) = all.pair().unwrap();
+        assert_eq!((v2.evals().len(), v2.evals_beside(v3).len(), v3.evals_beside(v2).len()), (2, 1, 1));
+        let found = all.difference().unwrap();
+        assert_eq!((found.welch.as_ref(), found.mcnemar.len(), found.seeds), (None, 1, (2, 1)));
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn what_was_planned_and_is_not_there_is_named() {
+        let out = copy_of_fixture("unfinished");
+        std::fs::remove_dir_all(out.join("v3-large-s1")).unwrap();
+        let gathered = gather(&out, Scope::default()).unwrap();
+        assert_eq!(gathered.notes, ["v3-large-s1 is left out: its training has not ended (no train.json)."]);
+        assert!(gathered.difference().is_none() && gathered.pair().is_none());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn a_run_with_other_settings_is_noticed() {
+        let settings = settings();
+        let recipe = &settings.recipe;
+        let config = |epochs: u64, limit: Option<u64>| {
+            json!({"train": {"epochs": epochs, "batch_size": recipe.batch_size, "seed": 1},
+                   "data": {"limit_train": limit, "limit_test": recipe.limit_test}})
+        };
+        assert_eq!(config_mismatch(&config(recipe.epochs, recipe.limit_train), &settings, 1), None);
+        assert_eq!(config_mismatch(&json!({}), &settings, 1), None);
+        let (name, found, wanted) = config_mismatch(&config(9, recipe.limit_train), &settings, 1).unwrap();
+        assert_eq!((name, &*found, &*wanted), ("epochs", "9", &*recipe.epochs.to_string()));
+        let (name, found, _) = config_mismatch(&config(recipe.epochs, None), &settings, 1).unwrap();
+        assert_eq!((name, &*found), ("limit-train", "none"));
+    }
+}

@@ -1,0 +1,25 @@
+#![doc = include_str!("../README.md")]
+#![expect(missing_docs, reason = "fields of the files it reads say in their names what they are")]
+
+pub mod against;
+pub mod agreement;
+pub mod artefacts;
+mod audit;
+mod content;
+mod document;
+pub mod gather;
+mod html;
+mod markdown;
+pub mod names;
+pub mod network;
+pub mod origins;
+mod pareto;
+pub mod plan;
+mod plots;
+pub mod samples;
+pub mod stats;
+mod structure;
+mod svg;
+pub mod text;
+pub mod verdict;
+pub mod write;

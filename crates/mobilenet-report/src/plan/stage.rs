@@ -1,0 +1,98 @@
+//! The processes of a comparison and the artefact that each leaves.
+
+use std::path::{Path, PathBuf};
+
+use super::Settings;
+use crate::names::Arch;
+use crate::network::Network;
+
+/// One process and the artefact it leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Describe the data set: `data.json`
+    Data,
+    /// Layers, parameters, MACs: `summary-<model>.json`, `summary-<model>-imagenet.json`
+    Summary { network: Network, imagenet: bool },
+    /// Latency, throughput and memory of inference, once in each round: `bench-<model>.json`, `bench-<model>-2.json` …
+    Bench { network: Network, round: u64 },
+    /// Speed and memory of training steps: `bench-<model>-train.json`
+    BenchTraining(Network),
+    /// Time of each block in inference: `blocks-<model>.json`, with larger batches `blocks-<model>-batch<n>.json`
+    Blocks { network: Network, batch: u64 },
+    /// What the machine can do at best: `roofline.json`
+    Roofline,
+    /// `<model>-s<seed>/train.json`, written last
+    Train(Network, u64),
+    /// `<model>-s<seed>/eval.json`
+    Eval(Network, u64),
+    /// Pictures for the grid of examples: `samples.json`
+    Samples,
+}
+
+impl Stage {
+    /// The file whose presence says that the stage is complete.
+    pub fn artefact(&self, out: &Path) -> PathBuf {
+        match self {
+            Self::Data => out.join("data.json"),
+            Self::Summary { network, imagenet } => out.join(summary_name(*network, *imagenet)),
+            Self::Bench { network, round: 1 } => out.join(format!("bench-{network}.json")),
+            Self::Bench { network, round } => out.join(format!("bench-{network}-{round}.json")),
+            Self::BenchTraining(network) => out.join(format!("bench-{network}-train.json")),
+            Self::Blocks { network, batch: 1 } => out.join(format!("blocks-{network}.json")),
+            Self::Blocks { network, batch } => out.join(format!("blocks-{network}-batch{batch}.json")),
+            Self::Roofline => out.join("roofline.json"),
+            Self::Train(network, seed) => out.join(run_name(*network, *seed)).join("train.json"),
+            Self::Eval(network, seed) => out.join(run_name(*network, *seed)).join("eval.json"),
+            Self::Samples => out.join("samples.json"),
+        }
+    }
+}
+
+/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes, which
+/// then meet all networks alike and are no network's median.
+pub const BENCH_ROUNDS: u64 = 3;
+
+/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many that
+/// the weights no longer count among what is moved.
+pub const BLOCK_BATCHES: [u64; 2] = [1, 128];
+
+/// File name of a summary.
+fn summary_name(network: Network, imagenet: bool) -> String {
+    let suffix = if imagenet { "-imagenet" } else { "" };
+    format!("summary-{network}{suffix}.json")
+}
+
+/// Folder name of one training run.
+pub fn run_name(network: Network, seed: u64) -> String {
+    format!("{network}-s{seed}")
+}
+
+/// The networks with a summary: the published ones, then what else is compared.
+pub fn summarized(settings: &Settings) -> Vec<Network> {
+    let mut networks: Vec<Network> = Arch::PUBLISHED.map(Network::from).into();
+    networks
+        .extend(settings.models.iter().filter(|network| !Arch::PUBLISHED.iter().any(|&arch| **network == arch.into())));
+    networks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::settings;
+    use super::*;
+
+    #[test]
+    fn other_widths_have_artefacts_of_their_own() {
+        let network: Network = "v2@0.5".parse().unwrap();
+        let path = |stage: Stage| stage.artefact(Path::new(""));
+        assert_eq!(path(Stage::Summary { network, imagenet: false }), Path::new("summary-v2@0.5.json"));
+        assert_eq!(path(Stage::Train(network, 1)), Path::new("v2@0.5-s1/train.json"));
+        assert_ne!(path(Stage::Bench { network, round: 1 }), path(Stage::Bench { network, round: 2 }));
+    }
+
+    #[test]
+    fn every_published_network_has_a_summary() {
+        let models = ["v2", "v2-hs"].map(|key| key.parse().unwrap()).into();
+        let keys: Vec<_> = summarized(&Settings { models, ..settings() }).iter().map(|n| n.key()).collect();
+        assert_eq!(keys, ["v2", "v3-large", "v3-small", "v2-hs"]);
+    }
+}

@@ -1,0 +1,277 @@
+//! Loss and accuracy over the epochs, and accuracy over the time that training took.
+
+use super::legend::Legend;
+use super::{Frame, Plot, plot};
+use crate::artefacts::Epoch;
+use crate::gather::{Gathered, Run};
+use crate::network::Network;
+use crate::stats::median;
+use crate::svg::{Svg, ticks};
+use crate::text::{list, significant};
+
+/// One kind of value over the epochs, with what it is called.
+struct Subject {
+    name: &'static str,
+    title: &'static str,
+    /// Left out where only test images matter
+    train: Option<fn(&Epoch) -> Option<f64>>,
+    test: fn(&Epoch) -> Option<f64>,
+    axis: Axis,
+}
+
+/// What a curve is drawn over.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Axis {
+    Epochs,
+    /// Minutes of training alone: the sum of the epochs' `seconds`, which leave out evaluation, checkpoints and breaks
+    Minutes,
+}
+
+const LOSS: Subject = Subject {
+    name: "curves-loss",
+    title: "Loss (cross-entropy)",
+    train: Some(|epoch| Some(epoch.train_loss)),
+    test: |epoch| epoch.test_loss,
+    axis: Axis::Epochs,
+};
+
+const ACCURACY: Subject = Subject {
+    name: "curves-accuracy",
+    title: "Accuracy (%)",
+    train: Some(|epoch| Some(100.0 * epoch.train_top1)),
+    test: |epoch| epoch.test_top1.map(|v| 100.0 * v),
+    axis: Axis::Epochs,
+};
+
+const ACCURACY_BY_TIME: Subject = Subject {
+    name: "curves-accuracy-time",
+    title: "Test accuracy (%)",
+    train: None,
+    test: ACCURACY.test,
+    axis: Axis::Minutes,
+};
+
+/// Of more networks only the curves of the test images are drawn.
+const MOST_BOTH: usize = 5;
+
+/// Accuracy over epochs and over time, and loss; the second only if the runs have noted their time.
+pub fn curves(gathered: &Gathered) -> Vec<Plot> {
+    let chance = (gathered.data.classes.len().max(2) as f64).ln();
+    let mut plots = vec![draw(gathered, &ACCURACY, None)];
+    if !collect(gathered, &ACCURACY_BY_TIME).is_empty() {
+        plots.push(draw(gathered, &ACCURACY_BY_TIME, None));
+    }
+    plots.push(draw(gathered, &LOSS, Some(chance)));
+    plots
+}
+
+/// The values of one run's training or test images.
+struct Curve<'a> {
+    network: Network,
+    run: &'a Run,
+    part: &'static str,
+    axis: Axis,
+    /// (epoch or minutes, value); values that are no numbers are left out
+    points: Vec<(f64, f64)>,
+}
+
+impl Curve<'_> {
+    fn hint(&self, (x, value): (f64, f64)) -> String {
+        let place = match self.axis {
+            Axis::Epochs => format!("epoch {x}"),
+            Axis::Minutes => format!("after {x:.1} min"),
+        };
+        format!("{}, seed {}, {}, {place}: {value:.3}", self.network.label(), self.run.seed, self.part)
+    }
+}
+
+/// With `chance`, the value of a mere guess, the axis ends where single far higher values would flatten the rest.
+fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
+    let curves = collect(gathered, subject);
+    let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.1)).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = chance.map_or(f64::INFINITY, |chance| limit(&values, chance));
+    let high = values.iter().copied().filter(|&v| v <= high).fold(f64::NEG_INFINITY, f64::max);
+    let last = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).fold(0.0, f64::max);
+    let y = ticks(low, high, 5);
+    let top = y[y.len() - 1];
+    let (x, x_title, per) = match subject.axis {
+        Axis::Epochs => (whole_ticks(last), "Epoch", "per epoch"),
+        Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
+    };
+
+    let legend = Legend::new(&gathered.networks(), 480.0);
+    let shift = legend.extra_height();
+    let mut svg = Svg::new(560.0, 360.0 + shift, &format!("{} {per}", subject.title));
+    let frame = Frame { left: 52.0, top: 66.0 + shift, width: 480.0, height: 238.0, x, y };
+    frame.draw(&mut svg, x_title, subject.title);
+    for curve in &curves {
+        let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
+        for piece in below(&curve.points, top) {
+            let placed: Vec<_> = piece.into_iter().map(|p| frame.place(p)).collect();
+            svg.polyline(&format!("{style} stroke {}", curve.network.class()), &placed);
+        }
+        if curve.points.len() > 20 {
+            continue;
+        }
+        for &point in curve.points.iter().filter(|p| p.1 <= top) {
+            svg.disc(&format!("fill {}", curve.network.class()), frame.place(point), radius, &curve.hint(point));
+        }
+    }
+    legend.draw(&mut svg, (frame.left, 44.0));
+    let both = curves.iter().any(|curve| curve.part != "test");
+    if both {
+        svg.text("", (532.0, 24.0), "end", "solid: test, dashed: training");
+    }
+    let caption = match subject.axis {
+        Axis::Epochs => {
+            let which = if both {
+                "Solid: test images; dashed: training images, augmented, averaged while the epoch runs."
+            } else {
+                "Test images."
+            };
+            format!("{}. {which}{}", subject.title, beyond(&curves, top))
+        }
+        Axis::Minutes => {
+            let missing = match untimed(gathered) {
+                names if names.is_empty() => String::new(),
+                names => format!(" Not drawn, for want of times: {}.", list(&names)),
+            };
+            format!(
+                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation and checkpoints. The time is that of the machine and its load.{missing}",
+                subject.title
+            )
+        }
+    };
+    plot(subject.name, caption, svg)
+}
+
+/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could tell them
+/// apart.
+fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
+    let axis = subject.axis;
+    let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
+    let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.network, run)));
+    runs.flat_map(|(network, run)| {
+        parts.into_iter().flatten().map(move |(part, value)| {
+            let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
+            let places = match axis {
+                Axis::Epochs => run.epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
+                Axis::Minutes => minutes(&run.epochs).unwrap_or_default(),
+            };
+            let points = places.into_iter().zip(&run.epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
+            Curve { network, run, part, axis, points: points.collect() }
+        })
+    })
+    .filter(|curve| !curve.points.is_empty())
+    .filter(|curve| gathered.models.len() <= MOST_BOTH || curve.part == "test")
+    .collect()
+}
+
+/// Minutes of training at the end of each epoch; `None` if an epoch's time is not known.
+fn minutes(epochs: &[Epoch]) -> Option<Vec<f64>> {
+    let mut sum = 0.0;
+    epochs
+        .iter()
+        .map(|epoch| {
+            sum += epoch.seconds.filter(|s| s.is_finite())? / 60.0;
+            Some(sum)
+        })
+        .collect()
+}
+
+/// Names of the runs whose time is not known.
+fn untimed(gathered: &Gathered) -> Vec<String> {
+    let runs = gathered.models.iter().flat_map(|model| &model.runs);
+    runs.filter(|run| minutes(&run.epochs).is_none()).map(|run| run.name.clone()).collect()
+}
+
+/// The highest value that may stretch the axis: twice what is usual, be that a mere guess or the median.
+fn limit(values: &[f64], chance: f64) -> f64 {
+    2.0 * median(values).map_or(chance, |median| median.max(chance))
+}
+
+/// The pieces of a curve that lie at or below `top`, each ending where the curve crosses it.
+fn below(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
+    let (mut pieces, mut piece) = (Vec::new(), Vec::new());
+    let mut previous: Option<(f64, f64)> = None;
+    for &(x, y) in points {
+        if let Some((x0, y0)) = previous.filter(|p| (p.1 > top) != (y > top)) {
+            piece.push((x0 + (x - x0) * (top - y0) / (y - y0), top));
+        }
+        if y <= top {
+            piece.push((x, y));
+        } else {
+            pieces.push(std::mem::take(&mut piece));
+        }
+        previous = Some((x, y));
+    }
+    pieces.push(piece);
+    pieces.retain(|piece| piece.len() > 1);
+    pieces
+}
+
+/// A sentence on the values above the plot, the first few of them by name; empty if there are none.
+fn beyond(curves: &[Curve<'_>], top: f64) -> String {
+    const NAMED: usize = 3;
+    let mut above: Vec<String> = curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().filter(|p| p.1 > top).map(move |&point| (curve, point)))
+        .map(|(curve, (epoch, value))| {
+            format!("{} {} epoch {epoch} ({})", curve.network.short(), curve.part, significant(value))
+        })
+        .collect();
+    if above.is_empty() {
+        return String::new();
+    }
+    if above.len() > NAMED {
+        let more = above.len() - NAMED;
+        above.truncate(NAMED);
+        above.push(format!("{more} more"));
+    }
+    format!(" Too high for the picture, so that their curves leave it at the top: {}.", list(&above))
+}
+
+/// Ticks at whole epochs, from 1 (or 0 where there are many).
+fn whole_ticks(last: f64) -> Vec<f64> {
+    if last <= 1.0 {
+        return vec![0.0, 1.0, 2.0];
+    }
+    if last <= 12.0 {
+        return (1..=(last as u32)).map(f64::from).collect();
+    }
+    ticks(0.0, last, 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_far_from_usual_is_left_out() {
+        let chance = 10_f64.ln();
+        assert!(limit(&[137.3, 2.3, 2.1, 1.9], chance) < 5.0);
+        assert!(limit(&[3.9, 2.3, 2.1, 1.9], chance) > 3.9);
+        // A loss that is high throughout is the subject, not an outlier.
+        assert!(limit(&[30.0, 31.0, 29.0], chance) > 31.0);
+        assert!(limit(&[], chance) > chance);
+    }
+
+    #[test]
+    fn time_is_the_sum_of_the_epochs_and_unknown_if_one_is() {
+        let epoch =
+            |seconds| Epoch { epoch: 1, train_loss: 1.0, train_top1: 0.5, test_loss: None, test_top1: None, seconds };
+        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(Some(30.0))]), Some(vec![1.0, 1.5]));
+        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(None)]), None);
+    }
+
+    #[test]
+    fn a_curve_ends_where_it_leaves_the_plot() {
+        let check = |points: &[(f64, f64)], want: &[&[(f64, f64)]]| assert_eq!(below(points, 4.0), want, "{points:?}");
+        check(&[(1.0, 3.0), (2.0, 4.0)], &[&[(1.0, 3.0), (2.0, 4.0)]]);
+        check(&[(1.0, 6.0), (2.0, 2.0), (3.0, 1.0)], &[&[(1.5, 4.0), (2.0, 2.0), (3.0, 1.0)]]);
+        check(&[(1.0, 2.0), (2.0, 6.0), (3.0, 2.0)], &[&[(1.0, 2.0), (1.5, 4.0)], &[(2.5, 4.0), (3.0, 2.0)]]);
+        check(&[(1.0, 6.0), (2.0, 7.0)], &[]);
+        check(&[], &[]);
+    }
+}

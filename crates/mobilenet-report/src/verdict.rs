@@ -1,0 +1,222 @@
+//! The verdict in a few short sentences, and what must be said beside it.
+
+use super::artefacts::DataInfo;
+use super::gather::{Gathered, Model, quiet};
+use super::names::RecipeName;
+use super::stats::{self, Comparison};
+use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
+
+/// Accuracy in one paragraph, cost in another.
+pub fn sentences(gathered: &Gathered) -> [String; 2] {
+    match gathered.pair() {
+        Some((first, second)) => [accuracy(gathered, first, second), cost(first, second)],
+        None => alone(gathered, &gathered.models[0]),
+    }
+}
+
+fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> String {
+    let (a, b) = (first.test_top1(), second.test_top1());
+    let (best, high, other, low) = if b >= a { (second, b, first, a) } else { (first, a, second, b) };
+    let Some(d) = gathered.difference() else {
+        return format!(
+            "{} names {} of its test images rightly and {} {}, but they saw different images.",
+            best.network.label(),
+            percent(high),
+            other.network.label(),
+            percent(low)
+        );
+    };
+    // Where seeds are unequal in number the test knows one pair of runs, which need not lean as the means do.
+    let lead = if d.is_noise() || d.difference * (b - a) < 0.0 {
+        format!("**{} and {} cannot be told apart by accuracy here**", best.network.label(), other.network.label())
+    } else {
+        format!("**{} is the more accurate of the two here**", best.network.label())
+    };
+    format!(
+        "{lead}: {} against {} of the {} {} test images. {}",
+        percent(high),
+        percent(low),
+        thousands(best.runs[0].eval.test_images),
+        gathered.data.label(),
+        difference(d, (first, second))
+    )
+}
+
+/// The difference with its interval and test in one sentence.
+fn difference(d: &Comparison, (first, second): (&Model, &Model)) -> String {
+    let interval = d.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
+    format!(
+        "{} minus {}: {}{interval}; {} ({}, p {}).",
+        second.network.short(),
+        first.network.short(),
+        points(d.difference),
+        if d.is_noise() { "not significant" } else { "significant" },
+        d.test(),
+        p_value(d.p_value())
+    )
+}
+
+/// `= 0.03` or `< 0.001`.
+pub fn p_value(p: f64) -> String {
+    if p < 0.001 { "< 0.001".to_owned() } else { format!("= {p:.2}").replace("= 0.00", "< 0.01") }
+}
+
+fn cost(first: &Model, second: &Model) -> String {
+    let times = |a: f64, b: f64| format!("{:.2} times", b / a);
+    let mut parts = vec![format!(
+        "has {} the parameters and {} the multiply-adds",
+        times(first.params as f64, second.params as f64),
+        times(first.macs as f64, second.macs as f64)
+    )];
+    if let (Some(a), Some(b)) = (first.latency(), second.latency()) {
+        parts.push(format!("answers in {} instead of {} ms", significant(b), significant(a)));
+    }
+    if let (Some(a), Some(b)) = (quiet::training_speed(first), quiet::training_speed(second)) {
+        parts.push(format!("trains at {} instead of {} images per second", significant(b), significant(a)));
+    }
+    format!("Measured against {}, {} {}.", first.network.label(), second.network.label(), list(&parts))
+}
+
+fn alone(gathered: &Gathered, model: &Model) -> [String; 2] {
+    [
+        format!(
+            "**{} names {} of the {} {} test images rightly.**",
+            model.network.label(),
+            percent(model.test_top1()),
+            thousands(model.runs[0].eval.test_images),
+            gathered.data.label()
+        ),
+        format!(
+            "It has {} parameters, needs {} multiply-adds an image and trains at {} images per second; nothing else was compared.",
+            thousands(model.params),
+            thousands(model.macs),
+            significant(model.training_speed())
+        ),
+    ]
+}
+
+/// How far the verdict carries: data, budget, seeds.
+pub fn caveats(gathered: &Gathered) -> Vec<String> {
+    let mut caveats = Vec::new();
+    let sizes = gathered.sizes();
+    let recipe = &gathered.settings.recipe;
+    let done = gathered.share_of_article();
+    if done < 0.95 {
+        let carries = if recipe.name == RecipeName::Fast && done >= 0.2 {
+            let settings = if have_same_settings(gathered) {
+                "the same settings for every network"
+            } else {
+                "settings of its own for each network"
+            };
+            format!(
+                "The recipe is made for few epochs, with {settings}; a longer training may part or rank them otherwise."
+            )
+        } else {
+            "Such a budget shows which network learns faster at the start, not how far each one gets.".to_owned()
+        };
+        caveats.push(format!(
+            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {carries}",
+            share(done),
+            count(recipe.epochs, "epoch"),
+            thousands(sizes.train),
+            gathered.settings.profile.key(),
+            recipe.name.key()
+        ));
+    }
+    if gathered.data.copy.contains("lossy") {
+        caveats.push(
+            "This copy of the data is compressed as JPEG, at a loss; published figures are of the lossless original."
+                .to_owned(),
+        );
+    }
+    caveats.extend(seeds(gathered));
+    caveats
+}
+
+/// Whether all trainings have the same settings but for their seeds.
+fn have_same_settings(gathered: &Gathered) -> bool {
+    let mut settings = gathered.models.iter().flat_map(|model| &model.runs).map(|run| {
+        let mut settings = run.settings.clone();
+        settings.as_object_mut().map(|settings| settings.remove("seed"));
+        settings
+    });
+    let first = settings.next();
+    settings.all(|settings| Some(&settings) == first.as_ref())
+}
+
+/// What the number of seeds leaves open.
+fn seeds(gathered: &Gathered) -> Option<String> {
+    if gathered.models.iter().all(|model| model.runs.len() == 1) {
+        let interval = gathered.models.first().map_or(0.0, |model| {
+            let (low, high) = stats::wilson(model.test_top1(), model.runs[0].eval.test_images);
+            (high - low) / 2.0
+        });
+        return Some(format!(
+            "One seed each: the test images alone leave about ±{:.1} points of uncertainty in an accuracy, and **how far another seed would land is not known**. The test judges these trainings, not all that the networks could have had.",
+            interval * 100.0
+        ));
+    }
+    let (first, second) = gathered.pair()?;
+    let d = gathered.difference()?;
+    if d.welch.is_none() {
+        return Some(format!(
+            "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single trainings.",
+            first.network.label(),
+            count(first.runs.len() as u64, "seed"),
+            second.network.label(),
+            count(second.runs.len() as u64, "seed")
+        ));
+    }
+    let images_tell = !d.mcnemar.is_empty() && d.mcnemar.iter().all(|test| test.p_value < 0.05);
+    if d.is_noise() && images_tell {
+        return Some(
+            "Each pair of trainings differs by more than the test images explain, but seeds of one network scatter as widely: more seeds would be needed to tell the networks apart."
+                .to_owned(),
+        );
+    }
+    let fewest = first.runs.len().min(second.runs.len());
+    (fewest < 5).then(|| {
+        format!(
+            "{fewest} seeds are few: the scatter between them is known only roughly, which the interval allows for."
+        )
+    })
+}
+
+/// The first line of the report: the warning if the data is a stand-in.
+pub fn warning(gathered: &Gathered) -> Option<String> {
+    fallback_warning(&gathered.data)
+}
+
+/// What must be said first when the pictures are not the article's.
+pub fn fallback_warning(data: &DataInfo) -> Option<String> {
+    if data.fallback {
+        Some(format!(
+            "CIFAR-10 could not be had. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
+            data.name
+        ))
+    } else if data.name == "shapes10" {
+        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".to_owned())
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::gather::fixture::fixture;
+    use super::*;
+
+    #[test]
+    fn a_recipe_is_called_the_same_for_every_network_only_where_it_is() {
+        let mut gathered = fixture();
+        gathered.settings.recipe.name = RecipeName::Fast;
+        gathered.settings.recipe.epochs = 1_000;
+        let says = |gathered: &Gathered, words: &str| caveats(gathered)[0].contains(words);
+        gathered.models[1].runs[0].settings["seed"] = 2.into();
+        assert!(says(&gathered, "the same settings for every network"));
+        gathered.models[1].runs[0].settings["label_smoothing"] = 0.1.into();
+        assert!(says(&gathered, "settings of its own for each network"));
+        gathered.settings.recipe.epochs = 4;
+        assert!(says(&gathered, "learns faster at the start"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The numbers of each profile, and whether a folder was begun with others.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use mobilenet_report::names::{Profile, RecipeName};
+use mobilenet_report::plan::{Recipe, Settings, Stage};
+
+/// The numbers of each profile.
+///
+/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
+/// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
+pub fn recipe(profile: Profile) -> Recipe {
+    match profile {
+        Profile::Smoke => Recipe {
+            batch_size: 16,
+            limit_train: Some(4_096),
+            limit_test: Some(1_000),
+            lr: Some(2e-3),
+            schedule: Some("one-cycle".to_owned()),
+            ..Recipe::plain(RecipeName::Article, 4)
+        },
+        Profile::Quick => Recipe::plain(RecipeName::Fast, 4),
+        Profile::Fast => Recipe::plain(RecipeName::Fast, 30),
+        Profile::Article => Recipe::plain(RecipeName::Article, 100),
+    }
+}
+
+/// Fails if the folder's earlier artefacts were made with other settings.
+pub fn check_against(settings: &Settings, out: &Path) -> Result<()> {
+    // Before the first artefact, a plan binds nobody.
+    let begun = Stage::Data.artefact(out).exists();
+    let Some(earlier) = Settings::read(out)?.filter(|_| begun) else {
+        return Ok(());
+    };
+    let differences = settings.differences(&earlier);
+    if let Some((name, before, now)) = differences.first() {
+        let others = match differences.len() - 1 {
+            0 => String::new(),
+            n => format!(" (and {n} more)"),
+        };
+        bail!(
+            "{} holds a comparison with {name} = {before}, this one has {name} = {now}{others}; \
+             choose another --out, repeat the earlier options, or remove that folder",
+            out.display()
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+pub mod tests {
+    use mobilenet_report::names::{Arch, Precision, Source};
+
+    use super::*;
+
+    /// Settings with numbers of their own: what is tested with them does not hang on how a profile is tuned.
+    pub fn settings() -> Settings {
+        let recipe = Recipe {
+            batch_size: 16,
+            limit_train: Some(2_000),
+            limit_test: Some(1_000),
+            ..Recipe::plain(RecipeName::Article, 3)
+        };
+        Settings {
+            profile: Profile::Smoke,
+            models: vec![Arch::V2.into(), Arch::V3Large.into()],
+            seeds: vec![1],
+            data: Source::Auto,
+            data_dir: None,
+            threads: None,
+            device: "cpu".to_owned(),
+            precision: Precision::F32,
+            recipe,
+            out: None,
+        }
+    }
+
+    #[test]
+    fn the_article_profile_is_the_article() {
+        let article = recipe(Profile::Article);
+        assert_eq!((article.epochs, article.batch_size), (100, 128));
+        assert_eq!(article.describe(), "recipe article");
+        assert_eq!((article.limit_train, article.limit_test), (None, None));
+    }
+}

@@ -1,0 +1,120 @@
+//! The stages of a comparison in order, and what the terminal calls them.
+
+use mobilenet_report::plan::{BENCH_ROUNDS, BLOCK_BATCHES, Settings, Stage, summarized};
+
+/// What a stage does, in a few words.
+pub fn title(stage: &Stage) -> String {
+    match stage {
+        Stage::Data => "look at the data".to_owned(),
+        Stage::Summary { network, imagenet } => {
+            let preset = if *imagenet { "imagenet" } else { "cifar" };
+            format!("count layers, {network}, {preset} preset")
+        }
+        Stage::Bench { network, round } => format!("time inference, {network}, round {round} of {BENCH_ROUNDS}"),
+        Stage::BenchTraining(network) => format!("time training steps, {network}"),
+        Stage::Blocks { network, batch } => format!("time each block, {network}, batch {batch}"),
+        Stage::Roofline => "measure the machine's roofline".to_owned(),
+        Stage::Train(network, seed) => format!("train {network}, seed {seed}"),
+        Stage::Eval(network, seed) => format!("evaluate {network}, seed {seed}"),
+        Stage::Samples => "fetch example pictures".to_owned(),
+    }
+}
+
+/// Untimed and timed passes of [`Stage::Blocks`].
+pub fn block_passes(batch: u64) -> (u64, u64) {
+    if batch == 1 { (10, 100) } else { (2, 10) }
+}
+
+/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of the
+/// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
+pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
+    let mut stages = vec![Stage::Data];
+    for imagenet in [false, true] {
+        stages.extend(summarized(settings).into_iter().map(|network| Stage::Summary { network, imagenet }));
+    }
+    for round in 1..=BENCH_ROUNDS {
+        stages.extend(settings.models.iter().map(|&network| Stage::Bench { network, round }));
+    }
+    stages.extend(settings.models.iter().map(|&network| Stage::BenchTraining(network)));
+    // What is timed block by block are the CPU's kernels.
+    if settings.device == "cpu" {
+        for &network in &settings.models {
+            stages.extend(BLOCK_BATCHES.map(|batch| Stage::Blocks { network, batch }));
+        }
+        stages.push(Stage::Roofline);
+    }
+    for &seed in &settings.seeds {
+        for &network in &settings.models {
+            stages.extend([Stage::Train(network, seed), Stage::Eval(network, seed)]);
+        }
+    }
+    if samples {
+        stages.push(Stage::Samples);
+    }
+    stages
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use mobilenet_report::names::Arch;
+
+    use super::super::profile::tests::settings;
+    use super::*;
+
+    #[test]
+    fn every_run_is_trained_before_it_is_evaluated() {
+        let mut settings = settings();
+        settings.seeds = vec![1, 2];
+        let stages = stages(&settings, true);
+        let position = |stage: &Stage| stages.iter().position(|s| s == stage).unwrap();
+        for seed in [1, 2] {
+            for arch in [Arch::V2, Arch::V3Large] {
+                let eval = position(&Stage::Eval(arch.into(), seed));
+                assert!(position(&Stage::Train(arch.into(), seed)) < eval);
+                assert!(eval < position(&Stage::Samples));
+            }
+        }
+        assert_eq!(stages[0], Stage::Data);
+        let mut files: Vec<_> = stages.iter().map(|s| s.artefact(Path::new(""))).collect();
+        files.sort();
+        files.dedup();
+        assert_eq!(files.len(), stages.len(), "two stages share an artefact");
+    }
+
+    #[test]
+    fn other_widths_have_artefacts_of_their_own() {
+        let models = ["v2", "v2@0.5", "v2-hs"].map(|key| key.parse().unwrap()).into();
+        let stages = stages(&Settings { models, ..settings() }, false);
+        let files: Vec<_> = stages.iter().map(|s| s.artefact(Path::new(""))).collect();
+        for file in ["summary-v2@0.5.json", "summary-v3-small.json", "bench-v2-hs.json", "v2@0.5-s1/train.json"] {
+            assert_eq!(files.iter().filter(|path| **path == Path::new(file)).count(), 1, "{file}");
+        }
+    }
+
+    #[test]
+    fn blocks_are_timed_on_the_cpu_alone() {
+        let block_stages = |device: &str| {
+            let settings = Settings { device: device.to_owned(), ..settings() };
+            let is_one = |stage: &Stage| matches!(stage, Stage::Blocks { .. } | Stage::Roofline);
+            stages(&settings, true).iter().filter(|stage| is_one(stage)).count()
+        };
+        assert_eq!((block_stages("cpu"), block_stages("cuda")), (2 * BLOCK_BATCHES.len() + 1, 0));
+    }
+
+    #[test]
+    fn networks_are_timed_in_turns() {
+        let stages = stages(&settings(), true);
+        let turns: Vec<_> = stages.iter().filter(|stage| matches!(stage, Stage::Bench { .. })).collect();
+        assert_eq!(turns.len() as u64, 2 * BENCH_ROUNDS);
+        for (turn, arch) in turns.iter().zip([Arch::V2, Arch::V3Large].into_iter().cycle()) {
+            assert!(matches!(turn, Stage::Bench { network, .. } if *network == arch.into()), "{turns:?}");
+        }
+    }
+
+    #[test]
+    fn no_samples_means_no_pictures() {
+        assert!(!stages(&settings(), false).contains(&Stage::Samples));
+    }
+}
