@@ -30,14 +30,14 @@ Examples:
   cargo xtask peers --rounds 5 --iterations 10         for figures to be published
   cargo xtask peers --python ~/torch/bin/python        with packages that are there already
 
-Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, onnxruntime,
-onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that: python3 and a network.
+Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, timm,
+onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that: python3 and a network.
 The peers run with glibc settings that keep the pages of freed memory, as our own binary does: PyTorch is much slower
 without. Leave the machine alone while it measures. On Linux, a measurement during which other programs used a tenth of a core or
 more is repeated, twice at most; if that does not help, the result opens with a warning.")]
 pub struct Args {
     /// Networks, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "v2,v3-large")]
+    #[arg(long, value_parser = with_peer, value_delimiter = ',', default_value = "v2,v3-large")]
     models: Vec<Arch>,
     /// Images per step of training and of evaluation
     #[arg(long, default_value = "128", value_parser = clap::value_parser!(u64).range(1..))]
@@ -54,9 +54,16 @@ pub struct Args {
     /// File for the result [default: docs/benchmarks.md of this workspace]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Python interpreter that has torch, torchvision, onnxruntime, onnx and numpy; nothing is installed then
+    /// Python interpreter that has torch, torchvision, timm, onnxruntime, onnx and numpy; nothing is installed then
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+}
+
+/// A network that there is in Python, too.
+fn with_peer(name: &str) -> Result<Arch, String> {
+    let mut known = Arch::all().filter(|arch| arch.description().peer.is_some());
+    let names = known.clone().map(Arch::name).collect::<Vec<_>>().join(", ");
+    known.find(|arch| arch.name() == name).ok_or_else(|| format!("expected one of {names}"))
 }
 
 /// What decides the figures.
@@ -73,7 +80,7 @@ impl Settings {
     /// The call that repeats the measurement, defaults written out; where Python is and where the result goes to
     /// does not matter for it.
     pub fn command(&self) -> String {
-        let models: Vec<_> = self.models.iter().map(|arch| arch.key()).collect();
+        let models: Vec<_> = self.models.iter().map(|arch| arch.name()).collect();
         format!(
             "cargo xtask peers --models {} --batch {} --threads {} --rounds {} --iterations {}",
             models.join(","),

@@ -2,34 +2,8 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, LinearBottleneck};
-
-/// The sizes of an [`InvertedResidual`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct InvertedResidualConfig {
-    /// Channels of the input.
-    pub c_in: usize,
-    /// Channels of the output.
-    pub c_out: usize,
-    /// Step of the depthwise convolution.
-    pub stride: usize,
-    /// How many times wider than the input the block is inside; 1 leaves the expansion out.
-    pub expand_ratio: usize,
-    /// Batch norm's numbers.
-    pub norm: BatchNormConfig,
-}
-
-impl InvertedResidualConfig {
-    /// Channels inside the block.
-    pub fn expanded(&self) -> usize {
-        self.c_in * self.expand_ratio
-    }
-
-    /// Whether the input is added to the output: the shapes agree.
-    pub fn has_residual(&self) -> bool {
-        self.stride == 1 && self.c_in == self.c_out
-    }
-}
+pub use mobilenet_arch::InvertedResidualConfig;
+use mobilenet_layers::{Activation, ConvBnAct, ConvBnActConfig, LinearBottleneck};
 
 /// MobileNetV2's block: 1×1 expansion, 3×3 depthwise, linear 1×1 projection, and the input added where shapes agree.
 ///

@@ -2,37 +2,8 @@
 
 use candle_core::{Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
-
-/// The sizes of a [`Bottleneck`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BottleneckConfig {
-    /// Height and width of the depthwise window: 3 or 5.
-    pub kernel: usize,
-    /// Channels of the input.
-    pub c_in: usize,
-    /// Channels inside the block; equal to `c_in`, it leaves the expansion out.
-    pub expanded: usize,
-    /// Channels of the output.
-    pub c_out: usize,
-    /// Hidden width of the squeeze-and-excite; `None` leaves it out.
-    pub squeeze: Option<usize>,
-    /// ReLU or h-swish, after the expansion and after the depthwise convolution.
-    pub activation: Activation,
-    /// Step of the depthwise convolution.
-    pub stride: usize,
-    /// Distance of the depthwise window's taps.
-    pub dilation: usize,
-    /// Batch norm's numbers.
-    pub norm: BatchNormConfig,
-}
-
-impl BottleneckConfig {
-    /// Whether the input is added to the output: the shapes agree.
-    pub fn has_residual(&self) -> bool {
-        self.stride == 1 && self.c_in == self.c_out
-    }
-}
+pub use mobilenet_arch::BottleneckConfig;
+use mobilenet_layers::{Activation, ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
 
 /// MobileNetV3's block: MobileNetV2's with a wider window, squeeze-and-excite after the depthwise activation, and h-swish.
 ///

@@ -12,55 +12,45 @@
 use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
 use mobilenet_kernels as kernels;
 
+use crate::Activation;
 use crate::channels_last::{as_slice, gradient, has_kernels, map_nhwc};
 
-/// An activation function, applied element by element.
+/// An activation function as a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Activation {
-    /// `x`
-    Identity,
-    /// `max(x, 0)`
-    Relu,
-    /// `min(max(x, 0), 6)`, of MobileNetV2
-    Relu6,
-    /// `x · relu6(x + 3) / 6`, of MobileNetV3
-    HSwish,
-    /// `relu6(x + 3) / 6`, the gate of MobileNetV3's squeeze-and-excite
-    HSigmoid,
-}
+pub struct Activate(pub Activation);
 
-impl Module for Activation {
+impl Module for Activate {
     /// Any shape, kept.
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Identity => Ok(xs.clone()),
-            _ if has_kernels(xs) => map_nhwc(xs, |xs| xs.apply_op1(Op(self.kernel()))),
+        match self.0 {
+            Activation::Identity => Ok(xs.clone()),
+            activation if has_kernels(xs) => map_nhwc(xs, |xs| xs.apply_op1(Op(kernel(activation)))),
             _ => self.compose(xs),
         }
     }
 }
 
-impl Activation {
-    /// The kernels' name for it.
-    pub(crate) fn kernel(self) -> kernels::Activation {
-        match self {
-            Self::Identity => kernels::Activation::Identity,
-            Self::Relu => kernels::Activation::Relu,
-            Self::Relu6 => kernels::Activation::Relu6,
-            Self::HSwish => kernels::Activation::HSwish,
-            Self::HSigmoid => kernels::Activation::HSigmoid,
-        }
-    }
-
+impl Activate {
     /// The definition in Candle's own ops.
     pub(crate) fn compose(self, xs: &Tensor) -> Result<Tensor> {
-        match self {
-            Self::Identity => Ok(xs.clone()),
-            Self::Relu => clamp_below(xs, f64::INFINITY),
-            Self::Relu6 => clamp_below(xs, 6.),
-            Self::HSigmoid => clamp_below(&(xs + 3.)?, 6.)? / 6.,
-            Self::HSwish => xs * Self::HSigmoid.compose(xs)?,
+        match self.0 {
+            Activation::Identity => Ok(xs.clone()),
+            Activation::Relu => clamp_below(xs, f64::INFINITY),
+            Activation::Relu6 => clamp_below(xs, 6.),
+            Activation::HSigmoid => clamp_below(&(xs + 3.)?, 6.)? / 6.,
+            Activation::HSwish => xs * Self(Activation::HSigmoid).compose(xs)?,
         }
+    }
+}
+
+/// The kernels' function of this name.
+pub(crate) fn kernel(activation: Activation) -> kernels::Activation {
+    match activation {
+        Activation::Identity => kernels::Activation::Identity,
+        Activation::Relu => kernels::Activation::Relu,
+        Activation::Relu6 => kernels::Activation::Relu6,
+        Activation::HSwish => kernels::Activation::HSwish,
+        Activation::HSigmoid => kernels::Activation::HSigmoid,
     }
 }
 
@@ -102,8 +92,7 @@ mod tests {
 
     #[test]
     fn kernels_agree_with_the_composition() -> Result<()> {
-        for act in [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::HSwish, Activation::HSigmoid]
-        {
+        for act in Activation::ALL.map(Activate) {
             // Wide enough to reach every piece of every function.
             let xs = image((2, 5, 3, 4), 6., 1)?;
             Compared::new(&[&xs], |args| act.forward(&args[0]), |args| act.compose(&args[0]))?.assert_close(1e-6, act);
@@ -120,7 +109,7 @@ mod tests {
             (Activation::HSwish, [-3., 3.], [0., 1.]),
         ] {
             let xs = candle_core::Var::new(&xs, &candle_core::Device::Cpu)?;
-            let gradients = act.compose(&xs)?.sum_all()?.backward()?;
+            let gradients = Activate(act).compose(&xs)?.sum_all()?.backward()?;
             let got = gradients.get(&xs).map(|g| g.to_vec1::<f32>()).transpose()?;
             assert_eq!(got, Some(slopes.to_vec()), "{act:?}");
         }

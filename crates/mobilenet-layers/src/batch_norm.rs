@@ -13,24 +13,9 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Module, Result, Shape, Tensor, 
 use candle_nn::{Init, ModuleT, VarBuilder};
 use mobilenet_kernels::batch_norm::{self as kernels, Affine, Parameters, Statistics};
 
-use crate::Activation;
+use crate::activation::{self, Activate};
 use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
-
-/// The two numbers that differ between networks: MobileNetV2 uses 1e-5 and 0.1, MobileNetV3 1e-3 and 0.01.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BatchNormConfig {
-    /// Added to the variance.
-    pub eps: f64,
-    /// The share of the batch's statistics in the new running statistics.
-    pub momentum: f64,
-}
-
-impl Default for BatchNormConfig {
-    /// PyTorch's defaults.
-    fn default() -> Self {
-        Self { eps: 1e-5, momentum: 0.1 }
-    }
-}
+use crate::{Activation, BatchNormConfig};
 
 /// Batch normalization over the channels of `[n, c, h, w]`.
 #[derive(Clone, Debug)]
@@ -66,7 +51,7 @@ impl BatchNorm {
             )
         }
         if !has_kernels(xs) {
-            return activation.forward(&self.compose(xs, train)?);
+            return Activate(activation).forward(&self.compose(xs, train)?);
         }
         let xs = to_nhwc(xs)?;
         let statistics = if train {
@@ -171,7 +156,7 @@ impl CustomOp3 for NormalizeActivate {
         let Statistics { mean, var } = &self.statistics;
         let affine = Affine { mean, scale: &kernels::scale(weight, var, self.eps), bias };
         let mut ys = vec![0.; xs.len()];
-        kernels::forward(xs, affine, self.activation.kernel(), &mut ys);
+        kernels::forward(xs, affine, activation::kernel(self.activation), &mut ys);
         Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
     }
 
@@ -186,7 +171,7 @@ impl CustomOp3 for NormalizeActivate {
         let gradients = with_slices([xs, weight, bias, gys], |[xs, weight, bias, gys]| {
             let Statistics { mean, var } = &self.statistics;
             let parameters = Parameters { mean, var, weight, bias, eps: self.eps };
-            Ok(kernels::backward(xs, gys, parameters, self.activation.kernel(), self.of_batch))
+            Ok(kernels::backward(xs, gys, parameters, activation::kernel(self.activation), self.of_batch))
         })?;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
         Ok((
@@ -226,7 +211,7 @@ mod tests {
                 let compared = Compared::new(
                     &[&xs, &weight, &bias],
                     |args| with(args)?.forward_act(&args[0], Activation::HSwish, train),
-                    |args| Activation::HSwish.compose(&with(args)?.compose(&args[0], train)?),
+                    |args| Activate(Activation::HSwish).compose(&with(args)?.compose(&args[0], train)?),
                 )?;
                 compared.assert_close(2e-5, (shape, train));
             }

@@ -9,47 +9,7 @@ use mobilenet_kernels::Precision;
 use crate::channels_last::{to_nchw, to_nhwc};
 use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
-use crate::{Activation, BatchNorm, BatchNormConfig, Conv2d, Conv2dConfig, DepthwiseConv2d, Window};
-
-/// What a [`ConvBnAct`] is made of. The padding is `dilation * (kernel - 1) / 2`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct ConvBnActConfig {
-    /// Height and width of the window.
-    pub kernel: usize,
-    /// Step of the window.
-    pub stride: usize,
-    /// Distance of the window's taps; other than 1 only for a depthwise convolution.
-    pub dilation: usize,
-    /// One window per channel instead of a dense convolution.
-    pub depthwise: bool,
-    /// Batch norm's numbers.
-    pub norm: BatchNormConfig,
-    /// Applied last.
-    pub activation: Activation,
-}
-
-impl ConvBnActConfig {
-    /// A 1×1 convolution.
-    pub fn pointwise(norm: BatchNormConfig, activation: Activation) -> Self {
-        Self::dense(1, 1, norm, activation)
-    }
-
-    /// A k×k convolution over all channels.
-    pub fn dense(kernel: usize, stride: usize, norm: BatchNormConfig, activation: Activation) -> Self {
-        Self { kernel, stride, dilation: 1, depthwise: false, norm, activation }
-    }
-
-    /// A k×k convolution of each channel.
-    pub fn depthwise(
-        kernel: usize,
-        stride: usize,
-        dilation: usize,
-        norm: BatchNormConfig,
-        activation: Activation,
-    ) -> Self {
-        Self { kernel, stride, dilation, depthwise: true, norm, activation }
-    }
-}
+use crate::{Activation, BatchNorm, Conv2d, Conv2dConfig, ConvBnActConfig, DepthwiseConv2d, Window, activation};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Conv {
@@ -137,7 +97,7 @@ impl Fusable for ConvBnAct {
         }
         let Conv2dConfig { kernel, stride, .. } = conv.config;
         let conv = mobilenet_kernels::conv::Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
-        let (activation, eps) = (self.activation.kernel(), self.norm.config.eps);
+        let (activation, eps) = (activation::kernel(self.activation), self.norm.config.eps);
         let geometry = Geometry { n, conv, activation, eps, precision: Precision::F32 };
         let norms = vec![self.norm.clone()];
         Ok(Some(Stage { kernel: Kernel::ConvNorm(geometry), norms, name: self.name.clone() }))

@@ -12,7 +12,7 @@ use crate::channels_last::{to_nchw, to_nhwc};
 use crate::conv_bn_act::Conv;
 use crate::fused::{self, Dims, Fusable, Kernel, Stage};
 use crate::parameters::Parameters;
-use crate::{Activation, ConvBnAct, SqueezeExcite, Window};
+use crate::{Activation, ConvBnAct, SqueezeExcite, Window, activation};
 
 /// A linear bottleneck: `project(squeeze_excite(depthwise(expand(x))))`, and `+ x` where `residual` is set.
 #[derive(Clone, Debug)]
@@ -100,7 +100,7 @@ impl Fusable for LinearBottleneck {
             has_expand: self.expand.is_some(),
             depthwise: mobilenet_kernels::depthwise::Geometry { h, w, c, kernel, stride, dilation, padding },
             squeeze: self.squeeze_excite.as_ref().map(|se| se.fc1.weight.dim(0)).transpose()?,
-            activation: depthwise.activation.kernel(),
+            activation: activation::kernel(depthwise.activation),
             has_residual: self.residual,
             eps,
             precision: Precision::F32,

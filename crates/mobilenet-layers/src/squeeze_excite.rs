@@ -12,7 +12,7 @@ use candle_nn::VarBuilder;
 use mobilenet_kernels::pool as kernels;
 
 use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
-use crate::{Activation, Conv2d, Conv2dConfig, global_avg_pool};
+use crate::{Activate, Activation, Conv2d, Conv2dConfig, global_avg_pool};
 
 /// The squeeze-and-excite layer of MobileNetV3.
 #[derive(Clone, Debug)]
@@ -35,8 +35,8 @@ impl SqueezeExcite {
     fn gates(&self, xs: &Tensor) -> Result<Tensor> {
         let (n, c, _, _) = xs.dims4()?;
         let mean = global_avg_pool(xs)?.reshape((n, c, 1, 1))?;
-        let hidden = Activation::Relu.forward(&self.fc1.forward(&mean)?)?;
-        Activation::HSigmoid.forward(&self.fc2.forward(&hidden)?)?.reshape((n, c))
+        let hidden = Activate(Activation::Relu).forward(&self.fc1.forward(&mean)?)?;
+        Activate(Activation::HSigmoid).forward(&self.fc2.forward(&hidden)?)?.reshape((n, c))
     }
 }
 
@@ -118,8 +118,8 @@ mod tests {
                 let fc = |xs: &Tensor, w: &Tensor, b: &Tensor| {
                     xs.matmul(&w.flatten_from(1)?.t()?)?.broadcast_add(&b.flatten_all()?)
                 };
-                let hidden = Activation::Relu.compose(&fc(&mean, &args[1], &args[2])?)?;
-                let gates = Activation::HSigmoid.compose(&fc(&hidden, &args[3], &args[4])?)?;
+                let hidden = Activate(Activation::Relu).compose(&fc(&mean, &args[1], &args[2])?)?;
+                let gates = Activate(Activation::HSigmoid).compose(&fc(&hidden, &args[3], &args[4])?)?;
                 args[0].broadcast_mul(&gates.reshape((n, c, 1, 1))?)
             };
             let args: Vec<&Tensor> = args.iter().collect();

@@ -7,26 +7,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name that stands for no value of an enumeration.
-    #[error("{what}: expected one of {expected}, found \"{found}\"")]
-    UnknownName {
-        /// What was to be named: `model` or `preset`.
-        what: &'static str,
-        /// The names there are.
-        expected: String,
-        /// The name given.
-        found: String,
-    },
-    /// A field of a [`ModelConfig`](crate::ModelConfig), or an image size, with a value no model can have.
-    #[error("{field}: expected {expected}, found {found}")]
-    InvalidConfig {
-        /// The field's name.
-        field: &'static str,
-        /// The values it may take.
-        expected: String,
-        /// The value it has.
-        found: String,
-    },
+    /// A configuration that no model can have.
+    #[error(transparent)]
+    Config(#[from] mobilenet_arch::Error),
     /// The operating system could not read or write the file.
     #[error("{}: cannot {action}: {source}", path.display())]
     Io {

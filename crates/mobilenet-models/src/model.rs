@@ -5,7 +5,8 @@ use candle_nn::{ModuleT, VarBuilder};
 use mobilenet_blocks::v2::InvertedResidual;
 use mobilenet_blocks::v3::Bottleneck;
 use mobilenet_layers::{
-    Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Precision, Stack, global_avg_pool,
+    Activate, Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Precision, Stack,
+    global_avg_pool,
 };
 
 use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
@@ -95,7 +96,7 @@ impl MobileNet {
     pub fn classify(&self, features: &Tensor, train: bool) -> CandleResult<Tensor> {
         let mut xs = global_avg_pool(features)?;
         if let Some(hidden) = &self.hidden {
-            xs = Activation::HSwish.forward(&hidden.forward(&xs)?)?;
+            xs = Activate(Activation::HSwish).forward(&hidden.forward(&xs)?)?;
         }
         self.last.forward(&self.dropout.forward_t(&xs, train)?)
     }

@@ -7,7 +7,7 @@ use mobilenet_models::{Arch, MobileNet, ModelConfig, Preset};
 
 #[test]
 fn only_the_classifier_has_gradients_and_statistics_stay() -> Result<()> {
-    for arch in Arch::ALL {
+    for arch in Arch::all() {
         let vars = VarMap::new();
         let config = ModelConfig { width_mult: 0.35, dropout: 0.0, ..ModelConfig::new(arch, 10, Preset::Cifar) };
         let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &Device::Cpu)).unwrap();

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::audit::Verdict;
 use crate::document::{Block, Cell, Document, GalleryRow, Table};
-use crate::svg::{COLORS, STYLE, escape};
+use crate::svg::{colors, escape, style};
 
 const PAGE: &str = include_str!("page.css");
 
@@ -14,8 +14,10 @@ pub fn render(document: &Document) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n\
-         <style>\n{COLORS}{PAGE}{STYLE}</style>\n</head>\n<body>\n",
-        escape(&document.title)
+         <style>\n{}{PAGE}{}</style>\n</head>\n<body>\n",
+        escape(&document.title),
+        colors(),
+        style()
     );
     if let Some(warning) = &document.warning {
         let _ = writeln!(out, "<p class=\"warning\" role=\"alert\"><strong>Warning.</strong> {}</p>", inline(warning));

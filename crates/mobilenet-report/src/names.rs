@@ -1,92 +1,8 @@
 //! The few names the command line, the artefacts and the report share.
 
-use std::fmt;
-
 use clap::ValueEnum;
+pub use mobilenet_arch::Arch;
 use serde::{Deserialize, Serialize};
-
-/// An architecture that can be compared. On command lines of their own (not behind a width) only the published ones are named.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arch {
-    /// MobileNetV2
-    V2,
-    /// MobileNetV3-Large
-    V3Large,
-    /// MobileNetV3-Small
-    V3Small,
-    /// V2 with V3-Large's h-swish
-    #[serde(rename = "v2-hs")]
-    #[value(skip)]
-    V2HSwish,
-    /// That with V3-Large's squeeze-and-excite
-    #[serde(rename = "v2-hs-se")]
-    #[value(skip)]
-    V2HSwishSe,
-    /// That with V3-Large's 5×5 windows
-    #[serde(rename = "v2-hs-se-k5")]
-    #[value(skip)]
-    V2HSwishSe5x5,
-}
-
-impl Arch {
-    /// Those of the papers, in the order in which the report names them.
-    pub const PUBLISHED: [Self; 3] = [Self::V2, Self::V3Large, Self::V3Small];
-
-    /// From V2 to V3-Large, one change at a time.
-    pub const LADDER: [Self; 5] = [Self::V2, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5, Self::V3Large];
-
-    /// All of them.
-    pub const NAMED: [Self; 6] =
-        [Self::V2, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5, Self::V3Large, Self::V3Small];
-
-    /// Its place in [`Self::NAMED`], to sort by.
-    pub fn place(self) -> usize {
-        Self::NAMED.iter().position(|&arch| arch == self).unwrap_or(Self::NAMED.len())
-    }
-
-    /// As `mobilenet --model` spells it.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V3Large => "v3-large",
-            Self::V3Small => "v3-small",
-            Self::V2HSwish => "v2-hs",
-            Self::V2HSwishSe => "v2-hs-se",
-            Self::V2HSwishSe5x5 => "v2-hs-se-k5",
-        }
-    }
-
-    /// As people spell it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::V2 => "MobileNetV2",
-            Self::V3Large => "MobileNetV3-Large",
-            Self::V3Small => "MobileNetV3-Small",
-            Self::V2HSwish => "MobileNetV2 + h-swish",
-            Self::V2HSwishSe => "MobileNetV2 + h-swish + SE",
-            Self::V2HSwishSe5x5 => "MobileNetV2 + h-swish + SE + 5×5",
-        }
-    }
-
-    /// For labels in plots and narrow columns.
-    pub fn short(self) -> &'static str {
-        match self {
-            Self::V2 => "V2",
-            Self::V3Large => "V3-Large",
-            Self::V3Small => "V3-Small",
-            Self::V2HSwish => "V2+hs",
-            Self::V2HSwishSe => "V2+hs+SE",
-            Self::V2HSwishSe5x5 => "V2+hs+SE+5×5",
-        }
-    }
-}
-
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.key())
-    }
-}
 
 /// What a training multiplies and keeps; see `mobilenet train --precision`.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -209,13 +125,6 @@ mod tests {
 
     #[test]
     fn keys_are_what_the_command_line_and_the_files_say() {
-        for arch in Arch::NAMED {
-            assert_eq!(serde_json::to_value(arch).unwrap(), arch.key());
-        }
-        assert_eq!(Arch::value_variants(), Arch::PUBLISHED);
-        for arch in Arch::PUBLISHED {
-            assert_eq!(arch.to_possible_value().unwrap().get_name(), arch.key());
-        }
         for source in Source::value_variants() {
             assert_eq!(source.to_possible_value().unwrap().get_name(), source.key());
         }

@@ -2,10 +2,10 @@
 
 use std::fmt::Write as _;
 
-/// Colors and type of everything that is drawn: a hue for each architecture (`--b`), and a tone of it for each width (`--c`),
-/// lighter for narrower, darker for wider networks. In the HTML report it stands once in the page; a picture of its own
-/// (next to the Markdown report) carries it inside, with a background, so that it can be read on any page.
-pub const STYLE: &str = "\
+use mobilenet_arch::{Arch, Hue};
+
+/// Type, lines and grounds; before the hues.
+const STYLE: &str = "\
 .plot{font:12px system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif}
 .plot text{fill:var(--muted)}
 .plot .strong{fill:var(--fg);font-weight:600}
@@ -21,9 +21,10 @@ pub const STYLE: &str = "\
 .plot .line{fill:none;stroke-width:2.25;stroke-linejoin:round;stroke-linecap:round}
 .plot .faint{stroke-dasharray:5 4;stroke-width:1.75}
 .plot .on{fill:var(--card);font-weight:600;stroke:var(--c);stroke-width:2px;paint-order:stroke}
-.v2{--b:var(--v2)}.v2-hs{--b:var(--v2-hs)}.v2-hs-se{--b:var(--v2-hs-se)}.v2-hs-se-k5{--b:var(--v2-hs-se-k5)}
-.v3-large{--b:var(--v3-large)}.v3-small{--b:var(--v3-small)}
-.v2,.v2-hs,.v2-hs-se,.v2-hs-se-k5,.v3-large,.v3-small{--c:var(--b)}
+";
+
+/// The tones of the widths, and what is drawn in a network's color; after the architectures' hues.
+const TONES: &str = "\
 @supports (color:color-mix(in srgb,red,blue)){
 .w1{--c:color-mix(in srgb,var(--b) 48%,var(--card))}.w2{--c:color-mix(in srgb,var(--b) 64%,var(--card))}
 .w3{--c:color-mix(in srgb,var(--b) 82%,var(--card))}.w5{--c:color-mix(in srgb,var(--b) 62%,var(--fg))}}
@@ -34,13 +35,34 @@ pub const STYLE: &str = "\
 .plot .front{stroke:var(--fg);stroke-width:1.25;stroke-opacity:.55;stroke-dasharray:2 4}
 ";
 
-/// The variables, light then dark.
-pub const COLORS: &str = "\
-:root{--bg:#f6f7f9;--card:#ffffff;--fg:#1b2330;--muted:#5b6675;--grid:#e4e8ee;--axis:#aeb7c4;--line:#dfe4ea;\
---v2:#2868b8;--v2-hs:#6a50c0;--v2-hs-se:#a23aa4;--v2-hs-se-k5:#c43560;--v3-large:#cf5f0a;--v3-small:#118060;--good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6}
-@media (prefers-color-scheme:dark){:root{--bg:#0f141b;--card:#171e28;--fg:#e7ebf1;--muted:#a0abba;--grid:#2a3442;--axis:#566274;--line:#2b3543;\
---v2:#6aa9f4;--v2-hs:#a792f5;--v2-hs-se:#da8add;--v2-hs-se-k5:#f3829f;--v3-large:#f5984d;--v3-small:#4cc79c;--good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f}}
-";
+/// The variables but for the hues, light and dark.
+const LIGHT: &str = "--bg:#f6f7f9;--card:#ffffff;--fg:#1b2330;--muted:#5b6675;--grid:#e4e8ee;--axis:#aeb7c4;--line:#dfe4ea;\
+--good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6";
+const DARK: &str = "--bg:#0f141b;--card:#171e28;--fg:#e7ebf1;--muted:#a0abba;--grid:#2a3442;--axis:#566274;--line:#2b3543;\
+--good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f";
+
+/// Colors and type of everything that is drawn: a hue for each architecture (`--b`), and a tone of it for each width (`--c`),
+/// lighter for narrower, darker for wider networks. In the HTML report it stands once in the page; a picture of its own
+/// (next to the Markdown report) carries it inside, with a background, so that it can be read on any page.
+pub fn style() -> String {
+    let mut style = STYLE.to_owned();
+    for name in Arch::all().map(Arch::name) {
+        let _ = writeln!(style, ".{name}{{--b:var(--{name});--c:var(--b)}}");
+    }
+    style + TONES
+}
+
+/// The variables of [`style`], light then dark.
+pub fn colors() -> String {
+    let hues = |of: fn(Hue) -> &'static str| -> String {
+        Arch::all().map(|arch| format!("--{}:{};", arch.name(), of(arch.description().hue))).collect()
+    };
+    format!(
+        ":root{{{}{LIGHT}}}\n@media (prefers-color-scheme:dark){{:root{{{}{DARK}}}}}\n",
+        hues(|hue| hue.light),
+        hues(|hue| hue.dark)
+    )
+}
 
 /// A picture in the making; lengths in pixels.
 pub struct Svg {
@@ -64,7 +86,9 @@ impl Svg {
     /// For a file of its own.
     pub fn standalone(&self) -> String {
         let background = format!(
-            "<style>{COLORS}{STYLE}</style><rect class=\"back\" width=\"{}\" height=\"{}\" rx=\"8\"/>",
+            "<style>{}{}</style><rect class=\"back\" width=\"{}\" height=\"{}\" rx=\"8\"/>",
+            colors(),
+            style(),
             number(self.width),
             number(self.height)
         );
@@ -208,6 +232,15 @@ pub fn tick_label(value: f64, step: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_network_has_its_colors() {
+        let (style, colors) = (style(), colors());
+        for arch in Arch::all() {
+            assert!(style.contains(&format!("\n.{arch}{{--b:var(--{arch});--c:var(--b)}}\n")), "{arch}");
+            assert_eq!(colors.matches(&format!("--{arch}:#")).count(), 2, "{arch}");
+        }
+    }
 
     #[test]
     fn text_cannot_break_out() {

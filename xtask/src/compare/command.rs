@@ -129,7 +129,7 @@ impl Args {
 
     /// `--model`, and `--width` where it is not 1.
     fn network(&mut self, network: Network) -> &mut Self {
-        self.option("--model", network.arch.key());
+        self.option("--model", network.arch.name());
         if network.width == Width::ONE { self } else { self.option("--width", network.width) }
     }
 }

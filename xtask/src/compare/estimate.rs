@@ -1,29 +1,10 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
-use mobilenet_report::names::Arch;
+use mobilenet_arch::Rate;
 use mobilenet_report::network::Network;
 use mobilenet_report::plan::{Settings, Sizes, Stage};
 
 use super::stages::block_passes;
-
-/// Images per second of one network.
-#[derive(Copy, Clone, Debug)]
-pub struct Rate {
-    train: f64,
-    eval: f64,
-}
-
-/// Rates at width 1 on two threads of a current server core; only a first guess. The steps from V2 to V3-Large cost about what
-/// V2 does, and squeeze-and-excite and wider windows a little more each.
-#[rustfmt::skip]
-const NOMINAL: [(Arch, Rate); 6] = [
-    (Arch::V2,            Rate { train: 205.0, eval:  820.0 }),
-    (Arch::V2HSwish,      Rate { train: 205.0, eval:  820.0 }),
-    (Arch::V2HSwishSe,    Rate { train: 190.0, eval:  780.0 }),
-    (Arch::V2HSwishSe5x5, Rate { train: 175.0, eval:  720.0 }),
-    (Arch::V3Large,       Rate { train: 265.0, eval:  930.0 }),
-    (Arch::V3Small,       Rate { train: 700.0, eval: 2500.0 }),
-];
 
 /// How multiply-adds grow with the width: those of 1×1 convolutions as its square, those of depthwise ones in proportion. From
 /// 0.35 to 1.4 this is within 15 % for all three published networks.
@@ -90,7 +71,7 @@ impl Estimator {
         if let Some((_, rate)) = self.measured.iter().find(|(known, _)| *known == network) {
             return *rate;
         }
-        let nominal = NOMINAL.iter().find(|(known, _)| *known == network.arch).map_or(NOMINAL[0].1, |(_, rate)| *rate);
+        let nominal = network.arch.description().rate;
         let factor = self.scale / network.width.factor().powf(MACS_EXPONENT);
         Rate { train: nominal.train * factor, eval: nominal.eval * factor }
     }
@@ -98,7 +79,7 @@ impl Estimator {
 
 #[cfg(test)]
 mod tests {
-    use mobilenet_report::names::Profile;
+    use mobilenet_report::names::{Arch, Profile};
 
     use super::super::profile::{recipe, tests::settings};
     use super::super::stages::stages;

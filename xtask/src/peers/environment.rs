@@ -10,7 +10,7 @@ use crate::compare::{build, lock};
 use mobilenet_report::artefacts;
 
 /// What the worker needs, as `pip` and `import` both spell it.
-pub const PACKAGES: [&str; 5] = ["torch", "torchvision", "onnxruntime", "onnx", "numpy"];
+pub const PACKAGES: [&str; 6] = ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"];
 
 const WORKER: &str = include_str!("worker.py");
 

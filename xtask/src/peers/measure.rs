@@ -197,14 +197,14 @@ impl Runner<'_> {
 
     /// The network as an ONNX file for just this batch, written once.
     fn export(&mut self, arch: Arch, batch: u64) -> Result<PathBuf> {
-        if let Some(file) = self.exported.get(&(arch.key(), batch)) {
+        if let Some(file) = self.exported.get(&(arch.name(), batch)) {
             return Ok(file.clone());
         }
         let file = self.environment.folder.join(format!("{arch}-b{batch}.onnx"));
         let mut command = self.worker();
-        command.args(["export", "--model", arch.key(), "--batch", &batch.to_string(), "--file"]).arg(&file);
+        command.arg("export").args(peer(arch)).args(["--batch", &batch.to_string(), "--file"]).arg(&file);
         self.process(&mut command).context("the network could not be exported")?;
-        self.exported.insert((arch.key(), batch), file.clone());
+        self.exported.insert((arch.name(), batch), file.clone());
         Ok(file)
     }
 
@@ -220,7 +220,7 @@ impl Runner<'_> {
 
 /// Arguments of `mobilenet`.
 pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
-    let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.key().to_owned()];
+    let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.name().to_owned()];
     if cell.task.trains() {
         args.push("--train".to_owned());
     }
@@ -234,8 +234,14 @@ pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
 
 /// Arguments of the worker.
 pub fn theirs(cell: &Cell, settings: &Settings) -> Vec<String> {
-    let own = [cell.task.key(), "--program", cell.program.key(), "--model", cell.arch.key()];
-    own.map(str::to_owned).into_iter().chain(shared(cell, settings)).collect()
+    let own = [cell.task.key(), "--program", cell.program.key()].map(str::to_owned);
+    own.into_iter().chain(peer(cell.arch)).chain(shared(cell, settings)).collect()
+}
+
+/// The network, as the worker is told of it.
+fn peer(arch: Arch) -> Vec<String> {
+    let options = arch.description().peer.map(|peer| ["--library", peer.library, "--model", peer.model]);
+    options.into_iter().flatten().map(str::to_owned).collect()
 }
 
 fn shared(cell: &Cell, settings: &Settings) -> Vec<String> {

@@ -1,7 +1,7 @@
 """One measurement of a peer, in a process of its own; started by `cargo xtask peers`.
 
-    python worker.py export --model v2 --batch 128 --file v2-b128.onnx
-    python worker.py training --program torch-nchw --model v2 --batch 128 --threads 2 --warmup 2 --iterations 5
+    python worker.py export --library torchvision --model mobilenet_v2 --batch 128 --file v2-b128.onnx
+    python worker.py training --program torch-nchw --library torchvision --model mobilenet_v2 --batch 128 --threads 2
 
 A measurement prints one JSON object: the milliseconds of each timed pass, the peak memory of the process, the versions.
 """
@@ -18,18 +18,19 @@ CLASSES = 10
 SIZE = 32
 
 
-def network(name):
-    """torchvision's network for 32x32 images: its stem and its first strided depthwise convolution get stride 1."""
+def network(args):
+    """The library's network for 32x32 images: its stem and its first strided depthwise convolution get stride 1."""
     import torch
-    import torchvision
 
-    make = {
-        "v2": torchvision.models.mobilenet_v2,
-        "v3-large": torchvision.models.mobilenet_v3_large,
-        "v3-small": torchvision.models.mobilenet_v3_small,
-    }[name]
     torch.manual_seed(1)
-    model = make(num_classes=CLASSES)
+    if args.library == "timm":
+        import timm
+
+        model = timm.create_model(args.model, num_classes=CLASSES)
+    else:
+        import torchvision
+
+        model = torchvision.models.get_model(args.model, num_classes=CLASSES)
     convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     stem, first = [m for m in convolutions if m.stride == (2, 2)][:2]
     assert stem is convolutions[0] and first.groups == first.in_channels, "not the network that was expected"
@@ -40,7 +41,7 @@ def network(name):
 def export(args):
     import torch
 
-    model = network(args.model).eval()
+    model = network(args).eval()
     images = torch.randn(args.batch, 3, SIZE, SIZE)
     # The newer exporter needs one more package and gives the same graph.
     torch.onnx.export(model, (images,), args.file, input_names=["images"], output_names=["logits"], dynamo=False)
@@ -53,7 +54,7 @@ def torch_pass(args):
     torch.set_num_threads(args.threads)
     layout = torch.contiguous_format if args.program == "torch-nchw" else torch.channels_last
     bf16 = args.program == "torch-bf16"
-    model = network(args.model).to(memory_format=layout)
+    model = network(args).to(memory_format=layout)
     images = torch.randn(args.batch, 3, SIZE, SIZE).contiguous(memory_format=layout)
 
     def forward():
@@ -129,7 +130,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["export", "training", "evaluation", "latency"])
     parser.add_argument("--program", choices=["torch-nchw", "torch-channels-last", "torch-bf16", "onnxruntime"])
-    parser.add_argument("--model", required=True, choices=["v2", "v3-large", "v3-small"])
+    parser.add_argument("--library", choices=["torchvision", "timm"], help="of the network; not for a network in --file")
+    parser.add_argument("--model", required=True, help="as the library calls it")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--warmup", type=int, default=0)

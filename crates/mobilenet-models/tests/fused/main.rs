@@ -51,7 +51,7 @@ fn every_row_of_v3_small() -> Result<()> {
 #[test]
 fn every_row_between_v2_and_v3() -> Result<()> {
     let narrow = |arch| ModelConfig { width_mult: 0.35, ..ModelConfig::new(arch, 10, Preset::Cifar) };
-    let steps = Arch::LADDER.into_iter().filter(|arch| !Arch::ALL.contains(arch));
+    let steps = Arch::LADDER.into_iter().filter(|arch| !arch.is_published());
     check_all(steps.map(|arch| (narrow(arch), (13, 18), &[1, 3][..])))
 }
 
@@ -85,7 +85,7 @@ fn check_all(networks: impl IntoIterator<Item = (ModelConfig, (usize, usize), &'
 /// 224, and narrower ones, many of whose channels are odd multiples of 8.
 fn configs(arch: Arch) -> Vec<(ModelConfig, (usize, usize), &'static [usize])> {
     let standard = |preset| ModelConfig::new(arch, 10, preset);
-    let v3 = matches!(arch, Arch::V3Large | Arch::V3Small);
+    let v3 = arch.is_v3();
     vec![
         (standard(Preset::Cifar), (32, 32), &[3]),
         (standard(Preset::Imagenet), (72, 56), &[1, 3]),
@@ -151,7 +151,7 @@ fn strided_and_offset_images_and_odd_channels() -> Result<()> {
 #[test]
 fn every_row_in_bf16() -> Result<()> {
     let mut fused = 0;
-    for arch in Arch::ALL.into_iter().chain([Arch::V2HSwishSe5x5]) {
+    for arch in Arch::published().chain([Arch::V2HSwishSe5x5]) {
         let mut size = (32, 32);
         for layer in LayerPlan::all(&Plan::new(&ModelConfig::new(arch, 10, Preset::Cifar)).unwrap()) {
             let run = Run { size, stacked: true, precision: Precision::Bf16, ..RUN };
@@ -179,7 +179,7 @@ fn every_row_in_bf16() -> Result<()> {
 /// Where each layer is the composition, a stack of them needs no tolerance.
 #[test]
 fn a_network_as_one_operation_is_its_layers_to_the_bit() -> Result<()> {
-    for arch in Arch::ALL {
+    for arch in Arch::published() {
         for (config, size, _) in &configs(arch)[..2] {
             let layers = LayerPlan::all(&Plan::new(config).unwrap());
             let values = Values::new(&layers, true)?;

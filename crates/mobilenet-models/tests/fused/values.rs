@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
 use mobilenet_blocks::v3::BottleneckConfig;
-use mobilenet_layers::{Activation, Conv2d, Conv2dConfig, ConvBnActConfig, Layer, global_avg_pool};
+use mobilenet_layers::{Activate, Activation, Conv2d, Conv2dConfig, ConvBnActConfig, Layer, global_avg_pool};
 use mobilenet_models::plan::{BlockConfig, BlockPlan, ConvPlan};
 
 use crate::hashed::weight;
@@ -78,7 +78,7 @@ impl Values {
                     |values: &Self| Conv2d::new(c_in, c_out, config, values.builder(&path).pp(fc))?.forward(&xs);
                 let pre = forward(self)?;
                 self.move_bias(&format!("{path}.{fc}.bias"), activation, &pre)?;
-                xs = activation.forward(&forward(self)?)?;
+                xs = Activate(activation).forward(&forward(self)?)?;
             }
         }
         Ok(())

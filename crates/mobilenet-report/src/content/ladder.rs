@@ -8,22 +8,10 @@ use crate::{stats, verdict};
 
 use super::tables::over_seeds;
 
-/// What a rung has that the one below it does not.
-fn added(arch: Arch) -> &'static str {
-    match arch {
-        Arch::V2 => "–",
-        Arch::V2HSwish => "h-swish",
-        Arch::V2HSwishSe => "squeeze-and-excite",
-        Arch::V2HSwishSe5x5 => "5×5 windows",
-        Arch::V3Large => "V3's layer settings",
-        Arch::V3Small => "the small variant",
-    }
-}
-
 /// The networks from V2 to V3-Large that were compared, if one between the two is among them.
 pub fn rungs(gathered: &Gathered) -> Vec<&Model> {
     let rungs: Vec<_> = Arch::LADDER.into_iter().filter_map(|arch| gathered.model(arch)).collect();
-    let between = |model: &&Model| !Arch::PUBLISHED.contains(&model.network.arch);
+    let between = |model: &&Model| !model.network.arch.is_published();
     if rungs.len() > 1 && rungs.iter().any(between) { rungs } else { Vec::new() }
 }
 
@@ -50,7 +38,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         rows.push(
             [
                 model.network.label(),
-                added(model.network.arch).to_owned(),
+                model.network.arch.description().adds.to_owned(),
                 millions(model.params),
                 millions(model.macs),
                 model.latency().map_or("–".to_owned(), significant),

@@ -36,7 +36,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         "Beaten by",
     ];
     let mut models: Vec<&Model> = gathered.models.iter().collect();
-    models.sort_by_key(|model| (model.network.arch.place(), model.network.width));
+    models.sort_by_key(|model| (model.network.arch, model.network.width));
     let none = || "–".to_owned();
     let rows = models
         .iter()

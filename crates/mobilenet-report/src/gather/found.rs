@@ -51,7 +51,7 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
             more.push((network, seed));
         }
     }
-    more.sort_by_key(|&(network, seed)| (network.arch as usize, network.width, seed));
+    more.sort_by_key(|&(network, seed)| (network.arch, network.width, seed));
     for &(network, seed) in &more {
         if !settings.models.contains(&network) {
             settings.models.push(network);

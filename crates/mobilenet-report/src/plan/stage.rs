@@ -67,11 +67,13 @@ pub fn run_name(network: Network, seed: u64) -> String {
     format!("{network}-s{seed}")
 }
 
-/// The networks with a summary: the published ones, then what else is compared.
+/// The networks that the audits count, compared or not.
+const AUDITED: [Arch; 3] = [Arch::V2, Arch::V3Large, Arch::V3Small];
+
+/// The networks with a summary: those of the audits, then what else is compared.
 pub fn summarized(settings: &Settings) -> Vec<Network> {
-    let mut networks: Vec<Network> = Arch::PUBLISHED.map(Network::from).into();
-    networks
-        .extend(settings.models.iter().filter(|network| !Arch::PUBLISHED.iter().any(|&arch| **network == arch.into())));
+    let mut networks: Vec<Network> = AUDITED.map(Network::from).into();
+    networks.extend(settings.models.iter().filter(|network| !AUDITED.iter().any(|&arch| **network == arch.into())));
     networks
 }
 

@@ -67,8 +67,8 @@ fn line(gathered: &Gathered, arch: Arch, subject: &Subject) -> Vec<Point> {
 }
 
 fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
-    let lines = Arch::NAMED.map(|arch| (arch, line(gathered, arch, subject)));
-    let lines: Vec<_> = lines.into_iter().filter(|(_, line)| !line.is_empty()).collect();
+    let lines = Arch::all().map(|arch| (arch, line(gathered, arch, subject)));
+    let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty()).collect();
     let points = || lines.iter().flat_map(|(_, line)| line);
     let least = |figure: fn(&Point) -> f64| points().map(figure).fold(f64::INFINITY, f64::min);
     let most = |figure: fn(&Point) -> f64| points().map(figure).fold(f64::NEG_INFINITY, f64::max);
@@ -90,7 +90,7 @@ fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
     legend.draw(&mut svg, (frame.left, 44.0));
     for (arch, line) in &lines {
         let places: Vec<_> = line.iter().map(|p| frame.place((p.width, p.value))).collect();
-        svg.polyline(&format!("line stroke {}", arch.key()), &places);
+        svg.polyline(&format!("line stroke {}", arch.name()), &places);
         for (point, at) in line.iter().zip(places) {
             let class = point.network.class();
             if point.low < point.high {

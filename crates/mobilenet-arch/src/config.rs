@@ -5,76 +5,15 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-use crate::tables::stage_strides;
+use crate::error::check;
+use crate::names;
+use crate::plan::{Options, Plan};
+use crate::{Arch, Error};
 
 /// The widest model allowed: 64 times the channels' products, close to a gigabyte of weights.
 const MAX_WIDTH_MULT: f64 = 8.0;
 /// The most classes allowed; ImageNet-21k has 21,843.
 const MAX_CLASSES: usize = 1_000_000;
-
-/// The architectures: the published ones as torchvision defines them, and the steps from V2 to V3-Large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Arch {
-    /// MobileNetV2 (Sandler et al., 2018, <https://arxiv.org/abs/1801.04381>).
-    V2,
-    /// MobileNetV3-Large (Howard et al., 2019, <https://arxiv.org/abs/1905.02244>).
-    V3Large,
-    /// MobileNetV3-Small, of the same paper.
-    V3Small,
-    /// V2 with h-swish where V3-Large has it: in the stem, the last convolution and the stages from 64 channels on.
-    #[serde(rename = "v2-hs")]
-    V2HSwish,
-    /// [`Arch::V2HSwish`] with squeeze-and-excite where V3-Large has it: in the stages of 32, 96, 160 and 320 channels.
-    #[serde(rename = "v2-hs-se")]
-    V2HSwishSe,
-    /// [`Arch::V2HSwishSe`] with 5×5 depthwise windows where V3-Large has them: in the stages of 32, 160 and 320 channels.
-    #[serde(rename = "v2-hs-se-k5")]
-    V2HSwishSe5x5,
-}
-
-impl Arch {
-    /// Every published architecture.
-    pub const ALL: [Self; 3] = [Self::V2, Self::V3Large, Self::V3Small];
-
-    /// From V2 to V3-Large, one change at a time. What the last step changes is the rest: widths and number of blocks, head,
-    /// batch norm's numbers, and ReLU for ReLU6.
-    pub const LADDER: [Self; 5] = [Self::V2, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5, Self::V3Large];
-
-    /// Every architecture there is a name for.
-    const NAMED: [Self; 6] =
-        [Self::V2, Self::V3Large, Self::V3Small, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5];
-
-    /// The short name that `FromStr` reads: `v2`, `v3-large`, `v3-small`, `v2-hs`, `v2-hs-se`, `v2-hs-se-k5`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::V2 => "v2",
-            Self::V3Large => "v3-large",
-            Self::V3Small => "v3-small",
-            Self::V2HSwish => "v2-hs",
-            Self::V2HSwishSe => "v2-hs-se",
-            Self::V2HSwishSe5x5 => "v2-hs-se-k5",
-        }
-    }
-
-    /// The name the papers use, and what was added to it, for headings: `MobileNetV3-Large`.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::V2 => "MobileNetV2",
-            Self::V3Large => "MobileNetV3-Large",
-            Self::V3Small => "MobileNetV3-Small",
-            Self::V2HSwish => "MobileNetV2 + h-swish",
-            Self::V2HSwishSe => "MobileNetV2 + h-swish + SE",
-            Self::V2HSwishSe5x5 => "MobileNetV2 + h-swish + SE + 5x5",
-        }
-    }
-
-    /// Whether the network is one of the V3 paper's, with its options.
-    pub fn is_v3(self) -> bool {
-        matches!(self, Self::V3Large | Self::V3Small)
-    }
-}
 
 /// The input size a model's strides are laid out for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -105,11 +44,19 @@ impl Preset {
             Self::Imagenet => 224,
         }
     }
-}
 
-impl fmt::Display for Arch {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.name())
+    /// The strides of the stem and of each stage's first block.
+    pub fn stage_strides(self, arch: Arch) -> Vec<usize> {
+        let mut strides = (arch.description().stage_strides)();
+        if self == Self::Cifar
+            && let Some((stem, stages)) = strides.split_first_mut()
+        {
+            *stem = 1;
+            if let Some(first) = stages.iter_mut().find(|stride| **stride == 2) {
+                *first = 1;
+            }
+        }
+        strides
     }
 }
 
@@ -119,28 +66,12 @@ impl fmt::Display for Preset {
     }
 }
 
-impl FromStr for Arch {
-    type Err = Error;
-
-    fn from_str(s: &str) -> Result<Self, Error> {
-        find("model", &Self::NAMED, Self::name, s)
-    }
-}
-
 impl FromStr for Preset {
     type Err = Error;
 
     fn from_str(s: &str) -> Result<Self, Error> {
-        find("preset", &Self::ALL, Self::name, s)
+        names::find("preset", Self::ALL.into_iter(), Self::name, s)
     }
-}
-
-fn find<T: Copy>(what: &'static str, all: &[T], name: fn(T) -> &'static str, s: &str) -> Result<T, Error> {
-    all.iter().copied().find(|&value| name(value) == s).ok_or_else(|| Error::UnknownName {
-        what,
-        expected: all.iter().map(|&value| name(value)).collect::<Vec<_>>().join(", "),
-        found: s.to_string(),
-    })
 }
 
 /// Everything that defines a model but its weights.
@@ -167,9 +98,9 @@ pub struct ModelConfig {
     pub bn_momentum: Option<f64>,
     /// The stride of the stem and of each stage's first block, each 1 or 2, instead of the preset's.
     ///
-    /// A stage is a run of blocks with the same number of output channels. The published strides are
-    /// `[2, 1, 2, 2, 2, 1, 2, 1]` (V2 and its steps to V3), `[2, 1, 2, 2, 2, 1, 2]` (V3-Large) and `[2, 2, 2, 2, 1, 2]` (V3-Small). For 64×64
-    /// images, for example, the stem alone may be made stride 1.
+    /// A stage is a run of blocks with the same number of output channels. The published strides
+    /// ([`Preset::stage_strides`]) are `[2, 1, 2, 2, 2, 1, 2, 1]` for V2 and its steps to V3, `[2, 1, 2, 2, 2, 1, 2]` for
+    /// V3-Large and `[2, 2, 2, 2, 1, 2]` for V3-Small. For 64×64 images, for example, the stem alone may be made stride 1.
     pub strides: Option<Vec<usize>>,
 }
 
@@ -177,7 +108,7 @@ impl ModelConfig {
     /// The network's title, with its width where that is not 1: `MobileNetV2, width 0.5`.
     ///
     /// ```
-    /// use mobilenet_models::{Arch, ModelConfig, Preset};
+    /// use mobilenet_arch::{Arch, ModelConfig, Preset};
     ///
     /// let half = ModelConfig { width_mult: 0.5, ..ModelConfig::new(Arch::V2, 10, Preset::Cifar) };
     /// assert_eq!(half.title(), "MobileNetV2, width 0.5");
@@ -225,10 +156,10 @@ impl ModelConfig {
             check("bn_momentum", momentum > 0.0 && momentum <= 1.0, "a number above 0, at most 1", momentum)?;
         }
         let v3 = self.arch.is_v3();
-        check("reduced_tail", v3 || !self.reduced_tail, "false, for V2 has no reduced tail", self.reduced_tail)?;
-        check("dilated", v3 || !self.dilated, "false, for V2 has no dilated form", self.dilated)?;
+        check("reduced_tail", v3 || !self.reduced_tail, "false, for only V3 has a reduced tail", self.reduced_tail)?;
+        check("dilated", v3 || !self.dilated, "false, for only V3 has a dilated form", self.dilated)?;
         if let Some(strides) = &self.strides {
-            let n = stage_strides(self.arch, self.preset).len();
+            let n = self.preset.stage_strides(self.arch).len();
             check(
                 "strides",
                 strides.len() == n && strides.iter().all(|s| matches!(s, 1 | 2)),
@@ -241,20 +172,25 @@ impl ModelConfig {
 
     /// The stride of the stem and of each stage's first block: `strides`, or the preset's.
     pub fn stage_strides(&self) -> Vec<usize> {
-        self.strides.clone().unwrap_or_else(|| stage_strides(self.arch, self.preset))
+        self.strides.clone().unwrap_or_else(|| self.preset.stage_strides(self.arch))
     }
 }
 
-pub(crate) fn check(
-    field: &'static str,
-    holds: bool,
-    expected: impl Into<String>,
-    found: impl ToString,
-) -> Result<(), Error> {
-    if holds {
-        Ok(())
-    } else {
-        Err(Error::InvalidConfig { field, expected: expected.into(), found: found.to_string() })
+impl Plan {
+    /// The plan of a model.
+    ///
+    /// # Errors
+    /// Those of [`ModelConfig::validate`].
+    pub fn new(config: &ModelConfig) -> Result<Self, Error> {
+        config.validate()?;
+        let &ModelConfig { arch, num_classes, width_mult, reduced_tail, dilated, dropout, bn_momentum, .. } = config;
+        let strides = config.stage_strides();
+        let options = Options { num_classes, width_mult, reduced_tail, dilated, dropout, strides };
+        let mut plan = (arch.description().plan)(&options);
+        if let Some(momentum) = bn_momentum {
+            plan.norms().for_each(|norm| norm.momentum = momentum);
+        }
+        Ok(plan)
     }
 }
 
@@ -263,19 +199,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_as_they_are_written() {
-        for arch in Arch::NAMED {
-            assert_eq!(arch.to_string().parse::<Arch>().unwrap(), arch);
-            assert_eq!(serde_json::to_string(&arch).unwrap(), format!("\"{arch}\""));
-        }
+    fn presets_are_read_as_they_are_written() {
         for preset in Preset::ALL {
             assert_eq!(preset.to_string().parse::<Preset>().unwrap(), preset);
             assert_eq!(serde_json::to_string(&preset).unwrap(), format!("\"{preset}\""));
         }
-        assert_eq!(
-            "v4".parse::<Arch>().unwrap_err().to_string(),
-            "model: expected one of v2, v3-large, v3-small, v2-hs, v2-hs-se, v2-hs-se-k5, found \"v4\""
-        );
+        let error = "mnist".parse::<Preset>().unwrap_err().to_string();
+        assert_eq!(error, "preset: expected one of cifar, imagenet, found \"mnist\"");
     }
 
     #[test]
@@ -317,5 +247,18 @@ mod tests {
         assert_eq!(serde_json::from_str::<ModelConfig>(&json).unwrap(), config);
         let unknown = json.replace("num_classes", "classes");
         assert!(serde_json::from_str::<ModelConfig>(&unknown).is_err());
+    }
+
+    #[test]
+    fn every_batch_norm_gets_the_momentum_that_is_asked_for() {
+        for arch in Arch::all() {
+            for (asked, expected) in [(None, arch.description().norm.momentum), (Some(0.3), 0.3)] {
+                let config = ModelConfig { bn_momentum: asked, ..ModelConfig::new(arch, 10, Preset::Cifar) };
+                let mut plan = Plan::new(&config).unwrap();
+                let count = plan.blocks.len() + 2;
+                let found: Vec<f64> = plan.norms().map(|norm| norm.momentum).collect();
+                assert_eq!(found, vec![expected; count], "{arch} {asked:?}");
+            }
+        }
     }
 }

@@ -1,13 +1,9 @@
 //! A model's layers, counted from its plan.
 
-use mobilenet_blocks::v2::InvertedResidualConfig;
-use mobilenet_blocks::v3::BottleneckConfig;
-use mobilenet_layers::{Activation, ConvBnActConfig};
-
 use super::{FLOAT_BYTES, LayerKind, LayerSummary, Summary, elements};
-use crate::config::check;
+use crate::error::check;
 use crate::plan::{BlockConfig, ClassifierPlan, Plan};
-use crate::{Error, ModelConfig};
+use crate::{Activation, BottleneckConfig, ConvBnActConfig, Error, InvertedResidualConfig, ModelConfig};
 
 /// The largest height or width a summary is made for, in pixels.
 const MAX_IMAGE_SIZE: usize = 16_384;
@@ -99,14 +95,7 @@ impl Rows {
     }
 
     fn activation(&mut self, after: impl Into<String>, activation: Activation) {
-        let detail = match activation {
-            Activation::Identity => "identity",
-            Activation::Relu => "relu",
-            Activation::Relu6 => "relu6",
-            Activation::HSwish => "h-swish",
-            Activation::HSigmoid => "h-sigmoid",
-        };
-        self.push(after, LayerKind::Activation, detail, 0, 0);
+        self.push(after, LayerKind::Activation, activation.name(), 0, 0);
     }
 
     fn v2(&mut self, i: usize, config: &InvertedResidualConfig) {

@@ -3,7 +3,7 @@
 mod count;
 mod table;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Arch, Preset};
 
@@ -13,7 +13,7 @@ pub use count::summary;
 const FLOAT_BYTES: u64 = 4;
 
 /// A model's layers and their totals, for one image.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// The architecture.
     pub model: Arch,
@@ -36,7 +36,7 @@ pub struct Summary {
 }
 
 /// One layer of a [`Summary`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerSummary {
     /// The layer's path in the state dict where it has weights, else the path of the module that it ends.
     pub name: String,
@@ -57,7 +57,7 @@ pub struct LayerSummary {
 }
 
 /// What runs as one: the stem, a block, the last convolution, or the mean over the pixels with the classifier.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockSummary {
     /// `stem`, `block 1`, …, `last conv`, `classifier`.
     pub name: String,
@@ -80,7 +80,7 @@ impl BlockSummary {
 }
 
 /// What a layer does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LayerKind {
     /// A convolution over all channels.
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn blocks_hold_every_layer_and_hand_on_their_output() {
-        for arch in Arch::ALL {
+        for arch in Arch::all() {
             let config = ModelConfig::new(arch, 10, Preset::Cifar);
             let summary = summary(&config, (32, 32)).unwrap();
             let blocks = summary.blocks();

@@ -1,0 +1,23 @@
+#![doc = include_str!("../README.md")]
+
+mod activation;
+mod arch;
+mod blocks;
+mod config;
+mod description;
+mod error;
+mod layers;
+mod names;
+mod network;
+pub mod plan;
+mod registry;
+mod summary;
+
+pub use activation::Activation;
+pub use blocks::{BottleneckConfig, InvertedResidualConfig};
+pub use config::{ModelConfig, Preset};
+pub use description::{Arch, Description, Hue, Peer, Published, Rate};
+pub use error::Error;
+pub use layers::{BatchNormConfig, ConvBnActConfig, make_divisible};
+pub use network::{Network, Selection, Width};
+pub use summary::{BlockSummary, LayerKind, LayerSummary, Summary, summary};
