@@ -3,13 +3,15 @@
 pub mod activation;
 mod allocator;
 pub mod batch_norm;
+mod blocks;
 mod buffer;
 pub mod conv;
 pub mod conv_norm;
 pub mod depthwise;
+pub mod depthwise_norm;
 mod element;
 pub mod inverted_residual;
-mod matmul;
+pub mod matmul;
 mod parallel;
 pub mod pointwise;
 pub mod pool;

@@ -8,45 +8,21 @@
 //! gweight = gysᵀ · xs
 //! ```
 
-use crate::matmul::{Matrix, matmul, transposed};
-use crate::parallel::{add_up_into, for_parts, map_parts, rows_per_part};
-use crate::simd::Level;
+use crate::matmul::{Sizes, ab, abt, atb};
 
 /// `ys = xs · weightᵀ`
 pub fn forward(xs: &[f32], weight: &[f32], c_in: usize, c_out: usize, ys: &mut [f32]) {
-    assert_eq!(xs.len() * c_out, ys.len() * c_in, "pixels of xs and ys");
-    let weight = transposed(weight, c_out, c_in);
-    for_parts(ys, c_out, rows_per_part(c_in.max(c_out)), |first, ys| {
-        let rows = ys.len() / c_out;
-        let xs = &xs[first * c_in..(first + rows) * c_in];
-        matmul(Level::best(), Matrix::new(xs, rows, c_in), &weight, c_out, false, ys);
-    });
+    abt(xs, weight, Sizes { rows: xs.len() / c_in, inner: c_in, columns: c_out }, ys);
 }
 
 /// `gxs = gys · weight`
 pub fn backward_input(gys: &[f32], weight: &[f32], c_in: usize, c_out: usize, gxs: &mut [f32]) {
-    assert_eq!(gxs.len() * c_out, gys.len() * c_in, "pixels of gxs and gys");
-    for_parts(gxs, c_in, rows_per_part(c_in.max(c_out)), |first, gxs| {
-        let rows = gxs.len() / c_in;
-        let gys = &gys[first * c_out..(first + rows) * c_out];
-        matmul(Level::best(), Matrix::new(gys, rows, c_out), weight, c_in, false, gxs);
-    });
+    ab(gys, weight, Sizes { rows: gys.len() / c_out, inner: c_out, columns: c_in }, gxs);
 }
 
 /// `gweight = gysᵀ · xs`
 pub fn backward_weight(xs: &[f32], gys: &[f32], c_in: usize, c_out: usize, gweight: &mut [f32]) {
-    assert_eq!(gweight.len(), c_out * c_in, "weights");
-    assert_eq!(xs.len() * c_out, gys.len() * c_in, "pixels of xs and gys");
-    let rows = xs.len() / c_in;
-    // A part's product is as large as the weight: few and large parts, so that adding them up costs little.
-    let per_part = rows.div_ceil(8).max(256);
-    let parts = map_parts(rows, per_part, |r| {
-        let (xs, gys) = (&xs[r.start * c_in..r.end * c_in], &gys[r.start * c_out..r.end * c_out]);
-        let mut part = vec![0.; c_out * c_in];
-        matmul(Level::best(), Matrix::new(gys, r.len(), c_out).t(), xs, c_in, false, &mut part);
-        part
-    });
-    add_up_into(&parts, gweight);
+    atb(gys, xs, Sizes { rows: c_out, inner: xs.len() / c_in, columns: c_in }, gweight);
 }
 
 #[cfg(test)]

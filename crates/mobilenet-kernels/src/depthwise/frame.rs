@@ -46,7 +46,8 @@ impl Frame {
     /// The image's pixels, to be written.
     pub(crate) fn target(&mut self) -> Target<'_> {
         let values = &mut self.values[self.first..];
-        Target { values, rows: self.h * self.w, together: self.w, gap: self.stride - self.row }
+        let (rows, together) = (self.h * self.w, self.w);
+        Target { values, rows, together, gap: self.stride - self.row, stride: self.row / self.w }
     }
 
     /// The image's rows, to be written.

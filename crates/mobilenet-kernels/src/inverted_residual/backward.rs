@@ -12,13 +12,12 @@
 //! because `e = x · Wᵀ` is linear in `x`. So `g` is multiplied into `gx` and `gW` while it is in the cache, and what the sums
 //! add is a product with the small matrices `M` and `X`, `c_in × c_in`.
 
-use std::ops::Range;
-
 use super::forward::Input;
 use super::gates::GateGradients;
 use super::{ConvNorm, Geometry, Kept, Parameters, Saved, Tiling, Unit, Units, right_blocks, transposed_blocks};
 use crate::activation::Activation;
 use crate::batch_norm::{Backward, GradientSums};
+use crate::blocks::scatter;
 use crate::buffer::{Buffer, Elements};
 use crate::depthwise::{Frame, image_backward_input, image_backward_weight};
 use crate::element::Element;
@@ -282,7 +281,7 @@ fn depthwise<E: Element>(
                         matmul(level, ge_left, scaled, c_in, channels.start > 0, gx);
                         matmul(level, ge_rows.t(), x_rows, c_in, true, &mut part.weight[at]);
                     }
-                    _ => copy_channels(ge, gx, c_in, channels),
+                    _ => scatter(ge, gx, c_in, channels),
                 }
             }
             if let Some(part) = &mut part {
@@ -390,14 +389,6 @@ fn operand<'a, E: Element>(packed: &'a mut Elements<E>, ge: &[f32]) -> &'a mut [
     packed
 }
 
-/// Writes a tile's values where they belong in rows of `c` channels.
-fn copy_channels(tile: &[f32], rows: &mut [f32], c: usize, channels: Range<usize>) {
-    let width = channels.len();
-    for (from, to) in tile.chunks_exact(width).zip(rows.chunks_exact_mut(c)) {
-        to[channels.clone()].copy_from_slice(from);
-    }
-}
-
 /// The columns of `weight`, `[rows, c]`, block by block: `[rows, block]` for each, one after the other.
 fn packed(weight: &[f32], rows: usize, c: usize, tiling: &Tiling) -> Vec<f32> {
     let mut blocks = Vec::with_capacity(rows * c);
@@ -411,7 +402,7 @@ fn packed(weight: &[f32], rows: usize, c: usize, tiling: &Tiling) -> Vec<f32> {
 fn unpacked(blocks: &[f32], rows: usize, c: usize, tiling: &Tiling) -> Vec<f32> {
     let mut weight = vec![0.; rows * c];
     for channels in tiling.blocks() {
-        copy_channels(&blocks[rows * channels.start..rows * channels.end], &mut weight, c, channels);
+        scatter(&blocks[rows * channels.start..rows * channels.end], &mut weight, c, channels);
     }
     weight
 }

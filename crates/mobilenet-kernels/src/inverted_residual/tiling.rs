@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::Geometry;
+use crate::blocks::Blocks;
 use crate::element::Element;
 
 /// Images are divided into as many parts as this, if there is work enough for each.
@@ -22,8 +23,7 @@ const VALUES_PER_TILE: usize = 48 << 10;
 pub(super) struct Tiling {
     pub(super) images_per_part: usize,
     images_per_group: usize,
-    channels: usize,
-    width: usize,
+    blocks: Blocks,
 }
 
 /// Some neighboring images.
@@ -38,21 +38,20 @@ impl Tiling {
         let (pixels, channels) = (g.pixels_in(), g.depthwise.c);
         let images_per_part = g.n.div_ceil(PARTS).max(ROWS_PER_PART.div_ceil(pixels)).min(g.n);
         let images_per_group = (ROWS_PER_TILE / pixels).clamp(1, images_per_part);
-        let width = width(channels, VALUES_PER_TILE / (images_per_group * pixels));
-        Self { images_per_part, images_per_group, channels, width }
+        let blocks = Blocks::about(VALUES_PER_TILE / (images_per_group * pixels), channels);
+        Self { images_per_part, images_per_group, blocks }
     }
 
     /// Two or four blocks, for the threads to share a single image.
     pub(super) fn of_one_image(g: &Geometry) -> Self {
         let channels = g.depthwise.c;
-        let width = channels.div_ceil(if channels < 256 { 2 } else { 4 }).next_multiple_of(8);
-        Self { images_per_part: 1, images_per_group: 1, channels, width }
+        let blocks = Blocks::at_most(if channels < 256 { 2 } else { 4 }, 8, channels);
+        Self { images_per_part: 1, images_per_group: 1, blocks }
     }
 
     /// The blocks of channels.
     pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + Clone + use<> {
-        let (channels, width) = (self.channels, self.width);
-        (0..channels).step_by(width).map(move |start| start..(start + width).min(channels))
+        self.blocks.iter()
     }
 
     /// The groups of the part that begins with image `first` and has `images` images.
@@ -70,13 +69,13 @@ impl Tiling {
         origin: usize,
     ) -> Range<usize> {
         let rows = group.images * pixels;
-        let start = (group.first - origin) * pixels * self.channels + rows * channels.start;
+        let start = (group.first - origin) * pixels * self.blocks.channels() + rows * channels.start;
         start / E::WIDTH..(start + rows * channels.len()) / E::WIDTH
     }
 
     /// How many values the largest tile of a tensor of `pixels` pixels an image has.
     pub(super) fn tile_len(&self, pixels: usize) -> usize {
-        self.images_per_group * pixels * self.width.min(self.channels)
+        self.images_per_group * pixels * self.blocks.width()
     }
 }
 
@@ -85,23 +84,6 @@ impl Group {
     pub(super) fn rows(self, pixels: usize, c: usize, origin: usize) -> Range<usize> {
         (self.first - origin) * pixels * c..(self.first + self.images - origin) * pixels * c
     }
-}
-
-/// Channels of a block: about `target`, and the same for all blocks if there is such a number, best one of whole registers.
-fn width(channels: usize, target: usize) -> usize {
-    let limit = (target + target / 2).max(16);
-    let fewest = channels.div_ceil(limit);
-    let even = |unit: usize| {
-        let widths = (fewest..=channels.div_ceil(16)).filter(|n| channels.is_multiple_of(*n)).map(|n| channels / n);
-        widths.filter(|width| width.is_multiple_of(unit)).max()
-    };
-    if fewest == 1 {
-        return channels;
-    }
-    even(16)
-        .filter(|width| *width >= target / 2)
-        .or_else(|| even(8))
-        .unwrap_or_else(|| channels.div_ceil(channels.div_ceil(target.max(16))).next_multiple_of(16))
 }
 
 #[cfg(test)]
@@ -145,15 +127,5 @@ mod tests {
                 assert_eq!(next, n * pixels * c);
             }
         }
-    }
-
-    #[test]
-    fn blocks_of_the_networks_channels_are_even() {
-        for (c, target, expected) in [(96, 48, 48), (144, 48, 48), (240, 48, 48), (120, 48, 40), (960, 384, 480)] {
-            assert_eq!(width(c, target), expected, "{c}");
-        }
-        assert_eq!(width(184, 96), 96);
-        assert_eq!(width(72, 48), 72);
-        assert_eq!(width(7, 48), 7);
     }
 }

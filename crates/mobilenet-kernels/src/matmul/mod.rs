@@ -1,9 +1,10 @@
-//! Products of matrices on the calling thread, float32 or bf16 with float32 sums.
+//! Products of matrices: [`ab`], [`abt`] and [`atb`] share one among the threads.
 //!
-//! The products of these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is
+//! What the other kernels use multiplies on the calling thread, float32 or bf16 with float32 sums. The products of these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is
 //! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
 //! and `b` is read row by row, which is contiguous. The tile fills the registers of each instruction set.
 
+mod shared;
 mod transpose;
 mod weight;
 
@@ -14,6 +15,7 @@ use crate::simd::{Arithmetic, Fused, Level, Separate, Set, prefetch};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{Avx2, Avx512, Avx512Bf16};
 
+pub use shared::{Sizes, ab, abt, atb};
 pub(crate) use transpose::transposed;
 pub(crate) use weight::{FEW_ROWS, matmul_weight};
 

@@ -66,18 +66,26 @@ pub(crate) struct Target<'a> {
     pub(crate) together: usize,
     /// and so many values are left out after them.
     pub(crate) gap: usize,
+    /// Values from one row to the next of those that lie together.
+    pub(crate) stride: usize,
 }
 
 impl<'a> Target<'a> {
     /// Rows of `c` channels, one after the other.
     fn dense(values: &'a mut [f32], c: usize) -> Self {
-        Self { rows: values.len() / c, values, together: STRIP, gap: 0 }
+        Self { rows: values.len() / c, values, together: STRIP, gap: 0, stride: c }
+    }
+
+    /// A block of channels of rows that have `c` of them.
+    pub(crate) fn block(values: &'a mut [f32], c: usize, channels: &Range<usize>) -> Self {
+        Self { rows: values.len() / c, values: &mut values[channels.start..], together: STRIP, gap: 0, stride: c }
     }
 
     #[inline(always)]
     fn store<A: Arithmetic, const L: usize, const R: usize>(&mut self, place: Place, rows: [[f32; L]; R]) {
         let room = place.strip * self.gap;
-        f32::store_rows::<A, false, L, R>(self.values, Place { at: room + place.at, ..place }, rows);
+        let place = Place { c: self.stride, at: room + place.at, ..place };
+        f32::store_rows::<A, false, L, R>(self.values, place, rows);
     }
 }
 

@@ -6,7 +6,7 @@
 //! ```
 
 use candle_core::{DType, Result as CandleResult, Tensor, Var};
-use mobilenet_kernels::pointwise;
+use mobilenet_kernels::matmul::{Sizes, ab, abt, atb};
 
 /// Newton-Schulz iterations, and the coefficients of each: `x -> a x + b (x xᵀ) x + c (x xᵀ)² x` (Jordan et al. 2024). They
 /// bring every singular value that is not tiny into 0.7 to 1.2 rather than to 1, in the fewest iterations.
@@ -77,10 +77,11 @@ fn orthogonalized(mut x: Vec<f32>, (rows, columns): (usize, usize)) -> Vec<f32> 
 
     let (n, tall) = (rows.min(columns), rows > columns);
     let mut gram = vec![0.0; n * n];
+    let sizes = Sizes { rows: n, inner: rows.max(columns), columns: n };
     if tall {
-        pointwise::backward_weight(&x, &x, n, n, &mut gram);
+        atb(&x, &x, sizes, &mut gram);
     } else {
-        pointwise::forward(&x, &x, columns, n, &mut gram);
+        abt(&x, &x, sizes, &mut gram);
     }
     let mut total: Option<Vec<f32>> = None;
     for iteration in 1..=ITERATIONS {
@@ -105,8 +106,9 @@ fn orthogonalized(mut x: Vec<f32>, (rows, columns): (usize, usize)) -> Vec<f32> 
 
 /// `a · b`, where `a` has `inner` columns and `b` has `columns`.
 fn product(a: &[f32], b: &[f32], inner: usize, columns: usize) -> Vec<f32> {
-    let mut out = vec![0.0; a.len() / inner * columns];
-    pointwise::backward_input(a, b, columns, inner, &mut out);
+    let rows = a.len() / inner;
+    let mut out = vec![0.0; rows * columns];
+    ab(a, b, Sizes { rows, inner, columns }, &mut out);
     out
 }
 
