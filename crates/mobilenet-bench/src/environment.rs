@@ -3,7 +3,7 @@
 use std::fs::read_to_string;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
+use mobilenet_schema::Environment;
 
 use crate::memory::kib_field;
 
@@ -22,52 +22,23 @@ pub struct BuildInfo {
     pub features: Vec<String>,
 }
 
-/// Machine, system and build of a measurement. What the system does not tell is `None`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Environment {
-    /// See [`BuildInfo::commit`].
-    pub commit: Option<String>,
-    /// The processor's own name, or the architecture where it has none to read.
-    pub processor: String,
-    /// Processors that this process may use (hardware threads).
-    pub cores: usize,
-    /// Threads that Candle computes with.
-    pub threads: usize,
-    /// Memory of the machine.
-    pub memory_bytes: Option<u64>,
-    /// Operating system.
-    pub os: String,
-    /// See [`BuildInfo::rustc`].
-    pub rustc: Option<String>,
-    /// See [`BuildInfo::version`].
-    pub version: String,
-    /// See [`BuildInfo::candle`].
-    pub candle: Option<String>,
-    /// See [`BuildInfo::features`].
-    pub features: Vec<String>,
-    /// UTC day of the measurement, `YYYY-MM-DD`.
-    pub date: String,
-}
-
-impl Environment {
-    /// Looks at the machine this process runs on. Never fails: what is unknown is left out.
-    pub fn collect(build: BuildInfo) -> Self {
-        let processor = read_to_string("/proc/cpuinfo").ok().and_then(|s| processor_name(&s));
-        let memory = read_to_string("/proc/meminfo").ok();
-        let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() / 86_400);
-        Self {
-            commit: build.commit,
-            processor: processor.unwrap_or_else(|| std::env::consts::ARCH.into()),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
-            threads: candle_core::utils::get_num_threads(),
-            memory_bytes: memory.and_then(|s| kib_field(&s, "MemTotal")),
-            os: os_name(),
-            rustc: build.rustc,
-            version: build.version,
-            candle: build.candle,
-            features: build.features,
-            date: date(days),
-        }
+/// Looks at the machine this process runs on. Never fails: what is unknown is left out.
+pub fn environment(build: BuildInfo) -> Environment {
+    let processor = read_to_string("/proc/cpuinfo").ok().and_then(|s| processor_name(&s));
+    let memory = read_to_string("/proc/meminfo").ok();
+    let days = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs() / 86_400);
+    Environment {
+        commit: build.commit,
+        processor: processor.unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: candle_core::utils::get_num_threads(),
+        memory_bytes: memory.and_then(|s| kib_field(&s, "MemTotal")),
+        os: os_name(),
+        rustc: build.rustc,
+        version: build.version,
+        candle: build.candle,
+        features: build.features,
+        date: date(days),
     }
 }
 
@@ -137,7 +108,7 @@ mod tests {
             features: vec!["hub".into()],
             ..BuildInfo::default()
         };
-        let env = Environment::collect(build);
+        let env = environment(build);
         assert_eq!(env.commit.as_deref(), Some("0123abc"));
         assert_eq!((env.version.as_str(), env.features.len()), ("1.2.3", 1));
         assert!(env.cores >= 1 && env.threads >= 1);

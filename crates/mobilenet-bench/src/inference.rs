@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 use candle_nn::ModuleT;
-use serde::{Deserialize, Serialize};
+use mobilenet_schema::Throughput;
 
 use crate::{Error, Protocol, Result, Timing, peak_rss_bytes, time_steps};
 
@@ -31,17 +31,6 @@ pub fn inference<M: ModuleT + ?Sized>(model: &M, xs: &Tensor, protocol: Protocol
         let outputs = model.forward_t(xs, false)?.flatten_all()?.to_vec1::<f32>()?;
         outputs.last().copied().ok_or_else(|| "the model's output is empty".into())
     })
-}
-
-/// Images per second at one batch size.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Throughput {
-    /// Images per forward pass.
-    pub batch: usize,
-    /// Images of all timed passes over their summed time.
-    pub images_per_second: f64,
-    /// Peak memory of the process up to here; `None` where the system does not tell.
-    pub peak_rss_bytes: Option<u64>,
 }
 
 /// Times `model` at each of `batches` in turn, for pictures of shape `(c, h, w)`.

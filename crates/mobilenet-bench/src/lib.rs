@@ -9,10 +9,11 @@ mod parts;
 mod roofline;
 mod timing;
 
-pub use environment::{BuildInfo, Environment};
+pub use environment::{BuildInfo, environment};
 pub use error::{Error, Result};
-pub use inference::{Throughput, inference, input, throughput};
+pub use inference::{inference, input, throughput};
 pub use memory::{peak_rss_bytes, rss_bytes};
+pub use mobilenet_schema::{Bandwidth, Environment, LatencyMs, MemoryLevel, Roofline, Throughput};
 pub use parts::{PartsResult, PartsTiming, time_parts};
-pub use roofline::{Bandwidth, MemoryLevel, Roofline};
-pub use timing::{LatencyMs, Protocol, StepResult, Timing, time_steps};
+pub use roofline::roofline;
+pub use timing::{Protocol, StepResult, Timing, time_steps};

@@ -2,9 +2,11 @@
 
 use std::time::{Duration, Instant};
 
+use mobilenet_schema::LatencyMs;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, LatencyMs, Protocol, Result, StepResult, Timing};
+use crate::timing::latency;
+use crate::{Error, Protocol, Result, StepResult, Timing};
 
 /// What each part of a step took, in order.
 pub type PartsResult = std::result::Result<Vec<Duration>, Box<dyn std::error::Error + Send + Sync>>;
@@ -72,7 +74,7 @@ pub fn time_parts(
         }
     }
     let whole = Timing::from_samples(&wholes, batch)?;
-    let parts = samples.iter().filter_map(|samples| LatencyMs::from_samples(samples)).collect();
+    let parts = samples.iter().filter_map(|samples| latency(samples)).collect();
     Ok(PartsTiming { whole, parts })
 }
 

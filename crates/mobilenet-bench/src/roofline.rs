@@ -20,64 +20,10 @@ use std::time::{Duration, Instant};
 
 use mobilenet_kernels::stream::complement;
 use mobilenet_kernels::{Level, pointwise};
-use serde::{Deserialize, Serialize};
+use mobilenet_schema::{Bandwidth, MemoryLevel, Roofline};
 
 use crate::caches::{available_memory, l2_and_l3};
 use crate::{Error, Result};
-
-/// The limits of a machine on a number of threads.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Roofline {
-    /// Threads that computed and moved.
-    pub threads: usize,
-    /// Instruction set of the product.
-    pub instruction_set: String,
-    /// Most float32 operations per second, in 10⁹; a multiply-add is two.
-    pub peak_gflop_per_second: f64,
-    /// Nearest first, the memory last.
-    pub bandwidths: Vec<Bandwidth>,
-}
-
-/// How fast all threads together read and write.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Bandwidth {
-    /// Where from and to.
-    pub level: MemoryLevel,
-    /// What all threads together pass over again and again, in bytes.
-    pub buffer_bytes: u64,
-    /// 10⁹ bytes read and written per second.
-    pub gb_per_second: f64,
-}
-
-/// Where data lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum MemoryLevel {
-    /// The second level of cache, usually a core's own.
-    L2,
-    /// The third level of cache, usually shared.
-    L3,
-    /// Beyond all caches.
-    Memory,
-}
-
-impl MemoryLevel {
-    /// As people write it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::L2 => "L2",
-            Self::L3 => "L3",
-            Self::Memory => "memory",
-        }
-    }
-}
-
-impl Bandwidth {
-    /// Operations per byte from which on this bandwidth is not what limits a computation.
-    pub fn ridge(&self, peak_gflop_per_second: f64) -> f64 {
-        peak_gflop_per_second / self.gb_per_second
-    }
-}
 
 /// Long enough that starting a round does not matter, short enough that some are not disturbed on a machine that does other
 /// things too.
@@ -90,37 +36,35 @@ const FLOAT_BYTES: usize = size_of::<f32>();
 /// Values in a line of the cache.
 const LINE: usize = 16;
 
-impl Roofline {
-    /// Measures on all threads of rayon's pool, for about `time` in all; a little longer where buffers are large.
-    ///
-    /// # Errors
-    /// [`Error::Memory`] where a buffer cannot be had.
-    pub fn measure(time: Duration) -> Result<Self> {
-        let threads = rayon::current_num_threads();
-        let streams = buffers(threads)
-            .into_iter()
-            .map(|(level, bytes)| Stream::new(level, bytes / FLOAT_BYTES))
-            .collect::<Result<Vec<_>>>()?;
-        let share = time / TURNS / (PRODUCTS.len() + streams.len()) as u32;
-        let (mut peak, mut rates) = (0f64, vec![0f64; streams.len()]);
-        for _ in 0..TURNS {
-            peak = PRODUCTS.iter().map(|&shape| product(threads, shape, share)).fold(peak, f64::max);
-            for (rate, stream) in rates.iter_mut().zip(&streams) {
-                *rate = rate.max(stream.bytes_per_second(share));
-            }
+/// Measures on all threads of rayon's pool, for about `time` in all; a little longer where buffers are large.
+///
+/// # Errors
+/// [`Error::Memory`] where a buffer cannot be had.
+pub fn roofline(time: Duration) -> Result<Roofline> {
+    let threads = rayon::current_num_threads();
+    let streams = buffers(threads)
+        .into_iter()
+        .map(|(level, bytes)| Stream::new(level, bytes / FLOAT_BYTES))
+        .collect::<Result<Vec<_>>>()?;
+    let share = time / TURNS / (PRODUCTS.len() + streams.len()) as u32;
+    let (mut peak, mut rates) = (0f64, vec![0f64; streams.len()]);
+    for _ in 0..TURNS {
+        peak = PRODUCTS.iter().map(|&shape| product(threads, shape, share)).fold(peak, f64::max);
+        for (rate, stream) in rates.iter_mut().zip(&streams) {
+            *rate = rate.max(stream.bytes_per_second(share));
         }
-        let bandwidth = |(stream, rate): (&Stream, f64)| Bandwidth {
-            level: stream.level,
-            buffer_bytes: stream.bytes() as u64,
-            gb_per_second: rate / 1e9,
-        };
-        Ok(Self {
-            threads,
-            instruction_set: Level::best().to_string(),
-            peak_gflop_per_second: peak / 1e9,
-            bandwidths: streams.iter().zip(rates).map(bandwidth).collect(),
-        })
     }
+    let bandwidth = |(stream, rate): (&Stream, f64)| Bandwidth {
+        level: stream.level,
+        buffer_bytes: stream.bytes() as u64,
+        gb_per_second: rate / 1e9,
+    };
+    Ok(Roofline {
+        threads,
+        instruction_set: Level::best().to_string(),
+        peak_gflop_per_second: peak / 1e9,
+        bandwidths: streams.iter().zip(rates).map(bandwidth).collect(),
+    })
 }
 
 /// Bytes per thread for each level. Where the system does not tell the caches' sizes, common ones are taken.
@@ -232,7 +176,7 @@ mod tests {
 
     #[test]
     fn figures_are_positive_and_serialize() {
-        let roofline = Roofline::measure(Duration::from_millis(60)).unwrap();
+        let roofline = roofline(Duration::from_millis(60)).unwrap();
         assert!(roofline.peak_gflop_per_second > 0. && roofline.threads > 0, "{roofline:?}");
         let levels: Vec<MemoryLevel> = roofline.bandwidths.iter().map(|b| b.level).collect();
         assert_eq!((levels.first(), levels.last()), (Some(&MemoryLevel::L2), Some(&MemoryLevel::Memory)));

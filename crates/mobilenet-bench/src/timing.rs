@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use mobilenet_schema::LatencyMs;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -28,47 +29,23 @@ impl Default for Protocol {
     }
 }
 
-/// Distribution of one step's time in milliseconds.
-///
-/// Percentiles interpolate linearly between the sorted samples (numpy's default);
-/// `std` is the population's (divided by n).
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LatencyMs {
-    /// Median.
-    pub p50: f64,
-    /// 90 % of the steps were at least this fast.
-    pub p90: f64,
-    /// 99 % of the steps were at least this fast.
-    pub p99: f64,
-    /// Arithmetic mean.
-    pub mean: f64,
-    /// Standard deviation.
-    pub std: f64,
-    /// Fastest step.
-    pub min: f64,
-    /// Slowest step.
-    pub max: f64,
-}
-
-impl LatencyMs {
-    /// Statistics of `samples` in any order; `None` where there are none.
-    pub fn from_samples(samples: &[Duration]) -> Option<Self> {
-        let mut ms: Vec<f64> = samples.iter().map(|d| d.as_secs_f64() * 1e3).collect();
-        ms.sort_by(f64::total_cmp);
-        let (&min, &max) = (ms.first()?, ms.last()?);
-        let n = ms.len() as f64;
-        let mean = ms.iter().sum::<f64>() / n;
-        let variance = ms.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
-        Some(Self {
-            p50: percentile(&ms, 0.50),
-            p90: percentile(&ms, 0.90),
-            p99: percentile(&ms, 0.99),
-            mean,
-            std: variance.sqrt(),
-            min,
-            max,
-        })
-    }
+/// Statistics of `samples` in any order; `None` where there are none.
+pub(crate) fn latency(samples: &[Duration]) -> Option<LatencyMs> {
+    let mut ms: Vec<f64> = samples.iter().map(|d| d.as_secs_f64() * 1e3).collect();
+    ms.sort_by(f64::total_cmp);
+    let (&min, &max) = (ms.first()?, ms.last()?);
+    let n = ms.len() as f64;
+    let mean = ms.iter().sum::<f64>() / n;
+    let variance = ms.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
+    Some(LatencyMs {
+        p50: percentile(&ms, 0.50),
+        p90: percentile(&ms, 0.90),
+        p99: percentile(&ms, 0.99),
+        mean,
+        std: variance.sqrt(),
+        min,
+        max,
+    })
 }
 
 /// One timed series.
@@ -83,7 +60,7 @@ pub struct Timing {
 impl Timing {
     /// Of `samples`, each of which took care of `batch` images.
     pub(crate) fn from_samples(samples: &[Duration], batch: usize) -> Result<Self> {
-        let latency_ms = LatencyMs::from_samples(samples).ok_or(Error::Nothing { what: "iterations" })?;
+        let latency_ms = latency(samples).ok_or(Error::Nothing { what: "iterations" })?;
         // The clock may be coarser than a trivial step: no division by zero.
         let seconds = samples.iter().sum::<Duration>().max(Duration::from_nanos(1)).as_secs_f64();
         Ok(Self { latency_ms, images_per_second: (batch * samples.len()) as f64 / seconds })
@@ -143,7 +120,7 @@ mod tests {
     fn statistics_are_numpys() {
         // numpy: percentile([1..100], [50, 90, 99]) = 50.5, 90.1, 99.01; std = 28.866070
         let values: Vec<u64> = (1..=100).rev().collect();
-        let stats = LatencyMs::from_samples(&ms(&values)).unwrap();
+        let stats = latency(&ms(&values)).unwrap();
         let near = |a: f64, b: f64| assert!((a - b).abs() < 1e-6, "{a} is not {b}");
         near(stats.p50, 50.5);
         near(stats.p90, 90.1);
@@ -152,9 +129,9 @@ mod tests {
         near(stats.std, 28.866_070_047_722_12);
         near(stats.min, 1.0);
         near(stats.max, 100.0);
-        let one = LatencyMs::from_samples(&ms(&[7])).unwrap();
+        let one = latency(&ms(&[7])).unwrap();
         assert_eq!((one.p50, one.p99, one.std, one.max), (7.0, 7.0, 0.0, 7.0));
-        assert!(LatencyMs::from_samples(&[]).is_none());
+        assert!(latency(&[]).is_none());
     }
 
     #[test]

@@ -3,19 +3,16 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
-use mobilenet_bench::{
-    inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps, Environment, LatencyMs, Protocol, Throughput,
-    Timing,
-};
-use mobilenet_layers::{seeded_var_builder, Precision};
-use mobilenet_models::{summary, MobileNet, ModelConfig, Preset};
+use mobilenet_bench::{inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps, Protocol, Timing};
+use mobilenet_layers::seeded_var_builder;
+use mobilenet_models::{summary, MobileNet, ModelConfig};
+use mobilenet_schema::{Bench, StepProfile};
 use mobilenet_train::{cross_entropy, Optimizer, OptimizerConfig};
-use serde::Serialize;
 
 use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
 use crate::output::{print, print_json};
-use crate::step_profile::StepProfile;
+use crate::step_profile::{step_profile, Shown};
 
 /// Larger batches, and how often each is run.
 const BATCHES: [usize; 3] = [8, 32, 128];
@@ -23,35 +20,6 @@ const FEW: Protocol = Protocol { warmup: 1, iterations: 5 };
 /// A training step takes a hundred times as long as the article's single image.
 const TRAINING: Protocol = Protocol { warmup: 2, iterations: 10 };
 const TRAINING_BATCH: usize = 128;
-
-#[derive(Serialize)]
-struct Report {
-    model: String,
-    preset: Preset,
-    num_classes: usize,
-    width_mult: f64,
-    mode: &'static str,
-    precision: Precision,
-    batch: usize,
-    threads: usize,
-    device: String,
-    warmup: usize,
-    iterations: usize,
-    latency_ms: LatencyMs,
-    images_per_second: f64,
-    /// After the passes at `batch`.
-    peak_rss_bytes: Option<u64>,
-    /// Before the network was made.
-    baseline_rss_bytes: Option<u64>,
-    throughput: Vec<Throughput>,
-    /// Where a training step's time went, if that was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<StepProfile>,
-    /// Where an inference's time went, if that was asked for.
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    block_times: Option<BlockTimes>,
-    environment: Environment,
-}
 
 pub fn run(args: &BenchArgs) -> Result<()> {
     let config = args.model.config();
@@ -94,31 +62,32 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     };
 
     let environment = crate::environment::collect();
-    let report = Report {
+    let report = Bench {
         model: config.arch.to_string(),
-        preset: config.preset,
-        num_classes: config.num_classes,
+        preset: config.preset.to_string(),
+        num_classes: config.num_classes as u64,
         width_mult: config.width_mult,
-        mode: if args.train { "training" } else { "inference" },
-        precision: args.precision,
-        batch,
-        threads: environment.threads,
+        mode: if args.train { "training" } else { "inference" }.to_owned(),
+        precision: args.precision.to_string(),
+        batch: batch as u64,
+        threads: Some(environment.threads as u64),
         device: args.device.device.to_string(),
-        warmup: protocol.warmup,
-        iterations: protocol.iterations,
+        warmup: protocol.warmup as u64,
+        iterations: protocol.iterations as u64,
         latency_ms: timing.latency_ms,
         images_per_second: timing.images_per_second,
         peak_rss_bytes,
         baseline_rss_bytes,
         throughput,
         profile,
-        block_times,
+        sum_ms: block_times.as_ref().map(|times| times.sum_ms),
+        blocks: block_times.as_ref().map_or(Vec::new(), |times| times.blocks.clone()),
         environment,
     };
     if args.json {
         return print_json(&report);
     }
-    print(&said(&report, &config))
+    print(&said(&report, block_times.as_ref(), &config))
 }
 
 /// Full training steps: forward, loss, backward, AdamW; and as many again for a profile, which would disturb the timing.
@@ -144,13 +113,13 @@ fn training(
         Ok(loss.to_scalar::<f32>()?)
     };
     let timing = time_steps(protocol, batch, &mut step)?;
-    let profile = profiled.then(|| StepProfile::of(protocol.iterations, step)).transpose()?;
+    let profile = profiled.then(|| step_profile(protocol.iterations, step)).transpose()?;
     Ok((timing, profile))
 }
 
-fn said(report: &Report, config: &ModelConfig) -> String {
+fn said(report: &Bench, block_times: Option<&BlockTimes>, config: &ModelConfig) -> String {
     let ms = &report.latency_ms;
-    let what = match report.mode {
+    let what = match report.mode.as_str() {
         "training" => "training steps (forward, backward, AdamW)",
         _ => "inference",
     };
@@ -161,7 +130,7 @@ fn said(report: &Report, config: &ModelConfig) -> String {
          {:.1} images/s\n",
         config.title(),
         report.batch,
-        match report.threads {
+        match report.threads.unwrap_or_default() {
             1 => "1 thread".into(),
             n => format!("{n} threads"),
         },
@@ -187,11 +156,11 @@ fn said(report: &Report, config: &ModelConfig) -> String {
     for found in &report.throughput {
         text += &format!("batch {}: {:.1} images/s\n", found.batch, found.images_per_second);
     }
-    if let Some(times) = &report.block_times {
+    if let Some(times) = block_times {
         text += &format!("\n{times}");
     }
     if let Some(profile) = &report.profile {
-        text += &format!("\n{profile}");
+        text += &format!("\n{}", Shown(profile));
     }
     text
 }

@@ -9,34 +9,16 @@ use candle_nn::ModuleT;
 use mobilenet_bench::{time_parts, PartsResult, PartsTiming, Protocol, Timing};
 use mobilenet_kernels::profile::record;
 use mobilenet_models::{BlockSummary, MobileNet};
-use serde::Serialize;
+use mobilenet_schema::BlockTime;
 
 /// The blocks of a network in order, with what each takes and what it has to do.
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub struct BlockTimes {
     /// The blocks' medians added up, in milliseconds.
-    sum_ms: f64,
-    blocks: Vec<BlockTime>,
-    #[serde(skip)]
-    whole_ms: f64,
-}
-
-#[derive(Debug, Serialize)]
-struct BlockTime {
-    #[serde(flatten)]
-    block: BlockSummary,
-    /// Input and output of the batch and the parameters, each once.
-    bytes: u64,
-    /// Median for the batch.
-    p50_ms: f64,
-    /// Of the sum of all blocks.
-    latency_share: f64,
-    /// Of the network's.
-    macs_share: f64,
-    /// A multiply-add is two operations.
-    gflop_per_second: f64,
-    /// Operations per one of the `bytes`: the arithmetic intensity.
-    flop_per_byte: f64,
+    pub sum_ms: f64,
+    pub blocks: Vec<BlockTime>,
+    /// The whole network's median, in milliseconds.
+    pub whole_ms: f64,
 }
 
 impl BlockTimes {
@@ -77,7 +59,11 @@ impl BlockTimes {
             let flops = 2. * block.macs as f64 * batch as f64;
             let bytes = block.bytes(batch);
             BlockTime {
-                block: block.clone(),
+                name: block.name.clone(),
+                input: block.input.iter().map(|&extent| extent as u64).collect(),
+                output: block.output.iter().map(|&extent| extent as u64).collect(),
+                params: block.params,
+                macs: block.macs,
                 bytes,
                 p50_ms: ms,
                 latency_share: ms / sum_ms,
@@ -99,15 +85,15 @@ impl fmt::Display for BlockTimes {
             "block", "output", "ms", "share", "MACs (M)", "share", "GFLOP/s", "MB", "FLOP/byte"
         )?;
         for b in &self.blocks {
-            let output = b.block.output.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+            let output = b.output.iter().map(u64::to_string).collect::<Vec<_>>().join("x");
             let shares = [b.latency_share, b.macs_share].map(|share| format!("{:.1}%", share * 100.));
             writeln!(
                 f,
                 "{:<10} {output:>11} {:>9.4} {:>7} {:>9.3} {:>7} {:>8.1} {:>9.3} {:>10.1}",
-                b.block.name,
+                b.name,
                 b.p50_ms,
                 shares[0],
-                b.block.macs as f64 / 1e6,
+                b.macs as f64 / 1e6,
                 shares[1],
                 b.gflop_per_second,
                 b.bytes as f64 / 1e6,

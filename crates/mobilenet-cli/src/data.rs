@@ -3,34 +3,11 @@
 use anyhow::{Context, Result};
 use image::{ExtendedColorType, ImageEncoder};
 use mobilenet_data::{Dataset, LoadOptions, Source, Split};
-use serde::Serialize;
+use mobilenet_schema::{DataInfo, Picture};
 
 use crate::args::DataArgs;
 use crate::output::{print, print_json};
 use crate::progress::Progress;
-
-#[derive(Serialize)]
-struct Report<'a> {
-    name: &'a str,
-    copy: &'a str,
-    classes: &'a [String],
-    train_images: usize,
-    test_images: usize,
-    /// Height and width.
-    image: [usize; 2],
-    fallback: bool,
-    mean: [f32; 3],
-    std: [f32; 3],
-    images: Vec<Picture>,
-}
-
-/// A test image.
-#[derive(Serialize)]
-struct Picture {
-    index: usize,
-    label: u32,
-    png_base64: String,
-}
 
 pub fn run(args: &DataArgs) -> Result<()> {
     let default = LoadOptions::default();
@@ -47,12 +24,12 @@ pub fn run(args: &DataArgs) -> Result<()> {
     let Dataset { name, copy, classes, train, test, mean, std, fallback } = &dataset;
     if args.json {
         let images = args.images.iter().map(|&index| picture(test, index)).collect::<Result<_>>()?;
-        return print_json(&Report {
-            name,
-            copy,
-            classes,
-            train_images: train.len(),
-            test_images: test.len(),
+        return print_json(&DataInfo {
+            name: name.clone(),
+            copy: copy.clone(),
+            classes: classes.clone(),
+            train_images: train.len() as u64,
+            test_images: test.len() as u64,
             image: [test.height(), test.width()],
             fallback: *fallback,
             mean: *mean,

@@ -1,6 +1,6 @@
 //! The environment of a measurement, with what the build script recorded.
 
-use mobilenet_bench::{BuildInfo, Environment};
+use mobilenet_bench::{environment, BuildInfo, Environment};
 
 /// Machine, system and build.
 pub fn collect() -> Environment {
@@ -12,7 +12,7 @@ pub fn collect() -> Environment {
         ("accelerate", cfg!(feature = "accelerate")),
         ("mkl", cfg!(feature = "mkl")),
     ];
-    Environment::collect(BuildInfo {
+    environment(BuildInfo {
         commit: option_env!("MOBILENET_COMMIT").map(str::to_owned),
         rustc: option_env!("MOBILENET_RUSTC").map(str::to_owned),
         version: env!("CARGO_PKG_VERSION").to_owned(),

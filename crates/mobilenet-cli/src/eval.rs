@@ -1,50 +1,21 @@
 //! `mobilenet eval`
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
-use mobilenet_train::{evaluate, Evaluation, MirrorAveraged};
-use serde::Serialize;
+use mobilenet_schema::{to_pretty_json_with_short_arrays, Eval};
+use mobilenet_train::{evaluate, write_atomically, Evaluation, MirrorAveraged};
 
 use crate::args::EvalArgs;
-use crate::output::{print, print_json, write_json};
+use crate::output::{print, print_json};
 use crate::progress::{percent, Progress};
 use crate::run::{self, RunConfig, EVAL_FILE};
 
 /// Most training images that are evaluated.
 const MAX_TRAIN_IMAGES: usize = 10_000;
-
-/// `eval.json`
-#[derive(Serialize)]
-struct Report<'a> {
-    run: &'a Path,
-    model: String,
-    data: &'a str,
-    copy: &'a str,
-    test_images: usize,
-    test_loss: f64,
-    test_top1: f64,
-    test_top5: f64,
-    /// With the mean of the answers to each image and to its mirror image.
-    test_top1_mirrored: f64,
-    /// Without augmentation.
-    train_images: usize,
-    train_loss: f64,
-    train_top1: f64,
-    train_top5: f64,
-    classes: &'a [String],
-    /// Of the test images, as are the lists after it; rows are the truth.
-    confusion: Vec<Vec<u32>>,
-    labels: Vec<u32>,
-    predicted: Vec<u32>,
-    confidence: Vec<f32>,
-    images_per_second: f64,
-    weights: String,
-}
 
 pub fn run(args: &EvalArgs) -> Result<()> {
     let mut config = run::read_config(&args.run)?;
@@ -78,51 +49,54 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let plain = on(&trained.model, &Arc::new(data.train.take(MAX_TRAIN_IMAGES)), "training")?;
     progress.finish();
 
-    let report = Report {
-        run: &args.run,
+    let classes = |of: Vec<u32>| of.into_iter().map(|class| class as usize).collect();
+    let report = Eval {
+        run: args.run.clone(),
         model: model.arch.to_string(),
-        data: &set.name,
-        copy: &set.copy,
-        test_images: test.labels.len(),
+        data: set.name.clone(),
+        copy: set.copy.clone(),
+        test_images: test.labels.len() as u64,
         test_loss: test.loss,
         test_top1: test.top1,
         test_top5: test.top5,
-        test_top1_mirrored: mirrored.top1,
-        train_images: plain.labels.len(),
+        test_top1_mirrored: Some(mirrored.top1),
+        train_images: plain.labels.len() as u64,
         train_loss: plain.loss,
         train_top1: plain.top1,
         train_top5: plain.top5,
-        classes: &set.classes,
-        confusion: test.confusion,
-        labels: test.labels,
-        predicted: test.predicted,
+        classes: set.classes.clone(),
+        confusion: test.confusion.into_iter().map(|row| row.into_iter().map(u64::from).collect()).collect(),
+        labels: classes(test.labels),
+        predicted: classes(test.predicted),
         confidence: test.confidence,
         images_per_second: test.images_per_second,
         weights: trained.weights,
     };
-    write_json(&args.run.join(EVAL_FILE), &report)?;
+    write_atomically(&args.run.join(EVAL_FILE), to_pretty_json_with_short_arrays(&report)?.as_bytes())?;
     if args.json {
         return print_json(&report);
     }
     print(&said(&report, &model.title()))
 }
 
-fn said(report: &Report, title: &str) -> String {
-    let line = |what: &str, images: usize, top1: f64, top5: f64, loss: f64| {
+fn said(report: &Eval, title: &str) -> String {
+    let line = |what: &str, images: u64, top1: f64, top5: f64, loss: f64| {
         format!("{what:<16} {images:>6}   {:>7}   {:>7}   {loss:.4}\n", percent(top1), percent(top5))
     };
-    let Report { test_images, test_top1, test_top5, test_loss, .. } = *report;
-    let Report { train_images, train_top1, train_top5, train_loss, .. } = *report;
+    let Eval { test_images, test_top1, test_top5, test_loss, .. } = *report;
+    let Eval { train_images, train_top1, train_top5, train_loss, .. } = *report;
     let mut text = format!("{title} on {} ({}), weights: {}\n\n", report.data, report.copy, report.weights);
     text += "                 images     top-1     top-5   loss\n";
     text += &line("test", test_images, test_top1, test_top5, test_loss);
-    text += &format!("  and mirrored           {:>7}\n", percent(report.test_top1_mirrored));
+    if let Some(mirrored) = report.test_top1_mirrored {
+        text += &format!("  and mirrored           {:>7}\n", percent(mirrored));
+    }
     text += &line("training, plain", train_images, train_top1, train_top5, train_loss);
     text + &per_class(report)
 }
 
 /// Each class's accuracy and what it is most often taken for.
-fn per_class(report: &Report) -> String {
+fn per_class(report: &Eval) -> String {
     // A list of a hundred classes or more is for the JSON.
     if report.classes.len() > 20 {
         return String::new();
@@ -130,11 +104,11 @@ fn per_class(report: &Report) -> String {
     let width = report.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
     let mut text = "\nclass by class, of the test images:\n".to_owned();
     for (truth, (name, row)) in report.classes.iter().zip(&report.confusion).enumerate() {
-        let images: u32 = row.iter().sum();
+        let images: u64 = row.iter().sum();
         if images == 0 {
             continue;
         }
-        let share = |n: u32| percent(f64::from(n) / f64::from(images));
+        let share = |n: u64| percent(n as f64 / images as f64);
         let wrong = (0..row.len()).filter(|&class| class != truth && row[class] > 0).max_by_key(|&class| row[class]);
         let mistaken = wrong.and_then(|class| {
             Some(format!("   most often taken for {} ({})", report.classes.get(class)?, share(row[class])))

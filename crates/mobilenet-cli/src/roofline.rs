@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
-use mobilenet_bench::{Environment, Roofline};
-use serde::Serialize;
+use mobilenet_bench::{roofline, Roofline};
+use mobilenet_schema::RooflineRecord;
 
 use crate::args::RooflineArgs;
 use crate::output::{print, print_json};
@@ -13,22 +13,15 @@ use crate::output::{print, print_json};
 /// In all: each figure is the best of some dozens of rounds.
 const TIME: Duration = Duration::from_secs(3);
 
-#[derive(Serialize)]
-struct Report {
-    #[serde(flatten)]
-    roofline: Roofline,
-    environment: Environment,
-}
-
 pub fn run(args: &RooflineArgs) -> Result<()> {
-    let report = Report { roofline: Roofline::measure(TIME)?, environment: crate::environment::collect() };
+    let report = RooflineRecord { roofline: roofline(TIME)?, environment: crate::environment::collect() };
     if args.json {
         return print_json(&report);
     }
     print(&said(&report))
 }
 
-fn said(report: &Report) -> String {
+fn said(report: &RooflineRecord) -> String {
     let Roofline { threads, instruction_set, peak_gflop_per_second: peak, bandwidths } = &report.roofline;
     let count = match threads {
         1 => "1 thread".into(),

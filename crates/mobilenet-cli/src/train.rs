@@ -11,27 +11,14 @@ use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{weights, MobileNet};
-use mobilenet_train::{EpochMetrics, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
-use serde::{Deserialize, Serialize};
+use mobilenet_schema::TrainRecord;
+use mobilenet_train::{EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
 
 use crate::args::TrainArgs;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{duration, percent, Progress, Training};
 use crate::run::{self, DataConfig, RunConfig, RunData, CONFIG_FILE, TRAIN_FILE, WEIGHTS_FILE};
 use crate::settings::Settings;
-
-/// `train.json`
-#[derive(Serialize, Deserialize)]
-struct Record {
-    epochs: usize,
-    #[serde(rename = "final")]
-    last: EpochMetrics,
-    seconds: f64,
-    seconds_per_epoch: f64,
-    images_per_second: f64,
-    peak_rss_bytes: Option<u64>,
-    weights: String,
-}
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.as_path();
@@ -107,7 +94,7 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
     Ok((config, data))
 }
 
-fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<Record> {
+fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<TrainRecord> {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
     let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
@@ -182,14 +169,14 @@ fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet>
     Ok(trained.model)
 }
 
-fn record(outcome: Outcome, config: &RunConfig) -> Result<Record> {
+fn record(outcome: Outcome, config: &RunConfig) -> Result<TrainRecord> {
     let history = outcome.history;
     let seconds: f64 = history.iter().map(|m| m.seconds).sum();
     let images: f64 = history.iter().map(|m| m.images_per_second * m.seconds).sum();
     let epochs = history.len();
     let last = history.into_iter().last().context("the training has no epoch")?;
-    Ok(Record {
-        epochs,
+    Ok(TrainRecord {
+        epochs: epochs as u64,
         last,
         seconds: outcome.elapsed_seconds,
         seconds_per_epoch: seconds / epochs as f64,
@@ -200,7 +187,7 @@ fn record(outcome: Outcome, config: &RunConfig) -> Result<Record> {
 }
 
 fn already_complete(out: &Path, json: bool) -> Result<()> {
-    let record: Record = run::read_json(&out.join(TRAIN_FILE))?;
+    let record: TrainRecord = run::read_json(&out.join(TRAIN_FILE))?;
     note(&format!("{}: the training is complete", out.display()));
     if json {
         return print_json(&record);
@@ -208,8 +195,8 @@ fn already_complete(out: &Path, json: bool) -> Result<()> {
     print(&said(&record, out))
 }
 
-fn said(record: &Record, out: &Path) -> String {
-    let Record { epochs, last, weights, .. } = record;
+fn said(record: &TrainRecord, out: &Path) -> String {
+    let TrainRecord { epochs, last, weights, .. } = record;
     let split = match last.eval {
         EvalMetrics::Test { .. } => "test",
         EvalMetrics::Validation { .. } => "validation",

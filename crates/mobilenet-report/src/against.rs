@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use self::snapshot::{DataSet, Figures};
+use super::artefacts::Origin;
 use super::gather::Gathered;
 use super::network::Network;
-use super::origins::{self, Origin, Trait};
+use super::origins::{self, Trait};
 use super::plan::Settings;
 use super::stats::{self, Comparison};
 use super::text::{list, percent, points, significant, thousands};
@@ -205,7 +206,7 @@ mod tests {
             then.networks.retain(|figures| figures.network == Arch::V2.into());
             then.networks[0].images_per_second = 20.5;
             for origin in &mut then.origins {
-                origin.environment["processor"] = json!("an older one");
+                origin.environment.processor = "an older one".to_owned();
             }
         });
         let found = against(&then, &fixture());

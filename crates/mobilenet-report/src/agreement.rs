@@ -137,7 +137,7 @@ pub fn answer(evals: &[&Eval], image: usize) -> Option<(usize, f64, Tally)> {
     let mut votes: Vec<(usize, Vec<f64>)> = Vec::new();
     let mut right = 0;
     for eval in evals {
-        let (predicted, confidence) = (*eval.predicted.get(image)?, *eval.confidence.get(image)?);
+        let (predicted, confidence) = (*eval.predicted.get(image)?, f64::from(*eval.confidence.get(image)?));
         right += usize::from(predicted == *eval.labels.get(image)?);
         match votes.iter_mut().find(|(class, _)| *class == predicted) {
             Some((_, given)) => given.push(confidence),
@@ -157,16 +157,10 @@ pub mod tests {
     pub fn eval(labels: &[usize], predicted: &[usize]) -> Eval {
         Eval {
             test_images: labels.len() as u64,
-            test_loss: 0.0,
-            test_top1: 0.0,
-            test_top5: 0.0,
-            train_images: 0,
-            train_top1: 0.0,
-            classes: Vec::new(),
-            confusion: Vec::new(),
             labels: labels.to_vec(),
             predicted: predicted.to_vec(),
             confidence: vec![0.5; labels.len()],
+            ..Eval::default()
         }
     }
 

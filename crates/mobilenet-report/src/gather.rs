@@ -11,11 +11,12 @@ pub mod quiet;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use serde_json::Value;
 
-use super::artefacts::{self, Bench, DataInfo, Picture, Roofline, Samples, Summary};
+use super::artefacts::{
+    self, Artefact, Bench, Blocks, DataInfo, Environment, Origin, Picture, Roofline, RooflineRecord, Summary,
+};
 use super::network::{self, Network};
-use super::origins::{self, Origin};
+use super::origins;
 use super::plan::{BENCH_ROUNDS, BLOCK_BATCHES, Settings, Sizes, Stage, run_name, summarized};
 use super::stats::{self, Comparison};
 
@@ -32,7 +33,7 @@ pub struct Gathered {
     pub roofline: Option<Roofline>,
     pub pictures: Vec<Picture>,
     /// That of the last run; `origins` has all
-    pub environment: Value,
+    pub environment: Environment,
     pub origins: Vec<Origin>,
     /// Each pair of networks held against each other, that of the verdict first
     pub comparisons: Vec<Pair>,
@@ -122,7 +123,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         notes.extend(found::extend(&mut settings, out)?);
     }
 
-    let summaries = read_counts(out, &settings)?;
+    let summaries = read_counts(out, &settings, &mut notes)?;
     let mut models = Vec::new();
     let mut origins = Vec::new();
     for &network in &settings.models {
@@ -140,13 +141,13 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         }
         let counts = summaries.iter().find(|counts| counts.network == network);
         if let Some(counts) = counts.filter(|_| !runs.is_empty()) {
-            models.push(read_model(out, counts, runs));
+            models.push(read_model(out, counts, runs, &mut notes));
         }
     }
     if models.is_empty() {
         bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
     }
-    let environment = origins.last().map_or(Value::Null, |origin| origin.environment.clone());
+    let environment = origins.last().map_or(Environment::default(), |origin| origin.environment.clone());
     for model in &models {
         let Some(bench) = &model.bench else { continue };
         let what = format!("latency of {}", model.network.short());
@@ -155,12 +156,10 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     notes.extend(models.iter().flat_map(quiet::notes));
     notes.extend(origins::differences(&origins));
 
-    let pictures = match artefacts::read::<Samples>(&Stage::Samples.artefact(out)) {
-        Ok(samples) if scope.pictures => samples.images,
-        _ => Vec::new(),
-    };
+    let samples = if scope.pictures { optional::<DataInfo>(&Stage::Samples, out, &mut notes) } else { None };
+    let pictures = samples.map_or(Vec::new(), |samples| samples.images);
+    let roofline = optional::<RooflineRecord>(&Stage::Roofline, out, &mut notes).map(|record| record.roofline);
     let comparisons = compare(&models);
-    let roofline = artefacts::read(&Stage::Roofline.artefact(out)).ok();
     Ok(Gathered {
         settings,
         data,
@@ -176,38 +175,53 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     })
 }
 
+/// What a stage has left, if it was run. What is there but cannot be used is left out, and named in the notes.
+fn optional<T: Artefact>(stage: &Stage, out: &Path, notes: &mut Vec<String>) -> Option<T> {
+    let path = stage.artefact(out);
+    if !path.exists() {
+        return None;
+    }
+    let name = path.strip_prefix(out).unwrap_or(&path).display();
+    artefacts::read(&path).inspect_err(|error| notes.push(format!("{name} is left out: {error}."))).ok()
+}
+
 /// The counts of all networks that have a summary; those that were compared must.
-fn read_counts(out: &Path, settings: &Settings) -> Result<Vec<Counts>> {
+fn read_counts(out: &Path, settings: &Settings, notes: &mut Vec<String>) -> Result<Vec<Counts>> {
     let mut all = Vec::new();
     for network in summarized(settings) {
-        let read = |imagenet| artefacts::read::<Summary>(&Stage::Summary { network, imagenet }.artefact(out));
-        match read(false) {
-            Ok(cifar) => all.push(Counts { network, cifar, imagenet: read(true).ok() }),
-            Err(error) if settings.models.contains(&network) => return Err(error),
-            Err(_) => {}
+        let stage = |imagenet| Stage::Summary { network, imagenet };
+        let cifar: Option<Summary> = if settings.models.contains(&network) {
+            Some(artefacts::read(&stage(false).artefact(out))?)
+        } else {
+            optional(&stage(false), out, notes)
+        };
+        if let Some(cifar) = cifar {
+            all.push(Counts { network, cifar, imagenet: optional(&stage(true), out, notes) });
         }
     }
     Ok(all)
 }
 
 /// A network with its finished runs and whatever timings of it are there.
-fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>) -> Model {
+fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<String>) -> Model {
     let network = counts.network;
-    let bench = |stage: Stage| artefacts::read::<Bench>(&stage.artefact(out)).ok();
+    let mut bench = |stage: Stage| optional::<Bench>(&stage, out, notes);
     let mut benches: Vec<Bench> =
         (1..=BENCH_ROUNDS).filter_map(|round| bench(Stage::Bench { network, round })).collect();
     let rounds = benches.iter().map(|bench| bench.latency_ms.p50).collect();
     benches.sort_by(|a, b| a.latency_ms.p50.total_cmp(&b.latency_ms.p50));
     let middle = benches.len().saturating_sub(1) / 2;
-    let blocks = |&batch: &u64| artefacts::read(&Stage::Blocks { network, batch }.artefact(out)).ok();
+    let training_bench = bench(Stage::BenchTraining(network));
+    let blocks = BLOCK_BATCHES.iter().filter_map(|&batch| Blocks::of(bench(Stage::Blocks { network, batch })?));
+    let blocks = blocks.collect();
     Model {
         network,
         params: counts.cifar.params,
         macs: counts.cifar.macs,
         bench: benches.into_iter().nth(middle),
         rounds,
-        training_bench: bench(Stage::BenchTraining(network)),
-        blocks: BLOCK_BATCHES.iter().filter_map(blocks).collect(),
+        training_bench,
+        blocks,
         runs,
     }
 }
@@ -264,7 +278,7 @@ mod tests {
         assert_eq!(v2.runs[0].eval.labels.len(), 12);
         assert_eq!(v2.latency(), Some(2.11));
         assert_eq!(gathered.summaries.len(), 3);
-        assert_eq!(gathered.environment["cores"], 2);
+        assert_eq!(gathered.environment.cores, 2);
         let only_one = &gathered.difference().unwrap().mcnemar[0];
         assert_eq!((only_one.only_first, only_one.only_second), (2, 6));
     }
@@ -280,6 +294,43 @@ mod tests {
         }
         let v2 = &gather(&out, Scope::default()).unwrap().models[0];
         assert_eq!((v2.latency(), v2.rounds.as_slice()), (Some(2.11), &[2.11, 9.5, 1.5][..]));
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn damaged_artefacts_are_left_out_and_named() {
+        let out = copy_of_fixture("damaged");
+        let change = |name: &str, from: &str, to: &str| {
+            let path = out.join(name);
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert!(text.contains(from), "{name}: {text}");
+            std::fs::write(path, text.replacen(from, to, 1)).unwrap();
+        };
+        std::fs::write(out.join("bench-v2.json"), "garbage").unwrap();
+        std::fs::write(out.join("roofline.json"), "{}").unwrap();
+        std::fs::write(out.join("samples.json"), "[]").unwrap();
+        std::fs::write(out.join("summary-v3-small.json"), "null").unwrap();
+        change("blocks-v2-batch128.json", "\"p50_ms\":", "\"p50_ms\":-");
+        change("bench-v2-train.json", "\"images_per_second\": ", "\"images_per_second\": -");
+        change("v3-large-s1/eval.json", "\"test_top1\": 0", "\"test_top1\": 7");
+        let gathered = gather(&out, Scope { pictures: true, ..Scope::default() }).unwrap();
+        let note = |of: &str| gathered.notes.iter().find(|note| note.starts_with(&format!("{of} is left out: ")));
+        for (file, words) in [
+            ("bench-v2.json", "bench-v2.json is not a benchmark of a network: "),
+            ("bench-v2-train.json", "images_per_second: expected a number above 0, found -"),
+            ("blocks-v2-batch128.json", "blocks[0].p50_ms: expected a number not below 0, found -"),
+            ("roofline.json", "missing field"),
+            ("samples.json", "samples.json is not a description of a data set: "),
+            ("summary-v3-small.json", "summary-v3-small.json is not a summary of a network: "),
+            ("v3-large-s1", "eval.json: test_top1: expected a share from 0 to 1, found 7."),
+        ] {
+            let said = note(file).unwrap_or_else(|| panic!("{file} is not named: {:?}", gathered.notes));
+            assert!(said.contains(words), "{said}");
+        }
+        // What is whole is used.
+        let [v2] = gathered.models.as_slice() else { panic!("{} networks", gathered.models.len()) };
+        assert!(v2.bench.is_none() && v2.training_bench.is_none() && gathered.roofline.is_none());
+        assert_eq!(v2.blocks.iter().map(|times| times.batch).collect::<Vec<_>>(), [1]);
         std::fs::remove_dir_all(&out).unwrap();
     }
 

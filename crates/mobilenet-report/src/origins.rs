@@ -1,22 +1,9 @@
 //! Where the artefacts of one comparison come from: by commit, machine, day and copy of the data. Runs may be added days
 //! later, or be copied from another machine; what differs among them is told, because it decides what compares.
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use mobilenet_schema::Origin;
 
 use super::text::list;
-
-/// What one artefact says of its own making.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Origin {
-    /// Name of the run, or of the benchmark
-    pub what: String,
-    /// As `config.json` and `bench-*.json` hold it
-    pub environment: Value,
-    /// The copy of the data a run was trained on
-    #[serde(default)]
-    pub copy: Option<String>,
-}
 
 /// What an origin is asked for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -63,19 +50,20 @@ impl Trait {
             Self::Copy => "their accuracies compare only if the copies hold the same images",
         }
     }
-}
 
-impl Origin {
-    /// One trait in words; `None` if the artefact does not say.
-    pub fn get(&self, what: Trait) -> Option<String> {
-        let text = |key: &str| Some(self.environment.get(key)?.as_str()?.to_owned());
-        match what {
-            Trait::Commit => text("commit").map(|commit| commit.chars().take(10).collect()),
-            Trait::Processor => text("processor"),
-            Trait::Threads => self.environment.get("threads")?.as_u64().map(|n| n.to_string()),
-            Trait::Date => text("date").map(|date| date.chars().take(10).collect()),
-            Trait::Copy => self.copy.clone(),
-        }
+    /// What an origin says of it, in words; `None` if its artefact does not.
+    pub fn of(self, origin: &Origin) -> Option<String> {
+        let environment = &origin.environment;
+        let begin = |text: &str| text.chars().take(10).collect();
+        let said = match self {
+            Self::Commit => begin(environment.commit.as_deref()?),
+            Self::Processor => environment.processor.clone(),
+            Self::Threads if environment.threads == 0 => return None,
+            Self::Threads => environment.threads.to_string(),
+            Self::Date => begin(&environment.date),
+            Self::Copy => origin.copy.clone()?,
+        };
+        (!said.is_empty()).then_some(said)
     }
 }
 
@@ -83,7 +71,7 @@ impl Origin {
 pub fn values(origins: &[Origin], what: Trait) -> Vec<(String, Vec<&str>)> {
     let mut found: Vec<(String, Vec<&str>)> = Vec::new();
     for origin in origins {
-        let Some(value) = origin.get(what) else { continue };
+        let Some(value) = what.of(origin) else { continue };
         match found.iter_mut().find(|(known, _)| *known == value) {
             Some((_, names)) => names.push(&origin.what),
             None => found.push((value, vec![&origin.what])),
@@ -110,12 +98,18 @@ pub fn differences(origins: &[Origin]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use mobilenet_schema::Environment;
 
     use super::*;
 
-    fn origin(what: &str, commit: &str, threads: u64, date: &str) -> Origin {
-        let environment = json!({"commit": commit, "processor": "P", "threads": threads, "date": date});
+    fn origin(what: &str, commit: &str, threads: usize, date: &str) -> Origin {
+        let environment = Environment {
+            commit: Some(commit.to_owned()),
+            processor: "P".to_owned(),
+            threads,
+            date: date.to_owned(),
+            ..Environment::default()
+        };
         Origin { what: what.to_owned(), environment, copy: None }
     }
 
@@ -133,7 +127,7 @@ mod tests {
 
     #[test]
     fn what_is_not_said_does_not_differ() {
-        let silent = Origin { what: "old".to_owned(), environment: Value::Null, copy: None };
+        let silent = Origin { what: "old".to_owned(), environment: Environment::default(), copy: None };
         assert_eq!(differences(&[silent, origin("new", "c", 2, "d")]), [""; 0]);
     }
 }

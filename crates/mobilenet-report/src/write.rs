@@ -183,7 +183,7 @@ fn model(model: &Model) -> Value {
         "latency_ms": bench.map(|b| &b.latency_ms),
         "latency_rounds_ms": model.rounds,
         "threads": bench.and_then(|b| b.threads),
-        "processor": bench.map(|b| &b.environment["processor"]),
+        "processor": bench.map(|b| &b.environment.processor),
         "images_per_second": bench.map(|b| b.images_per_second),
         "throughput": bench.map(|b| &b.throughput),
         "peak_rss_bytes": bench.and_then(|b| b.peak_rss_bytes),

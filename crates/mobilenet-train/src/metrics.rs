@@ -1,7 +1,8 @@
-//! Top-k accuracy, running averages, and the line that every epoch adds to `metrics.jsonl`.
+//! Top-k accuracy, running averages, and what an epoch is judged by.
 
 use std::fmt;
 
+use mobilenet_schema::EvalMetrics;
 use serde::{Deserialize, Serialize};
 
 /// Whether the label is among the `k` largest logits of its image. Equal logits count in the order of their classes; a NaN
@@ -31,6 +32,16 @@ pub enum EvalSplit {
     Validation,
 }
 
+impl EvalSplit {
+    /// These images' figures, under their names.
+    pub(crate) fn metrics(self, loss: f64, top1: f64, top5: f64) -> EvalMetrics {
+        match self {
+            Self::Test => EvalMetrics::Test { test_loss: loss, test_top1: top1, test_top5: top5 },
+            Self::Validation => EvalMetrics::Validation { valid_loss: loss, valid_top1: top1, valid_top5: top5 },
+        }
+    }
+}
+
 impl fmt::Display for EvalSplit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -38,76 +49,6 @@ impl fmt::Display for EvalSplit {
             EvalSplit::Validation => "validation",
         })
     }
-}
-
-/// Loss and accuracies on the images of an [`EvalSplit`], which the JSON keys name.
-#[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(untagged)]
-#[expect(missing_docs, reason = "EvalMetrics::loss, top1 and top5 say it once")]
-pub enum EvalMetrics {
-    /// On the test images.
-    Test { test_loss: f64, test_top1: f64, test_top5: f64 },
-    /// On held-out training images.
-    Validation { valid_loss: f64, valid_top1: f64, valid_top5: f64 },
-}
-
-impl EvalMetrics {
-    pub(crate) fn new(split: EvalSplit, loss: f64, top1: f64, top5: f64) -> Self {
-        match split {
-            EvalSplit::Test => Self::Test { test_loss: loss, test_top1: top1, test_top5: top5 },
-            EvalSplit::Validation => Self::Validation { valid_loss: loss, valid_top1: top1, valid_top5: top5 },
-        }
-    }
-
-    /// Mean cross-entropy, without label smoothing.
-    #[must_use]
-    pub fn loss(&self) -> f64 {
-        match *self {
-            Self::Test { test_loss: loss, .. } | Self::Validation { valid_loss: loss, .. } => loss,
-        }
-    }
-
-    /// Share of the images whose label has the largest logit.
-    #[must_use]
-    pub fn top1(&self) -> f64 {
-        match *self {
-            Self::Test { test_top1: top1, .. } | Self::Validation { valid_top1: top1, .. } => top1,
-        }
-    }
-
-    /// Share of the images whose label is among the five largest logits.
-    #[must_use]
-    pub fn top5(&self) -> f64 {
-        match *self {
-            Self::Test { test_top5: top5, .. } | Self::Validation { valid_top5: top5, .. } => top5,
-        }
-    }
-}
-
-/// One line of `metrics.jsonl`. Accuracies are fractions.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct EpochMetrics {
-    /// Epoch, from 1.
-    pub epoch: usize,
-    /// Learning rate of the epoch's last step.
-    pub lr: f64,
-    /// Mean of the minimized loss (with label smoothing) over the epoch's augmented images, each at the weights it met.
-    pub train_loss: f64,
-    /// Top-1 accuracy over the epoch's augmented images, each at the weights it met. Of mixed images the first label counts.
-    pub train_top1: f64,
-    /// Top-5 accuracy likewise.
-    pub train_top5: f64,
-    /// After the epoch, on the images that the training is judged by: `test_loss`, ... or `valid_loss`, ...
-    #[serde(flatten)]
-    pub eval: EvalMetrics,
-    /// Training speed, evaluation and checkpoints not counted.
-    pub images_per_second: f64,
-    /// Wall time of the epoch's training steps.
-    pub seconds: f64,
-    /// Wall time of the evaluation after the epoch.
-    pub eval_seconds: f64,
-    /// Wall time of the run so far, over all its resumptions; work that a kill threw away is not counted.
-    pub elapsed_seconds: f64,
 }
 
 /// Sums over the images seen so far. Part of a checkpoint, as a run may be resumed within an epoch.
@@ -145,6 +86,8 @@ impl Tally {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_schema::EpochMetrics;
+
     use super::*;
 
     #[test]
@@ -174,7 +117,7 @@ mod tests {
                 train_loss: 1.0 / 3.0,
                 train_top1: 0.1,
                 train_top5: 2.0 / 7.0,
-                eval: EvalMetrics::new(split, 10f64.ln(), 1e-300, 1.0),
+                eval: split.metrics(10f64.ln(), 1e-300, 1.0),
                 images_per_second: 1.0 / 49.0,
                 seconds: 1e9 / 7.0,
                 eval_seconds: 0.0,

@@ -16,7 +16,7 @@ use mobilenet_layers::DropoutRng;
 use crate::checkpoint::{self, Progress, State};
 use crate::files::write_atomically;
 use crate::run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
-use crate::{Ema, EpochMetrics, Error, EvalMetrics, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
+use crate::{Ema, EpochMetrics, Error, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
 
 /// Trains a model. The README shows a whole run.
 pub struct Trainer<'a, M> {
@@ -173,7 +173,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
             train_loss: tally.loss(),
             train_top1: tally.top1(),
             train_top5: tally.top5(),
-            eval: EvalMetrics::new(run.data.eval_split, evaluation.loss, evaluation.top1, evaluation.top5),
+            eval: run.data.eval_split.metrics(evaluation.loss, evaluation.top1, evaluation.top5),
             images_per_second: tally.images as f64 / seconds,
             seconds,
             eval_seconds,

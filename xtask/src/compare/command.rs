@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use mobilenet_report::artefacts::{self, DataInfo, Samples};
+use mobilenet_report::artefacts::{self, DataInfo};
 use mobilenet_report::gather::{Gathered, config_mismatch};
 use mobilenet_report::names::Source;
 use mobilenet_report::network::{Network, Width};
@@ -236,13 +236,15 @@ pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usi
                 || is_complete(&Stage::Eval(*network, *seed), settings, out, images)?;
             Ok(enough && artefacts::read::<artefacts::TrainRecord>(&path).is_ok())
         }
-        Stage::Samples => Ok(artefacts::read::<Samples>(&path)
+        Stage::Samples => Ok(artefacts::read::<DataInfo>(&path)
             .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
         Stage::Data => Ok(artefacts::read::<DataInfo>(&path).is_ok()),
         Stage::Summary { .. } => Ok(artefacts::read::<artefacts::Summary>(&path).is_ok()),
         Stage::Bench { .. } | Stage::BenchTraining(_) => Ok(artefacts::read::<artefacts::Bench>(&path).is_ok()),
-        Stage::Blocks { .. } => Ok(artefacts::read::<artefacts::Blocks>(&path).is_ok()),
-        Stage::Roofline => Ok(artefacts::read::<artefacts::Roofline>(&path).is_ok()),
+        Stage::Blocks { .. } => {
+            Ok(artefacts::read::<artefacts::Bench>(&path).is_ok_and(|bench| !bench.blocks.is_empty()))
+        }
+        Stage::Roofline => Ok(artefacts::read::<artefacts::RooflineRecord>(&path).is_ok()),
         Stage::Eval(..) => Ok(artefacts::read::<artefacts::Eval>(&path).is_ok()),
     }
 }

@@ -114,7 +114,7 @@ impl Runner<'_> {
         }
         let read = |network: Network| -> Result<Vec<Eval>> {
             let seeds = self.settings.seeds.iter();
-            seeds.map(|&seed| artefacts::read(&Stage::Eval(network, seed).artefact(self.out))).collect()
+            seeds.map(|&seed| Ok(artefacts::read(&Stage::Eval(network, seed).artefact(self.out))?)).collect()
         };
         let (first, second) = network::pair(&self.settings.models);
         let first = read(self.settings.models[first])?;

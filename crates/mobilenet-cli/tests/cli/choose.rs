@@ -2,14 +2,14 @@
 
 use std::fs;
 
-use mobilenet_bench::{BuildInfo, Environment};
+use mobilenet_bench::{environment, BuildInfo};
 use serde_json::{json, Value};
 
 use crate::common::{assert_fails, text, Place};
 
 /// This machine's name for its processor.
 fn processor() -> String {
-    Environment::collect(BuildInfo::default()).processor
+    environment(BuildInfo::default()).processor
 }
 
 /// A comparison's `results.json` in `runs/NAME`: (model, accuracy, milliseconds, parameters) of each network.

@@ -6,10 +6,9 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::artefacts::{self, Latency};
+use crate::artefacts::{self, Environment, LatencyMs, Origin};
 use crate::gather::{Gathered, Model, Scope, gather};
 use crate::network::Network;
-use crate::origins::Origin;
 use crate::plan::Settings;
 use crate::stats::{self, Answers};
 
@@ -90,7 +89,7 @@ impl Snapshot {
             settings: Settings,
             data: DataSet,
             #[serde(default)]
-            environment: Value,
+            environment: Environment,
             #[serde(default)]
             origins: Vec<Origin>,
             models: Vec<Found>,
@@ -100,7 +99,7 @@ impl Snapshot {
             model: Network,
             params: u64,
             macs: u64,
-            latency_ms: Option<Latency>,
+            latency_ms: Option<LatencyMs>,
             training_images_per_second: f64,
             runs: Vec<FoundRun>,
         }

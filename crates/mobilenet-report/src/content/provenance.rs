@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
+use crate::artefacts::Origin;
 use crate::document::{Block, Cell, Section, Table};
 use crate::gather::Gathered;
-use crate::origins::{self, Origin, Trait};
+use crate::origins::{self, Trait};
 use crate::stats;
 use crate::text::{duration, list, thousands};
 
@@ -30,8 +31,8 @@ pub fn section(gathered: &Gathered) -> Section {
         ],
         vec!["Copy".into(), data.copy.as_str().into()],
     ];
-    if data.mean.len() == 3 && data.std.len() == 3 {
-        let triple = |v: &[f64]| list(&v.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>());
+    if data.std != [0.0; 3] {
+        let triple = |v: &[f32]| list(&v.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>());
         rows.push(vec![
             "Normalization".into(),
             format!("mean {}, standard deviation {}", triple(&data.mean), triple(&data.std)).into(),
@@ -52,11 +53,13 @@ pub fn section(gathered: &Gathered) -> Section {
         ("commit", "Commit"),
         ("date", "Date"),
     ];
+    let environments: Vec<Value> =
+        gathered.origins.iter().filter_map(|origin| serde_json::to_value(&origin.environment).ok()).collect();
     for (key, title) in ENVIRONMENT {
         // What all runs share once; where they differ, every value.
         let mut texts = Vec::new();
-        for origin in &gathered.origins {
-            if let Some(text) = environment_text(key, &origin.environment[key])
+        for environment in &environments {
+            if let Some(text) = environment_text(key, &environment[key])
                 && !texts.contains(&text)
             {
                 texts.push(text);
@@ -92,7 +95,7 @@ fn origins_table(all: &[Origin]) -> Option<Block> {
         .iter()
         .map(|origin| {
             let mut row: Vec<Cell> = vec![origin.what.as_str().into()];
-            row.extend(differing.iter().map(|&what| origin.get(what).unwrap_or_else(|| "–".to_owned()).into()));
+            row.extend(differing.iter().map(|&what| what.of(origin).unwrap_or_else(|| "–".to_owned()).into()));
             row
         })
         .collect();
@@ -104,6 +107,7 @@ fn origins_table(all: &[Origin]) -> Option<Block> {
 fn environment_text(name: &str, value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
+        Value::Number(n) if n.as_u64() == Some(0) => None,
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text.clone()),
         Value::Number(bytes) if name.ends_with("_bytes") => {

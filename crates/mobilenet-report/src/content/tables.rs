@@ -194,7 +194,7 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
         return Vec::new();
     }
     let mut blocks = vec![Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows })];
-    let mut batches: Vec<u64> = benches().flat_map(|(_, b)| b.throughput.iter().map(|t| t.batch)).collect();
+    let mut batches: Vec<usize> = benches().flat_map(|(_, b)| b.throughput.iter().map(|t| t.batch)).collect();
     batches.sort_unstable();
     batches.dedup();
     if batches.is_empty() {

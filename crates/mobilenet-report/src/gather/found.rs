@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::Run;
-use crate::artefacts::{self, Eval};
+use crate::artefacts::{self, Environment, Eval, Origin};
 use crate::network::Network;
-use crate::origins::Origin;
 use crate::plan::{Settings, run_name};
 use crate::text::list;
 
@@ -25,13 +25,14 @@ pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) ->
     let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
     // Folders name classes like `traffic_light`; people do not.
     eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
-    let epochs = artefacts::read_epochs(&folder.join("metrics.jsonl"))?;
+    let epochs = artefacts::read_lines(&folder.join("metrics.jsonl"))?;
     let config: Value = artefacts::read(&folder.join("config.json"))?;
     if let Some((name, found, wanted)) = config_mismatch(&config, settings, seed) {
         bail!("it was trained with {name} = {found}, not {wanted}");
     }
     let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
-    let origin = Origin { what: name.clone(), environment: config["environment"].clone(), copy };
+    let environment = Environment::deserialize(&config["environment"]).unwrap_or_default();
+    let origin = Origin { what: name.clone(), environment, copy };
     Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone() }, origin))
 }
 

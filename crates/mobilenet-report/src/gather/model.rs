@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::artefacts::{Bench, Blocks, Epoch, Eval, Summary, TrainRecord};
+use crate::artefacts::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
 use crate::network::Network;
 use crate::stats::{self, Answers};
 
@@ -35,7 +35,7 @@ pub struct Model {
 pub struct Run {
     pub seed: u64,
     pub name: String,
-    pub epochs: Vec<Epoch>,
+    pub epochs: Vec<EpochMetrics>,
     pub record: TrainRecord,
     pub eval: Eval,
     /// `train` of its `config.json`
@@ -110,7 +110,7 @@ impl Run {
     /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
     /// the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
     pub fn seconds_per_epoch(&self) -> f64 {
-        let seconds: Vec<f64> = self.epochs.iter().filter_map(|epoch| epoch.seconds).collect();
+        let seconds: Vec<f64> = self.epochs.iter().filter_map(EpochMetrics::timed).collect();
         let median = stats::median(&seconds).filter(|_| self.has_equal_epochs());
         median.unwrap_or(self.record.seconds_per_epoch)
     }

@@ -1,6 +1,7 @@
 //! Signs that the machine was busy with something else while it was timed.
 
 use super::{Model, Run};
+use crate::artefacts::EpochMetrics;
 use crate::stats::median;
 use crate::text::significant;
 
@@ -63,7 +64,7 @@ fn is_slowed(run: &Run, timed: f64) -> bool {
 }
 
 fn epochs(run: &Run) -> Option<String> {
-    let seconds: Vec<f64> = run.epochs.iter().filter_map(|epoch| epoch.seconds).collect();
+    let seconds: Vec<f64> = run.epochs.iter().filter_map(EpochMetrics::timed).collect();
     let low = seconds.iter().copied().fold(f64::INFINITY, f64::min);
     let high = seconds.iter().copied().fold(0.0, f64::max);
     (run.has_equal_epochs() && high > SCATTER * median(&seconds)?).then(|| {
@@ -89,10 +90,10 @@ mod tests {
         check(&model, &["from 2.11 to 6.33 ms"]);
         // A slow epoch changes no figure; most of them do.
         let quiet = model.training_speed();
-        model.runs[0].epochs[1].seconds = Some(100.0);
+        model.runs[0].epochs[1].seconds = 100.0;
         check(&model, &["from 2.11 to 6.33 ms", "50.0 to 100 s"]);
         assert_eq!((model.training_speed(), training_speed(&model)), (quiet, Some(quiet)));
-        model.runs[0].epochs[2].seconds = Some(100.0);
+        model.runs[0].epochs[2].seconds = 100.0;
         check(&model, &["from 2.11 to 6.33 ms", "20.5 images per second"]);
         assert_eq!((model.runs[0].seconds_per_epoch(), training_speed(&model)), (100.0, None));
         // Epochs that are not meant to be equal.

@@ -2,7 +2,7 @@
 
 use super::legend::Legend;
 use super::{Frame, Plot, plot};
-use crate::artefacts::Epoch;
+use crate::artefacts::{EpochMetrics, EvalMetrics};
 use crate::gather::{Gathered, Run};
 use crate::network::Network;
 use crate::stats::median;
@@ -14,8 +14,8 @@ struct Subject {
     name: &'static str,
     title: &'static str,
     /// Left out where only test images matter
-    train: Option<fn(&Epoch) -> Option<f64>>,
-    test: fn(&Epoch) -> Option<f64>,
+    train: Option<fn(&EpochMetrics) -> Option<f64>>,
+    test: fn(&EpochMetrics) -> Option<f64>,
     axis: Axis,
 }
 
@@ -31,7 +31,7 @@ const LOSS: Subject = Subject {
     name: "curves-loss",
     title: "Loss (cross-entropy)",
     train: Some(|epoch| Some(epoch.train_loss)),
-    test: |epoch| epoch.test_loss,
+    test: |epoch| epoch.eval.on_test_images().map(EvalMetrics::loss),
     axis: Axis::Epochs,
 };
 
@@ -39,7 +39,7 @@ const ACCURACY: Subject = Subject {
     name: "curves-accuracy",
     title: "Accuracy (%)",
     train: Some(|epoch| Some(100.0 * epoch.train_top1)),
-    test: |epoch| epoch.test_top1.map(|v| 100.0 * v),
+    test: |epoch| epoch.eval.on_test_images().map(|test| 100.0 * test.top1()),
     axis: Axis::Epochs,
 };
 
@@ -169,12 +169,12 @@ fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
 }
 
 /// Minutes of training at the end of each epoch; `None` if an epoch's time is not known.
-fn minutes(epochs: &[Epoch]) -> Option<Vec<f64>> {
+fn minutes(epochs: &[EpochMetrics]) -> Option<Vec<f64>> {
     let mut sum = 0.0;
     epochs
         .iter()
         .map(|epoch| {
-            sum += epoch.seconds.filter(|s| s.is_finite())? / 60.0;
+            sum += epoch.timed()? / 60.0;
             Some(sum)
         })
         .collect()
@@ -246,6 +246,7 @@ fn whole_ticks(last: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gather::fixture::fixture;
 
     #[test]
     fn only_what_is_far_from_usual_is_left_out() {
@@ -259,10 +260,10 @@ mod tests {
 
     #[test]
     fn time_is_the_sum_of_the_epochs_and_unknown_if_one_is() {
-        let epoch =
-            |seconds| Epoch { epoch: 1, train_loss: 1.0, train_top1: 0.5, test_loss: None, test_top1: None, seconds };
-        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(Some(30.0))]), Some(vec![1.0, 1.5]));
-        assert_eq!(minutes(&[epoch(Some(60.0)), epoch(None)]), None);
+        let like = &fixture().models[0].runs[0].epochs[0];
+        let epoch = |seconds| EpochMetrics { seconds, ..like.clone() };
+        assert_eq!(minutes(&[epoch(60.0), epoch(30.0)]), Some(vec![1.0, 1.5]));
+        assert_eq!(minutes(&[epoch(60.0), epoch(0.0)]), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub fn roofline(roof: &Roofline, networks: &[(Network, &Blocks)]) -> Plot {
     let batch = networks.first().map_or(1, |(_, times)| times.batch);
     let caption = format!(
         "The machine's roofline, measured on {} with float32 products ({}), and the blocks at batch {batch}; both axes are logarithmic. A disc's area is the block's share of its network's time; it has its name where there is room for it. Bytes are those of input, output and weights; what a block keeps between its convolutions comes from the caches.",
-        count(roof.threads, "thread"),
+        count(roof.threads as u64, "thread"),
         roof.instruction_set
     );
     plot("roofline", caption, svg)
@@ -78,12 +78,11 @@ fn lines(bandwidths: &[Bandwidth]) -> Vec<(f64, String)> {
             _ => groups.push(vec![found]),
         }
     }
-    let name = |level: &str| if level == "memory" { level.to_owned() } else { level.to_uppercase() };
     groups
         .into_iter()
         .map(|group| {
             let rate = group.iter().map(|b| b.gb_per_second).fold(0.0, f64::max);
-            let names: Vec<_> = group.iter().rev().map(|b| name(&b.level)).collect();
+            let names: Vec<_> = group.iter().rev().map(|b| b.level.name()).collect();
             (rate, format!("{} {} GB/s", names.join(", "), significant(rate)))
         })
         .collect()
@@ -200,6 +199,7 @@ fn marks(low: f64, high: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::artefacts::MemoryLevel;
     use crate::gather::fixture::fixture;
 
     #[test]
@@ -213,8 +213,9 @@ mod tests {
     #[test]
     fn levels_as_fast_as_one_another_are_one_line() {
         let levels = |rates: [f64; 3]| {
-            let of = |(level, gb_per_second): (&str, f64)| Bandwidth { level: level.to_owned(), gb_per_second };
-            let bandwidths: Vec<_> = ["l2", "l3", "memory"].into_iter().zip(rates).map(of).collect();
+            let of = |(level, gb_per_second)| Bandwidth { level, buffer_bytes: 0, gb_per_second };
+            let bandwidths: Vec<_> =
+                [MemoryLevel::L2, MemoryLevel::L3, MemoryLevel::Memory].into_iter().zip(rates).map(of).collect();
             lines(&bandwidths).into_iter().map(|(_, label)| label).collect::<Vec<_>>()
         };
         assert_eq!(levels([300.0, 150.0, 40.0]), ["memory 40.0 GB/s", "L3 150 GB/s", "L2 300 GB/s"]);

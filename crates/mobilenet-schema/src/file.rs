@@ -1,0 +1,46 @@
+//! Reading a file by its type.
+
+use std::path::Path;
+
+use crate::{Artefact, Error, Result};
+
+/// Reads one JSON file and checks its values.
+///
+/// # Errors
+/// Names the file: it cannot be read, is not JSON of this form, or a field holds what cannot be.
+pub fn read<T: Artefact>(path: &Path) -> Result<T> {
+    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let value: T =
+        serde_json::from_slice(&text).map_err(|source| Error::Form { path: path.into(), expected: T::WHAT, source })?;
+    value.check().map_err(|problem| Error::Value { path: path.into(), problem })?;
+    Ok(value)
+}
+
+/// Reads a file with one JSON value per line and checks them. A last line that was cut short by a kill is left out, empty lines
+/// are skipped.
+///
+/// # Errors
+/// Those of [`read`], with the line's number.
+pub fn read_lines<T: Artefact>(path: &Path) -> Result<Vec<T>> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| !line.is_empty()).collect();
+    let mut values: Vec<T> = Vec::with_capacity(lines.len());
+    for (place, (i, line)) in lines.iter().enumerate() {
+        let number = i + 1;
+        let value: T = match serde_json::from_str(line) {
+            Ok(value) => value,
+            // Whole lines end in a line feed: only what stands after the last one can be half of a line.
+            Err(_) if place + 1 == lines.len() && !text.ends_with('\n') => break,
+            Err(source) => {
+                return Err(Error::Line { path: path.into(), line: number, expected: T::WHAT, source });
+            }
+        };
+        let checked = value.check();
+        checked.map_err(|problem| Error::Value {
+            path: path.into(),
+            problem: problem.within(format_args!("line {number}")),
+        })?;
+        values.push(value);
+    }
+    Ok(values)
+}
