@@ -1,5 +1,5 @@
 //! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
-//! a report that holds the article's figures against ours.
+//! a report that compares the article's figures with ours.
 
 mod announce;
 pub mod build;
@@ -9,13 +9,14 @@ mod profile;
 mod run;
 mod stages;
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use mobilenet_report::against::{self, Snapshot};
 use mobilenet_report::artefacts;
 use mobilenet_report::gather;
+use mobilenet_report::lock::lock;
 use mobilenet_report::names::{self, Precision, Profile, RecipeName, Source};
 use mobilenet_report::network::{Network, Selection};
 use mobilenet_report::plan::{Recipe, Settings, Stage};
@@ -24,7 +25,7 @@ use mobilenet_report::{verdict, write};
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
 /// Trains each network with each seed, evaluates it, measures latency, throughput and memory, and writes report.html,
-/// report.md and results.json. It can be stopped at any time: the same call goes on where it stopped.
+/// report.md and results.json. It can be stopped at any time: the same command resumes where it stopped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -37,7 +38,7 @@ Examples:
   cargo xtask compare --models widths --out runs/widths          which width is worth its cost? `mobilenet choose` reads it
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
-  cargo xtask compare --against runs/old               and hold it against an earlier comparison
+  cargo xtask compare --against runs/old               and compare it with an earlier comparison
 
 --data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and test/<class>/*.")]
 pub struct Args {
@@ -63,7 +64,7 @@ pub struct Args {
     /// Data set
     #[arg(long, value_enum, default_value = "auto")]
     data: Source,
-    /// Folder that holds the data set; nothing is downloaded then
+    /// Folder with the data set; nothing is downloaded then
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Folder for results and report [default: runs/compare-PROFILE]
@@ -81,13 +82,19 @@ pub struct Args {
     /// Leave the data set's own pictures out of the report
     #[arg(long)]
     no_samples: bool,
-    /// An earlier comparison to hold this one against: its folder, or its results.json
+    /// An earlier comparison to compare this one with: its folder, or its results.json
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
-    /// Run nothing; write the report of this folder again, of every finished run in it
+    /// Run nothing; write this folder's report again, with every finished run in it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads"])]
     report_only: Option<PathBuf>,
 }
+
+/// Who else may be writing in a folder.
+const BUSY: &str = "a comparison, or a process that one left behind, is still running";
+
+/// How long a report waits for another that is being written into the same folder.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
@@ -100,6 +107,7 @@ pub fn run(args: &Args) -> Result<()> {
         if let Some(earlier) = &earlier {
             earlier.check_other_than(out)?;
         }
+        let _lock = lock(out, BUSY, PATIENCE)?;
         return report(out, args, earlier.as_ref());
     }
     let settings = settings(args)?;
@@ -109,7 +117,7 @@ pub fn run(args: &Args) -> Result<()> {
         earlier.check_other_than(&out)?;
     }
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
-    let lock = lock(&out, "a comparison, or a process that one left behind, is still running")?;
+    let lock = lock(&out, BUSY, Duration::ZERO)?;
     artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
     let stages = stages::stages(&settings, !args.no_samples);
     run::run(&settings, &out, &stages, &lock)?;
@@ -129,10 +137,10 @@ fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
     write::write(out, &gathered, against.as_ref())?;
     println!();
     if let Some(warning) = verdict::warning(&gathered) {
-        println!("WARNING: {warning}\n");
+        println!("WARNING: {}\n", warning.plain());
     }
     for sentence in verdict::sentences(&gathered) {
-        println!("{}", sentence.replace("**", ""));
+        println!("{}", sentence.plain());
     }
     for note in &gathered.notes {
         println!("Note: {note}");
@@ -209,33 +217,5 @@ fn default_out(profile: Profile) -> PathBuf {
     match std::env::current_dir() {
         Ok(here) if here == root => out,
         _ => root.join(out),
-    }
-}
-
-/// Keeps a second run out of the folder while this one runs; `busy` says what is running there.
-pub fn lock(folder: &Path, busy: &str) -> Result<File> {
-    let path = folder.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("{busy} in {}", folder.display()),
-        // Some network file systems have no locks; better to run without than not at all.
-        Err(TryLockError::Error(_)) => Ok(file),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_run_is_kept_out() {
-        let folder = std::env::temp_dir().join(format!("xtask-lock-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let first = lock(&folder, "another is running").unwrap();
-        let error = lock(&folder, "another is running").unwrap_err().to_string();
-        assert!(error.starts_with("another is running in "), "{error}");
-        drop(first);
-        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

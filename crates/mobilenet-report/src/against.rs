@@ -1,4 +1,4 @@
-//! One comparison held against an earlier one: then and now, and why the two may not compare.
+//! One comparison beside an earlier one: then and now, and why the two may not compare.
 
 mod snapshot;
 
@@ -71,7 +71,7 @@ impl ThenNow {
     }
 }
 
-/// Holds a comparison against an earlier one.
+/// Compares a comparison with an earlier one.
 pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
     let now = Snapshot::new(Path::new(""), gathered);
     let settings = now
@@ -137,7 +137,7 @@ fn warnings(then: &Snapshot, now: &Snapshot) -> Vec<String> {
     let answers =
         |snapshot: &Snapshot| snapshot.networks.iter().flat_map(|n| &n.runs).all(|run| !run.labels.is_empty());
     if !answers(then) {
-        warnings.push("Of the earlier comparison only results.json is there: its answers cannot be held against these image by image.".to_owned());
+        warnings.push("Of the earlier comparison only results.json is there: its answers cannot be compared with these image by image.".to_owned());
     }
     warnings
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::artefacts::Eval;
 
-/// In how many of its seeds a network names an image rightly.
+/// In how many of its seeds a network classifies an image correctly.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
     pub right: usize,
@@ -59,7 +59,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Of each network the evaluations of all seeds; a network alone is held against itself. `None` if there are none, or
+    /// Of each network the evaluations of all seeds; a network alone is compared with itself. `None` if there are none, or
     /// they are not of the same images.
     pub fn new(first: &[&Eval], second: Option<&[&Eval]>) -> Option<Self> {
         let reference = first.first()?;
@@ -79,7 +79,7 @@ impl Agreement {
     }
 
     /// Number of images.
-    pub fn len(&self) -> usize {
+    pub fn images_in_all(&self) -> usize {
         self.tallies.len()
     }
 
@@ -103,7 +103,7 @@ impl Agreement {
 
     /// Images of one kind, in order.
     pub fn images(&self, kind: Kind) -> Vec<usize> {
-        (0..self.len()).filter(|&image| self.kind(image) == kind).collect()
+        (0..self.images_in_all()).filter(|&image| self.kind(image) == kind).collect()
     }
 
     /// One row per class that occurs, in order, and their sum, named `all`, last.
@@ -171,7 +171,7 @@ pub mod tests {
         let second = [eval(&labels, &[0, 1, 0, 1, 1]), eval(&labels, &[0, 1, 1, 1, 1])];
         let (first, second): (Vec<_>, Vec<_>) = (first.iter().collect(), second.iter().collect());
         let agreement = Agreement::new(&first, Some(&second)).unwrap();
-        let kinds: Vec<_> = (0..agreement.len()).map(|image| agreement.kind(image)).collect();
+        let kinds: Vec<_> = (0..agreement.images_in_all()).map(|image| agreement.kind(image)).collect();
         use Kind::{BothRight, BothWrong, OnlyFirst, Unsettled};
         assert_eq!(kinds, [BothRight, OnlyFirst, Unsettled, Unsettled, BothWrong]);
         assert_eq!((agreement.lead_of_second(1), agreement.lead_of_second(3)), (-1.0, 0.5));

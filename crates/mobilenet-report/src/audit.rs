@@ -1,6 +1,6 @@
 //! The article's claims, one by one: reproduced, not reproduced, or not measurable here, each with its reason.
 
-mod accuracy;
+pub mod accuracy;
 mod advice;
 mod code;
 mod counts;
@@ -8,7 +8,11 @@ mod speed;
 
 use serde::Serialize;
 
+use super::document::Inline;
 use super::gather::Gathered;
+
+/// Which article this is, where the report first speaks of it.
+pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article of 2026-06-05, \u{201c}从MobileNetV2到V3:我是如何用PyTorch复现并对比这两个轻量级网络性能的\u{201d} (From MobileNetV2 to V3: how I reproduced and compared these two lightweight networks with PyTorch), whose claims this report checks one by one.";
 
 /// What became of a claim.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,10 +38,10 @@ impl Verdict {
 #[derive(Clone, Debug, Serialize)]
 pub struct Claim {
     /// What the article says
-    pub claim: String,
+    pub claim: Inline,
     pub verdict: Verdict,
     /// Why, with figures
-    pub reason: String,
+    pub reason: Inline,
 }
 
 /// All claims in the order of the article.
@@ -50,8 +54,8 @@ pub fn audit(gathered: &Gathered) -> Vec<Claim> {
     claims
 }
 
-fn claim(text: &str, verdict: Verdict, reason: impl Into<String>) -> Claim {
-    Claim { claim: text.to_owned(), verdict, reason: reason.into() }
+fn claim(text: &'static str, verdict: Verdict, reason: impl Into<Inline>) -> Claim {
+    Claim { claim: text.into(), verdict, reason: reason.into() }
 }
 
 #[cfg(test)]
@@ -60,14 +64,14 @@ mod tests {
     use super::*;
 
     fn verdict(claims: &[Claim], part: &str) -> Verdict {
-        claims.iter().find(|c| c.claim.contains(part)).unwrap_or_else(|| panic!("no claim {part}")).verdict
+        claims.iter().find(|c| c.claim.source().contains(part)).unwrap_or_else(|| panic!("no claim {part}")).verdict
     }
 
     #[test]
     fn the_whole_audit_of_the_fixture() {
         let claims = audit(&fixture());
         assert!(claims.len() >= 25);
-        assert!(claims.iter().all(|c| c.reason.ends_with(['.', ')'])), "reasons are sentences");
+        assert!(claims.iter().all(|c| c.reason.source().ends_with(['.', ')'])), "reasons are sentences");
         for (part, want) in [
             ("2.23 M", Verdict::Reproduced),
             ("slightly more", Verdict::NotReproduced),

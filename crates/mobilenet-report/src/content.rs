@@ -14,7 +14,7 @@ mod widths;
 
 use crate::against::Against;
 use crate::audit::{Claim, Verdict};
-use crate::document::{Block, Cell, Document, Section, Table};
+use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::network;
 use crate::text::list;
@@ -25,12 +25,13 @@ pub use significance::of_model as figures;
 /// The whole report.
 pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>, created: &str) -> Document {
     let seeds: Vec<_> = gathered.settings.seeds.iter().map(u64::to_string).collect();
-    let subtitle = format!(
-        "{}, profile `{}`, {} {}; {created}",
+    let subtitle = rich!(
+        "{}, profile `{}`, {} {}; {}",
         gathered.data.label(),
         gathered.settings.profile.key(),
         if seeds.len() == 1 { "seed" } else { "seeds" },
         list(&seeds),
+        created,
     );
     let mut sections = vec![at_a_glance(gathered), tables::section(gathered), significance::section(gathered)];
     sections.extend(against.map(against::section));
@@ -44,7 +45,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     sections.push(audit(claims));
     sections.push(provenance::section(gathered));
     Document {
-        title: network::title(&gathered.networks()),
+        title: network::title(&gathered.networks()).into(),
         subtitle,
         warning: verdict::warning(gathered),
         verdict: verdict::sentences(gathered),
@@ -56,19 +57,19 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
 fn at_a_glance(gathered: &Gathered) -> Section {
     let mut blocks = vec![Block::Plots(vec![plots::glance(gathered)])];
     for note in &gathered.notes {
-        blocks.push(Block::Text(format!("**Note.** {note}")));
+        blocks.push(Block::Text(rich!("**Note.** {}", note)));
     }
-    Section { title: "At a glance".to_owned(), blocks }
+    Section { title: "At a glance".into(), blocks }
 }
 
 fn accuracy_against_cost(gathered: &Gathered) -> Section {
-    Section { title: "Accuracy against cost".to_owned(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] }
+    Section { title: "Accuracy against cost".into(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] }
 }
 
 fn audit(claims: &[Claim]) -> Section {
     let of = |verdict: Verdict| claims.iter().filter(|c| c.verdict == verdict).count();
-    let text = format!(
-        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree if they are within about one percent, accuracies under the article's protocol if they are within one point, after another training if they are reached.",
+    let text = rich!(
+        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree if they are within about one percent, accuracies by their 95% interval (Student's t over seeds where several scatter, else Wilson's over images): under the article's protocol if the whole interval lies within one point of its figure, after another training if the whole interval lies at or above it. Where the pictures are not the article's, a copy compressed at a loss included, no accuracy is judged.",
         claims.len(),
         of(Verdict::Reproduced),
         of(Verdict::NotReproduced),
@@ -76,14 +77,14 @@ fn audit(claims: &[Claim]) -> Section {
     );
     let rows = claims
         .iter()
-        .map(|c| vec![c.claim.as_str().into(), Cell::Verdict(c.verdict), c.reason.as_str().into()])
+        .map(|c| vec![c.claim.clone().into(), Cell::Verdict(c.verdict), c.reason.clone().into()])
         .collect();
     let head = ["The article says", "Verdict", "Why"];
     Section {
-        title: "The article's claims".to_owned(),
+        title: "The article's claims".into(),
         blocks: vec![
             Block::Text(text),
-            Block::Table(Table { head: head.map(str::to_owned).into(), numeric: false, rows }),
+            Block::Table(Table { head: head.map(Inline::from).into(), numeric: false, rows }),
         ],
     }
 }

@@ -1,6 +1,9 @@
 //! What a report consists of, before it is Markdown or HTML.
-//!
-//! Running text may hold `code` and **bold**; everything else in it is taken literally.
+
+mod inline;
+
+pub(crate) use inline::rich;
+pub use inline::{Filling, Inline, Span};
 
 use super::agreement::Tally;
 use super::audit::Verdict;
@@ -10,42 +13,42 @@ use super::text::whole_percent;
 
 /// A whole report.
 pub struct Document {
-    pub title: String,
+    pub title: Inline,
     /// One line under the title
-    pub subtitle: String,
+    pub subtitle: Inline,
     /// What must be read before anything else
-    pub warning: Option<String>,
+    pub warning: Option<Inline>,
     /// The verdict
-    pub verdict: [String; 2],
+    pub verdict: [Inline; 2],
     /// How far the verdict carries
-    pub caveats: Vec<String>,
+    pub caveats: Vec<Inline>,
     /// Everything else
     pub sections: Vec<Section>,
 }
 
 /// One heading and what stands under it.
 pub struct Section {
-    pub title: String,
+    pub title: Inline,
     pub blocks: Vec<Block>,
 }
 
 /// A piece of a section.
 pub enum Block {
-    Text(String),
+    Text(Inline),
     Table(Table),
     /// Side by side where there is room
     Plots(Vec<Plot>),
     /// Example pictures
     Gallery(Vec<GalleryRow>),
     /// Folded away
-    Details(String, Vec<Block>),
+    Details(Inline, Vec<Block>),
     /// Lines shown as they are
     Code(String),
 }
 
 /// A table; all but the first columns may be numbers.
 pub struct Table {
-    pub head: Vec<String>,
+    pub head: Vec<Inline>,
     /// Aligned to the right
     pub numeric: bool,
     pub rows: Vec<Vec<Cell>>,
@@ -53,25 +56,19 @@ pub struct Table {
 
 /// What stands in a table's cell.
 pub enum Cell {
-    Text(String),
+    Text(Inline),
     Verdict(Verdict),
 }
 
-impl From<String> for Cell {
-    fn from(text: String) -> Self {
-        Self::Text(text)
-    }
-}
-
-impl From<&str> for Cell {
-    fn from(text: &str) -> Self {
-        Self::Text(text.to_owned())
+impl<T: Into<Inline>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::Text(text.into())
     }
 }
 
 /// Pictures of one kind.
 pub struct GalleryRow {
-    pub title: String,
+    pub title: Inline,
     pub pictures: Vec<Shown>,
 }
 
@@ -79,14 +76,14 @@ pub struct GalleryRow {
 pub struct Shown {
     pub index: usize,
     pub png_base64: String,
-    pub truth: String,
+    pub truth: Inline,
     pub answers: Vec<Answer>,
 }
 
 /// One network's answer; over several seeds that of most.
 pub struct Answer {
     pub network: Network,
-    pub class: String,
+    pub class: Inline,
     pub confidence: f64,
     /// In how many seeds the network is right
     pub tally: Tally,

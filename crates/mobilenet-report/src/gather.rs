@@ -35,7 +35,7 @@ pub struct Gathered {
     /// That of the last run; `origins` has all
     pub environment: Environment,
     pub origins: Vec<Origin>,
-    /// Each pair of networks held against each other, that of the verdict first
+    /// Each pair of networks compared, that of the verdict first
     pub comparisons: Vec<Pair>,
     /// The one that makes the whole comparison, then what it runs; whoever runs comparisons fills them in
     pub commands: Vec<String>,

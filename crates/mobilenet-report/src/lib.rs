@@ -9,6 +9,7 @@ mod content;
 mod document;
 pub mod gather;
 mod html;
+pub mod lock;
 mod markdown;
 pub mod names;
 pub mod network;

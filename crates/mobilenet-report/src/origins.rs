@@ -45,7 +45,10 @@ impl Trait {
     pub fn consequence(self) -> &'static str {
         match self {
             Self::Commit => "what they measure may have changed between them",
-            Self::Processor | Self::Threads => "their times do not compare",
+            Self::Processor => {
+                "their times do not compare, and the same seed trains to other weights on another kind of processor"
+            }
+            Self::Threads => "their times do not compare",
             Self::Date => "the machine need not have been equally quiet",
             Self::Copy => "their accuracies compare only if the copies hold the same images",
         }
@@ -123,6 +126,18 @@ mod tests {
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("c1 (a, c) and c2 (b)"), "{found:?}");
         assert!(found[1].contains("threads") && found[1].contains("times do not compare"), "{found:?}");
+    }
+
+    #[test]
+    fn seeds_of_different_processors_are_told_apart() {
+        let on = |what: &str, processor: &str| {
+            let environment = Environment { processor: processor.to_owned(), ..Environment::default() };
+            Origin { what: what.to_owned(), environment, copy: None }
+        };
+        let found = differences(&[on("v2-s1", "AMD EPYC"), on("v2-s2", "Intel Xeon")]);
+        assert_eq!(found.len(), 1);
+        assert!(found[0].contains("AMD EPYC (v2-s1) and Intel Xeon (v2-s2)"), "{found:?}");
+        assert!(found[0].contains("the same seed trains to other weights"), "{found:?}");
     }
 
     #[test]

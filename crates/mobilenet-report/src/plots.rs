@@ -14,6 +14,7 @@ pub use scatter::trade_offs;
 pub use shares::{MARKED, is_marked, shares};
 pub use widths::widths;
 
+use super::document::Inline;
 use super::gather::{Gathered, Model, Run, quiet};
 use super::network::Network;
 use super::structure::{self, Pair};
@@ -23,11 +24,11 @@ use super::text::{megabytes, millions, percent, significant};
 /// A picture with its file name (without ending) and what it shows.
 pub struct Plot {
     pub name: String,
-    pub caption: String,
+    pub caption: Inline,
     pub svg: Svg,
 }
 
-fn plot(name: &str, caption: impl Into<String>, svg: Svg) -> Plot {
+fn plot(name: &str, caption: impl Into<Inline>, svg: Svg) -> Plot {
     Plot { name: name.to_owned(), caption: caption.into(), svg }
 }
 

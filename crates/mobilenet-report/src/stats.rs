@@ -16,7 +16,7 @@ use serde::Serialize;
 pub use bootstrap::Bootstrap;
 pub use intervals::{Estimate, estimate, estimate_share, wilson};
 pub use mcnemar::McNemar;
-pub use welch::Welch;
+pub use welch::{Welch, is_known};
 
 /// What one run answered.
 #[derive(Copy, Clone, Debug)]
@@ -42,14 +42,14 @@ impl<'a> Answers<'a> {
     }
 }
 
-/// The accuracies of two networks held against each other.
+/// The accuracies of two networks compared.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
     /// Accuracy of the second network minus that of the first, means over the seeds; see [`compare`] for unequal ones
     pub difference: f64,
     /// Of each network so many
     pub seeds: (usize, usize),
-    /// Over the seeds; absent if either network has only one
+    /// Over the seeds; absent if either network has only one, or seeds without scatter
     pub welch: Option<Welch>,
     /// Image by image, for each seed that both networks have; empty if they saw different images
     pub mcnemar: Vec<McNemar>,
@@ -65,9 +65,16 @@ impl Comparison {
         over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(1.0)
     }
 
-    /// The usual 5 % mark.
+    /// The usual 5 % mark. A test over seeds takes the test images as given, and by luck a few seeds may lie close together:
+    /// its difference counts only if other test images, too, would have shown it.
     pub fn is_noise(&self) -> bool {
-        self.p_value() >= 0.05
+        self.p_value() >= 0.05 || self.images_may_explain()
+    }
+
+    /// Whether a test over seeds finds a difference that the draw of the test images alone may explain.
+    pub fn images_may_explain(&self) -> bool {
+        let contains_zero = |(low, high): (f64, f64)| low <= 0.0 && high >= 0.0;
+        self.welch.is_some() && self.bootstrap.as_ref().is_some_and(|bootstrap| contains_zero(bootstrap.interval))
     }
 
     /// 95 % interval of the difference, on the same ground as [`Self::p_value`].
@@ -92,13 +99,15 @@ impl Comparison {
 
 /// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
 ///
-/// If one network has a single seed there is no test over seeds. Then difference, test and interval are all of the one
-/// pair of runs that can be held against each other image by image, so that they are of one piece.
+/// If one network has a single seed, or seeds that show no scatter, there is no test over seeds. Then difference, test and interval are all of the one
+/// pair of runs that can be compared image by image, so that they are of one piece.
 pub fn compare(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Comparison> {
     let top1 = |runs: &[Answers<'_>]| runs.iter().map(|run| run.top1).collect::<Vec<_>>();
     let seeds = (first.len(), second.len());
     let pairs = pairs(first, second);
-    let welch = welch::welch(&top1(first), &top1(second));
+    let images = first.iter().chain(second).map(|run| run.labels.len()).max().unwrap_or(0);
+    let resolution = if images == 0 { 0.0 } else { 1.0 / images as f64 };
+    let welch = welch::welch(&top1(first), &top1(second), resolution);
     let (first, second) = match (&welch, pairs.first()) {
         (None, Some(&(a, b))) => (std::slice::from_ref(a), std::slice::from_ref(b)),
         _ => (first, second),
@@ -159,7 +168,7 @@ mod tests {
         }
     }
 
-    /// Compares runs given as (seed, how many of the first of 40 images are named rightly).
+    /// Compares runs given as (seed, how many of the first of 40 images are classified correctly).
     fn compared(first: &[(u64, usize)], second: &[(u64, usize)]) -> Option<Comparison> {
         let labels = [0; 40];
         let wrong_from: Vec<Vec<usize>> =
@@ -194,6 +203,37 @@ mod tests {
         assert_eq!(found.mcnemar.iter().map(|test| test.seeds).collect::<Vec<_>>(), [(1, 1), (2, 2)]);
         assert!(found.is_noise() && found.bootstrap.unwrap().over_seeds);
         assert!(!compared(&[(1, 20), (2, 21), (3, 20)], &[(1, 30), (2, 31), (3, 30)]).unwrap().is_noise());
+    }
+
+    #[test]
+    fn seeds_without_scatter_prove_nothing() {
+        // 41 and 41 of 100 against 42 and 42: over the seeds a difference without any scatter, on the images one of them.
+        let found = compared(&[(1, 20), (2, 20)], &[(1, 21), (2, 21)]).unwrap();
+        assert_eq!((found.welch.as_ref(), found.seeds, found.mcnemar.len()), (None, (2, 2), 2));
+        assert!(found.is_noise() && found.p_value() == 1.0, "{found:?}");
+        assert!(found.test().contains("the runs of seed 1 alone"), "{}", found.test());
+        // A scatter of one network alone is none either.
+        assert_eq!(compared(&[(1, 20), (2, 20)], &[(1, 21), (2, 23)]).unwrap().welch, None);
+        // Without images nothing is left to judge by.
+        let run = |seed, top1| Answers { seed, top1, labels: &[], predicted: &[] };
+        assert_eq!(compare(&[run(1, 0.41), run(2, 0.41)], &[run(1, 0.42), run(2, 0.42)]), None);
+    }
+
+    #[test]
+    fn a_tiny_scatter_of_seeds_does_not_outweigh_the_images() {
+        // 4 of 40 images more, seeds within one image of each other; which images are right changes from network to network.
+        let labels = [0; 40];
+        let right =
+            |from: usize, to: usize| -> Vec<usize> { (0..40).map(|i| usize::from(i < from || i >= to)).collect() };
+        let runs = [right(0, 20), right(0, 21), right(17, 40), right(16, 40)];
+        let answers: Vec<_> = runs
+            .iter()
+            .zip([(1, 20.0), (2, 21.0), (1, 23.0), (2, 24.0)])
+            .map(|(predicted, (seed, count))| Answers { seed, top1: count / 40.0, labels: &labels, predicted })
+            .collect();
+        let found = compare(&answers[..2], &answers[2..]).unwrap();
+        assert!(found.p_value() < 0.06, "{found:?}");
+        assert!(found.images_may_explain() && found.is_noise(), "{found:?}");
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl Svg {
         Self { width, height, title: title.to_owned(), body: String::new() }
     }
 
-    /// For a page that has [`STYLE`] and [`COLORS`].
+    /// For a page that has [`style`] and [`colors`].
     pub fn inline(&self) -> String {
         self.wrap("")
     }

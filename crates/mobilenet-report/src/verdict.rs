@@ -1,39 +1,43 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
 use super::artefacts::DataInfo;
+use super::audit;
+use super::document::{Inline, rich};
 use super::gather::{Gathered, Model, quiet};
 use super::names::RecipeName;
 use super::stats::{self, Comparison};
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
 
 /// Accuracy in one paragraph, cost in another.
-pub fn sentences(gathered: &Gathered) -> [String; 2] {
+pub fn sentences(gathered: &Gathered) -> [Inline; 2] {
     match gathered.pair() {
-        Some((first, second)) => [accuracy(gathered, first, second), cost(first, second)],
+        Some((first, second)) => [accuracy(gathered, first, second), cost(first, second).into()],
         None => alone(gathered, &gathered.models[0]),
     }
 }
 
-fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> String {
+fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> Inline {
     let (a, b) = (first.test_top1(), second.test_top1());
     let (best, high, other, low) = if b >= a { (second, b, first, a) } else { (first, a, second, b) };
     let Some(d) = gathered.difference() else {
         return format!(
-            "{} names {} of its test images rightly and {} {}, but they saw different images.",
+            "{} classifies {} of its test images correctly and {} {}, but they saw different images.",
             best.network.label(),
             percent(high),
             other.network.label(),
             percent(low)
-        );
+        )
+        .into();
     };
     // Where seeds are unequal in number the test knows one pair of runs, which need not lean as the means do.
     let lead = if d.is_noise() || d.difference * (b - a) < 0.0 {
-        format!("**{} and {} cannot be told apart by accuracy here**", best.network.label(), other.network.label())
+        rich!("**{} and {} cannot be told apart by accuracy here**", best.network.label(), other.network.label())
     } else {
-        format!("**{} is the more accurate of the two here**", best.network.label())
+        rich!("**{} is the more accurate of the two here**", best.network.label())
     };
-    format!(
-        "{lead}: {} against {} of the {} {} test images. {}",
+    rich!(
+        "{}: {} against {} of the {} {} test images. {}",
+        lead,
         percent(high),
         percent(low),
         thousands(best.runs[0].eval.test_images),
@@ -46,14 +50,20 @@ fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> String {
 fn difference(d: &Comparison, (first, second): (&Model, &Model)) -> String {
     let interval = d.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
     format!(
-        "{} minus {}: {}{interval}; {} ({}, p {}).",
+        "{} minus {}: {}{interval}; {} ({}, p {}{}).",
         second.network.short(),
         first.network.short(),
         points(d.difference),
         if d.is_noise() { "not significant" } else { "significant" },
         d.test(),
-        p_value(d.p_value())
+        p_value(d.p_value()),
+        doubt(d)
     )
+}
+
+/// What keeps a small p-value from being significant.
+pub fn doubt(d: &Comparison) -> &'static str {
+    if d.p_value() < 0.05 && d.images_may_explain() { ", but other test images may undo it" } else { "" }
 }
 
 /// `= 0.03` or `< 0.001`.
@@ -77,10 +87,10 @@ fn cost(first: &Model, second: &Model) -> String {
     format!("Measured against {}, {} {}.", first.network.label(), second.network.label(), list(&parts))
 }
 
-fn alone(gathered: &Gathered, model: &Model) -> [String; 2] {
+fn alone(gathered: &Gathered, model: &Model) -> [Inline; 2] {
     [
-        format!(
-            "**{} names {} of the {} {} test images rightly.**",
+        rich!(
+            "**{} classifies {} of the {} {} test images correctly.**",
             model.network.label(),
             percent(model.test_top1()),
             thousands(model.runs[0].eval.test_images),
@@ -91,13 +101,14 @@ fn alone(gathered: &Gathered, model: &Model) -> [String; 2] {
             thousands(model.params),
             thousands(model.macs),
             significant(model.training_speed())
-        ),
+        )
+        .into(),
     ]
 }
 
 /// How far the verdict carries: data, budget, seeds.
-pub fn caveats(gathered: &Gathered) -> Vec<String> {
-    let mut caveats = Vec::new();
+pub fn caveats(gathered: &Gathered) -> Vec<Inline> {
+    let mut caveats = vec![Inline::from(audit::ARTICLE)];
     let sizes = gathered.sizes();
     let recipe = &gathered.settings.recipe;
     let done = gathered.share_of_article();
@@ -109,24 +120,25 @@ pub fn caveats(gathered: &Gathered) -> Vec<String> {
                 "settings of its own for each network"
             };
             format!(
-                "The recipe is made for few epochs, with {settings}; a longer training may part or rank them otherwise."
+                "The recipe is made for few epochs, with {settings}; a longer training may separate or rank them differently."
             )
         } else {
             "Such a budget shows which network learns faster at the start, not how far each one gets.".to_owned()
         };
-        caveats.push(format!(
-            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {carries}",
+        caveats.push(rich!(
+            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {}",
             share(done),
             count(recipe.epochs, "epoch"),
             thousands(sizes.train),
             gathered.settings.profile.key(),
-            recipe.name.key()
+            recipe.name.key(),
+            carries
         ));
     }
-    if gathered.data.copy.contains("lossy") {
+    if audit::accuracy::is_lossy(&gathered.data) {
         caveats.push(
             "This copy of the data is compressed as JPEG, at a loss; published figures are of the lossless original."
-                .to_owned(),
+                .into(),
         );
     }
     caveats.extend(seeds(gathered));
@@ -145,19 +157,25 @@ fn have_same_settings(gathered: &Gathered) -> bool {
 }
 
 /// What the number of seeds leaves open.
-fn seeds(gathered: &Gathered) -> Option<String> {
+fn seeds(gathered: &Gathered) -> Option<Inline> {
     if gathered.models.iter().all(|model| model.runs.len() == 1) {
         let interval = gathered.models.first().map_or(0.0, |model| {
             let (low, high) = stats::wilson(model.test_top1(), model.runs[0].eval.test_images);
             (high - low) / 2.0
         });
-        return Some(format!(
-            "One seed each: the test images alone leave about ±{:.1} points of uncertainty in an accuracy, and **how far another seed would land is not known**. The test judges these trainings, not all that the networks could have had.",
-            interval * 100.0
+        return Some(rich!(
+            "One seed each: the test images alone leave about ±{} points of uncertainty in an accuracy, and **how far another seed would land is not known**. The test judges these trainings, not all that the networks could have had.",
+            format!("{:.1}", interval * 100.0)
         ));
     }
     let (first, second) = gathered.pair()?;
     let d = gathered.difference()?;
+    if d.welch.is_none() && first.runs.len() > 1 && second.runs.len() > 1 {
+        return Some(
+            "The seeds of a network are equally accurate to within one test image: so few of them say nothing about how far another seed would land. There is no test over seeds, and the one over images judges single trainings."
+                .into(),
+        );
+    }
     if d.welch.is_none() {
         return Some(format!(
             "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single trainings.",
@@ -165,13 +183,14 @@ fn seeds(gathered: &Gathered) -> Option<String> {
             count(first.runs.len() as u64, "seed"),
             second.network.label(),
             count(second.runs.len() as u64, "seed")
-        ));
+        )
+        .into());
     }
     let images_tell = !d.mcnemar.is_empty() && d.mcnemar.iter().all(|test| test.p_value < 0.05);
     if d.is_noise() && images_tell {
         return Some(
             "Each pair of trainings differs by more than the test images explain, but seeds of one network scatter as widely: more seeds would be needed to tell the networks apart."
-                .to_owned(),
+                .into(),
         );
     }
     let fewest = first.runs.len().min(second.runs.len());
@@ -179,23 +198,24 @@ fn seeds(gathered: &Gathered) -> Option<String> {
         format!(
             "{fewest} seeds are few: the scatter between them is known only roughly, which the interval allows for."
         )
+        .into()
     })
 }
 
 /// The first line of the report: the warning if the data is a stand-in.
-pub fn warning(gathered: &Gathered) -> Option<String> {
+pub fn warning(gathered: &Gathered) -> Option<Inline> {
     fallback_warning(&gathered.data)
 }
 
 /// What must be said first when the pictures are not the article's.
-pub fn fallback_warning(data: &DataInfo) -> Option<String> {
+pub fn fallback_warning(data: &DataInfo) -> Option<Inline> {
     if data.fallback {
         Some(format!(
             "CIFAR-10 could not be had. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
             data.name
-        ))
+        ).into())
     } else if data.name == "shapes10" {
-        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".to_owned())
+        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".into())
     } else {
         None
     }
@@ -211,7 +231,7 @@ mod tests {
         let mut gathered = fixture();
         gathered.settings.recipe.name = RecipeName::Fast;
         gathered.settings.recipe.epochs = 1_000;
-        let says = |gathered: &Gathered, words: &str| caveats(gathered)[0].contains(words);
+        let says = |gathered: &Gathered, words: &str| caveats(gathered)[1].source().contains(words);
         gathered.models[1].runs[0].settings["seed"] = 2.into();
         assert!(says(&gathered, "the same settings for every network"));
         gathered.models[1].runs[0].settings["label_smoothing"] = 0.1.into();

@@ -88,7 +88,7 @@ fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: 
     let sizes = gathered.sizes();
     let pairs: Vec<_> = gathered.comparisons.iter().filter_map(pair).collect();
     json!({
-        "title": document.title,
+        "title": document.title.plain(),
         "created": created,
         "profile": settings.profile,
         "settings": settings,
@@ -161,6 +161,7 @@ fn model(model: &Model) -> Value {
                 "images_per_second": run.images_per_second(),
                 "peak_rss_bytes": run.record.peak_rss_bytes,
                 "weights": run.record.weights,
+                "processor": run.processor,
             })
         })
         .collect();
@@ -190,4 +191,49 @@ fn model(model: &Model) -> Value {
         "blocks": model.blocks,
         "training_images_per_second": model.training_speed(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gather::fixture::copy_of_fixture;
+    use crate::gather::{Scope, gather};
+
+    #[test]
+    fn names_of_classes_and_folders_stay_literal() {
+        let out = copy_of_fixture("hostile");
+        let name = "[link](javascript:alert(3)) `code` **bold** <script>alert(1)</script>\u{1b}[31m";
+        let change = |file: &str, change: &dyn Fn(&mut Value)| {
+            let path = out.join(file);
+            let mut value: Value = artefacts::read(&path).unwrap();
+            change(&mut value);
+            std::fs::write(path, value.to_string()).unwrap();
+        };
+        for run in ["v2-s1", "v3-large-s1"] {
+            change(&format!("{run}/eval.json"), &|eval| eval["classes"][0] = name.into());
+        }
+        change("data.json", &|data| {
+            data["classes"][0] = name.into();
+            data["name"] = name.into();
+            data["copy"] = name.into();
+        });
+        change("plan.json", &|plan| plan["data_dir"] = "a\n```\n<script>alert(2)</script>".into());
+        let mut gathered = gather(&out, Scope::default()).unwrap();
+        let folder = gathered.settings.data_dir.as_ref().unwrap().display().to_string();
+        gathered.commands = vec![format!("cargo xtask compare --data-dir '{folder}'")];
+        write(&out, &gathered, None).unwrap();
+        let markdown = std::fs::read_to_string(out.join("report.md")).unwrap();
+        let html = std::fs::read_to_string(out.join("report.html")).unwrap();
+        std::fs::remove_dir_all(&out).unwrap();
+        // Both say the name, and neither has it as markup.
+        assert!(markdown.contains(r"\[link\](javascript:alert(3)) \`code\` \*\*bold\*\* &lt;script>"), "{markdown}");
+        assert!(html.contains("[link](javascript:alert(3)) `code` **bold** &lt;script&gt;"), "{html}");
+        assert!(!markdown.contains("[link](javascript") && !markdown.contains("**bold**"), "{markdown}");
+        assert!(!html.contains("<script") && !html.contains("<strong>bold"), "{html}");
+        assert!(!markdown.contains('\u{1b}') && !html.contains('\u{1b}'));
+        // The folder's name is inside a fence that is longer than its own.
+        let (before, _) = markdown.split_once("<script>alert(2)").unwrap();
+        assert_eq!(before.matches("\n````").count() % 2, 1, "{markdown}");
+        assert_eq!(markdown.matches("<script").count(), 1, "{markdown}");
+    }
 }

@@ -44,5 +44,5 @@ pub fn plan(
     };
     let seconds = open.iter().map(|stage| estimator.seconds(stage, settings, sizes)).sum();
     println!("  time        {} after the build ({basis}); {}{done}", text::about(seconds), count(all as u64, "stage"));
-    println!("It can be stopped at any time; the same call goes on where it stopped.");
+    println!("It can be stopped at any time; the same command resumes where it stopped.");
 }

@@ -90,7 +90,7 @@ impl Runner<'_> {
         let asked = DataInfo { name: self.settings.data.key().to_owned(), ..DataInfo::default() };
         let data = self.data.as_ref().unwrap_or(&asked);
         if let Some(warning) = verdict::fallback_warning(data).filter(|_| !self.warned) {
-            println!("\nWARNING: {warning}");
+            println!("\nWARNING: {}", warning.plain());
             if data.fallback {
                 println!(
                     "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a network.",
@@ -212,7 +212,7 @@ impl Runner<'_> {
             }
             Stage::Eval(..) => {
                 let eval: Eval = artefacts::read(&path).ok()?;
-                Some(format!("{} of the test images right", text::percent(eval.test_top1)))
+                Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
             _ => None,
         }
@@ -264,7 +264,7 @@ impl Runner<'_> {
                 features.push("hub");
                 match build::mobilenet(&features) {
                     Ok(binary) => self.binary = binary,
-                    Err(error) => eprintln!("going on without download: {error:#}"),
+                    Err(error) => eprintln!("continuing without a download: {error:#}"),
                 }
             } else {
                 eprintln!(
@@ -307,7 +307,7 @@ impl Runner<'_> {
             eprintln!();
         }
         bail!(
-            "stage \"{}\" failed ({status}): {}; what is finished stays, the same call goes on from here",
+            "stage \"{}\" failed ({status}): {}; finished stages are kept; the same command resumes here",
             title(stage),
             command::display(args)
         );

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::compare::{build, lock};
+use crate::compare::build;
 use mobilenet_report::artefacts;
+use mobilenet_report::lock::lock;
 
 /// What the worker needs, as `pip` and `import` both spell it.
 pub const PACKAGES: [&str; 6] = ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"];
@@ -28,7 +29,8 @@ pub struct Environment {
 pub fn prepare(python: Option<&Path>) -> Result<Environment> {
     let folder = target_folder().join("peers");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let lock = lock(&folder, "another measurement is running, and two would disturb each other,")?;
+    let lock =
+        lock(&folder, "another measurement is running, and two would disturb each other,", std::time::Duration::ZERO)?;
     let worker = folder.join("worker.py");
     artefacts::write(&worker, WORKER.as_bytes())?;
     let python = match python {

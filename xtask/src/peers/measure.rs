@@ -116,7 +116,7 @@ pub fn measure(settings: &Settings, binary: &Path, environment: &Environment) ->
                 }
                 Err(error) if cell.program.is_ours() => return Err(error.context(what)),
                 Err(error) => {
-                    eprintln!("error: {what}: {error:#}; going on without it");
+                    eprintln!("error: {what}: {error:#}; continuing without it");
                     let scratch = environment.folder.display().to_string();
                     cell.failure = Some(format!("{error:#}").replace(&scratch, "target/peers"));
                 }

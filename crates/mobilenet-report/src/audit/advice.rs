@@ -15,7 +15,7 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             text,
             Verdict::NotReproduced,
             format!(
-                "V3-Small asks for less of both: {} M parameters against {} M, {} M multiply-adds against {} M at 32×32.",
+                "V3-Small needs less of both: {} M parameters against {} M, {} M multiply-adds against {} M at 32×32.",
                 millions(small.params),
                 millions(v2.params),
                 millions(small.macs),

@@ -7,7 +7,7 @@ use super::super::text::{millions, percent, thousands};
 use super::{Claim, Verdict, claim};
 
 /// `claimed` and `found` in millions: agreement within one percent counts.
-fn count(text: &str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {
+fn count(text: &'static str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {
     let Some(found) = found else {
         return claim(text, Verdict::NotMeasurable, "No summary of this network is there.");
     };

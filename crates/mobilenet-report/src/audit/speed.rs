@@ -1,25 +1,38 @@
 //! What a clock settles, on the same machine.
 
+use super::super::document::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::names::Arch;
 use super::super::text::significant;
 use super::{Claim, Verdict, claim};
 
-/// A pair of figures from a machine that is not here: only their order can be held against ours.
-fn on_other_machine(text: &str, claimed: (f64, f64), found: Option<(f64, f64)>, unit: &str, why: &str) -> Claim {
-    let ratio = claimed.1 / claimed.0;
+/// A pair of figures from a machine that is not here: only their order can be compared with ours.
+fn on_other_machine(
+    text: &'static str,
+    claimed: (f64, f64),
+    found: Option<(f64, f64)>,
+    unit: &str,
+    why: &'static str,
+) -> Claim {
+    let (ratio, why) = (claimed.1 / claimed.0, Inline::from(why));
     let reason = match found {
         Some((a, b)) => {
             let ours = b / a;
             let agree =
                 if (ours > 1.0) == (ratio > 1.0) { "The order is the same" } else { "Even the order is different" };
-            format!(
-                "{why} Here V2 {} {unit}, V3-Large {} {unit}. {agree}: the article's ratio is {ratio:.2}, ours {ours:.2}.",
+            rich!(
+                "{} Here V2 {} {}, V3-Large {} {}. {}: the article's ratio is {}, ours {}.",
+                why,
                 significant(a),
-                significant(b)
+                unit,
+                significant(b),
+                unit,
+                agree,
+                format!("{ratio:.2}"),
+                format!("{ours:.2}")
             )
         }
-        None => format!("{why} One of the two networks was not measured here, or not on a machine known to be quiet."),
+        None => rich!("{} One of the two networks was not measured here, or not on a machine known to be quiet.", why),
     };
     claim(text, Verdict::NotMeasurable, reason)
 }

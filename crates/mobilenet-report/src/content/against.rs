@@ -2,29 +2,28 @@
 
 use super::significance;
 use crate::against::{Against, Change, ThenNow};
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::text::{list, millions, percent, points, points_interval, significant, thousands};
 
 /// The comparison against an earlier one.
 pub fn section(against: &Against) -> Section {
     let path = against.path.display();
     let mut blocks: Vec<Block> =
-        against.warnings.iter().map(|warning| Block::Text(format!("**Note.** {warning}"))).collect();
+        against.warnings.iter().map(|warning| Block::Text(rich!("**Note.** {}", warning))).collect();
     if against.networks.is_empty() {
-        blocks.push(Block::Text("The two comparisons have no network in common.".to_owned()));
+        blocks.push(Block::Text("The two comparisons have no network in common.".into()));
     } else {
         let rows = against.networks.iter().flat_map(rows).collect();
         let head = ["", "Network", "Then", "Now", "Change"].map(str::to_owned);
-        blocks.push(Block::Table(Table { head: head.into(), numeric: true, rows }));
+        blocks.push(Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }));
     }
     for change in &against.networks {
         if let Some(found) = &change.comparison {
             let name = change.network.short();
             let interval = found.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
-            blocks.push(Block::Text(format!(
-                "{name} now minus then in test accuracy: {}{interval}.",
-                points(found.difference)
-            )));
+            blocks.push(Block::Text(
+                format!("{name} now minus then in test accuracy: {}{interval}.", points(found.difference)).into(),
+            ));
             blocks.push(significance::tests(found));
             if !found.mcnemar.is_empty() {
                 blocks.push(significance::per_seed(&found.mcnemar, ("then", "now")));
@@ -33,20 +32,20 @@ pub fn section(against: &Against) -> Section {
     }
     if !against.unmatched.is_empty() {
         let names: Vec<_> = against.unmatched.iter().map(|arch| arch.short().to_owned()).collect();
-        blocks.push(Block::Text(format!("Only one of the two comparisons has {}.", list(&names))));
+        blocks.push(Block::Text(format!("Only one of the two comparisons has {}.", list(&names)).into()));
     }
     if against.settings.is_empty() {
-        blocks.push(Block::Text("All settings but networks and seeds are the same.".to_owned()));
+        blocks.push(Block::Text("All settings but networks and seeds are the same.".into()));
     } else {
         let rows = against
             .settings
             .iter()
-            .map(|s| [&s.name, &s.then, &s.now].map(|text| Cell::from(text.as_str())).into())
+            .map(|s| [&s.name, &s.then, &s.now].map(|text| Cell::from(text.clone())).into())
             .collect();
         let head = ["Setting", "Then", "Now"].map(str::to_owned);
-        blocks.push(Block::Table(Table { head: head.into(), numeric: false, rows }));
+        blocks.push(Block::Table(Table { head: head.map(Inline::from).into(), numeric: false, rows }));
     }
-    Section { title: format!("Against {path}"), blocks }
+    Section { title: format!("Against {path}").into(), blocks }
 }
 
 fn rows(change: &Change) -> Vec<Vec<Cell>> {

@@ -1,6 +1,6 @@
 //! The structural differences between V2 and V3.
 
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::Gathered;
 use crate::names::Arch;
 use crate::text::millions;
@@ -54,13 +54,13 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         millions(macs_b)
     );
     Some(Section {
-        title: "V2 and V3, block by block".to_owned(),
+        title: "V2 and V3, block by block".into(),
         blocks: vec![
-            Block::Text(text),
+            Block::Text(text.into()),
             Block::Plots(vec![plots::block_costs(&pairs, (Arch::V2.into(), second.into()))]),
             Block::Details(
-                "All blocks".to_owned(),
-                vec![Block::Table(Table { head: head.into(), numeric: false, rows })],
+                "All blocks".into(),
+                vec![Block::Table(Table { head: head.map(Inline::from).into(), numeric: false, rows })],
             ),
         ],
     })

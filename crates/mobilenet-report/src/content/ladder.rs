@@ -1,6 +1,6 @@
 //! From V2 to V3-Large, one change at a time.
 
-use crate::document::{Block, Section, Table};
+use crate::document::{Block, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::names::Arch;
 use crate::text::{count, list, millions, points, significant, thousands};
@@ -72,10 +72,10 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         count(gathered.settings.seeds.len() as u64, "seed"),
     );
     Some(Section {
-        title: "The ladder from V2 to V3-Large".to_owned(),
+        title: "The ladder from V2 to V3-Large".into(),
         blocks: vec![
-            Block::Text(text),
-            Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows }),
+            Block::Text(text.into()),
+            Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
         ],
     })
 }
@@ -100,7 +100,7 @@ mod tests {
     use crate::gather::fixture::{fixture, fixture_of};
 
     fn rows(section: &Section) -> Vec<Vec<String>> {
-        let text = |cell: &Cell| if let Cell::Text(text) = cell { text.clone() } else { String::new() };
+        let text = |cell: &Cell| if let Cell::Text(text) = cell { text.plain() } else { String::new() };
         let tables = section.blocks.iter().filter_map(|b| if let Block::Table(table) = b { Some(table) } else { None });
         tables.flat_map(|table| &table.rows).map(|row| row.iter().map(text).collect()).collect()
     }
@@ -120,6 +120,7 @@ mod tests {
         let section = section(&fixture_of("v2,v2-hs-se,v3-large")).unwrap();
         assert_eq!(rows(&section).len(), 3);
         let Block::Text(text) = &section.blocks[0] else { panic!("no text") };
+        let text = text.plain();
         assert!(
             text.contains("MobileNetV2 + h-swish and MobileNetV2 + h-swish + SE + 5×5 were not compared"),
             "{text}"

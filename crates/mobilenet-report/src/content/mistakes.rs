@@ -3,7 +3,7 @@
 use super::pictures;
 use crate::agreement::{Agreement, ClassCounts};
 use crate::artefacts::Eval;
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::network::Network;
 use crate::plots;
@@ -17,7 +17,7 @@ pub fn section(gathered: &Gathered) -> Section {
     let mut blocks = Vec::new();
     let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(m.network, &m.runs[0].eval)).collect();
     if !words.is_empty() {
-        blocks.push(Block::Text(words.join(" ")));
+        blocks.push(Block::Text(words.join(" ").into()));
     }
     blocks.push(Block::Plots(plots::confusion(gathered)));
     if let Some((first, second)) = gathered.pair()
@@ -26,7 +26,7 @@ pub fn section(gathered: &Gathered) -> Section {
         blocks.extend(disagreement(&agreement, first, second));
         blocks.extend(pictures::list(gathered, &agreement));
     }
-    Section { title: "Where they go wrong".to_owned(), blocks }
+    Section { title: "Where they go wrong".into(), blocks }
 }
 
 /// Who is right where only one is, class by class.
@@ -46,7 +46,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
         if several {
             numbers.push(counts.unsettled);
         }
-        let mut row: Vec<Cell> = vec![counts.class.as_str().into()];
+        let mut row: Vec<Cell> = vec![counts.class.clone().into()];
         row.extend(numbers.into_iter().map(|n| Cell::from(thousands(n as u64))));
         row
     };
@@ -71,7 +71,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
     let widest = widest.filter(|c| c.only_first != c.only_second).map_or(String::new(), |c| {
         let (name, more, less) =
             if c.only_first > c.only_second { (&a, c.only_first, c.only_second) } else { (&b, c.only_second, c.only_first) };
-        format!(" The class that tells them apart most is {}: {more} images only {name} names rightly, {less} only the other.", c.class)
+        format!(" The class that tells them apart most is {}: {more} images only {name} classifies correctly, {less} only the other.", c.class)
     });
     let text = format!(
         "They disagree on {} of {} test images: only {a} is right on {}, only {b} on {}.{widest}{ground}{left_out}",
@@ -80,10 +80,13 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
         thousands(sum.only_first as u64),
         thousands(sum.only_second as u64)
     );
-    let table = Block::Table(Table { head, numeric: true, rows: counts.iter().map(row).collect() });
-    let table =
-        if classes.len() > OPEN_CLASSES { Block::Details("Class by class".to_owned(), vec![table]) } else { table };
-    vec![Block::Text(text), table]
+    let table = Block::Table(Table {
+        head: head.into_iter().map(Inline::from).collect(),
+        numeric: true,
+        rows: counts.iter().map(row).collect(),
+    });
+    let table = if classes.len() > OPEN_CLASSES { Block::Details("Class by class".into(), vec![table]) } else { table };
+    vec![Block::Text(text.into()), table]
 }
 
 /// The most frequent mistake of one network.

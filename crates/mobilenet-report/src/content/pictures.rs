@@ -1,7 +1,7 @@
 //! The grid of example images, and in their absence a list of those the networks disagree on.
 
 use crate::agreement::{Agreement, Kind, answer};
-use crate::document::{Answer, Block, Cell, GalleryRow, Section, Shown, Table};
+use crate::document::{Answer, Block, Cell, GalleryRow, Inline, Section, Shown, Table, rich};
 use crate::gather::{Gathered, Model};
 use crate::samples;
 use crate::text::{count, whole_percent};
@@ -24,7 +24,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         .filter_map(|group| {
             let pictures: Vec<_> =
                 group.indices.iter().filter_map(|&index| shown(gathered, &agreement, index)).collect();
-            (!pictures.is_empty()).then(|| GalleryRow { title: title(group.kind, first, second), pictures })
+            (!pictures.is_empty()).then(|| GalleryRow { title: title(group.kind, first, second).into(), pictures })
         })
         .collect();
     let over_seeds = if gathered.models.iter().any(|model| model.runs.len() > 1) {
@@ -33,11 +33,11 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         ""
     };
     Some(Section {
-        title: "What each one saw".to_owned(),
+        title: "What each one saw".into(),
         blocks: vec![
             Block::Text(format!(
                 "Test images with their true class and each network's answer with its confidence. They are picked by rule, the first of each kind with different classes, not by hand.{over_seeds}"
-            )),
+            ).into()),
             Block::Gallery(rows),
         ],
     })
@@ -69,16 +69,16 @@ pub fn list(gathered: &Gathered, agreement: &Agreement) -> Option<Block> {
             })
             .collect();
         let part = if rows.len() < images.len() { format!("the first {} of ", rows.len()) } else { String::new() };
-        blocks.push(Block::Text(format!(
-            "**{}**: {part}{}.",
+        blocks.push(Block::Text(rich!(
+            "**{}**: {}{}.",
             title(kind, first, Some(second)),
+            part,
             count(images.len() as u64, "image")
         )));
         let head = ["Test image".to_owned(), "Class".to_owned(), says_head(first), says_head(second)];
-        blocks.push(Block::Table(Table { head: head.into(), numeric: false, rows }));
+        blocks.push(Block::Table(Table { head: head.map(Inline::from).into(), numeric: false, rows }));
     }
-    (!blocks.is_empty())
-        .then(|| Block::Details("Test images on which they disagree, by their place".to_owned(), blocks))
+    (!blocks.is_empty()).then(|| Block::Details("Test images on which they disagree, by their place".into(), blocks))
 }
 
 fn says_head(model: &Model) -> String {
@@ -114,9 +114,9 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
         .iter()
         .filter_map(|model| {
             let (predicted, confidence, tally) = answer(&model.evals(), index)?;
-            Some(Answer { network: model.network, class: class(predicted), confidence, tally })
+            Some(Answer { network: model.network, class: class(predicted).into(), confidence, tally })
         })
         .collect();
-    let truth = class(*agreement.labels.get(index)?);
+    let truth = class(*agreement.labels.get(index)?).into();
     Some(Shown { index, png_base64: picture.png_base64.clone(), truth, answers })
 }

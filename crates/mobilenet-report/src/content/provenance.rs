@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::artefacts::Origin;
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::origins::{self, Trait};
 use crate::stats;
@@ -29,7 +29,7 @@ pub fn section(gathered: &Gathered) -> Section {
             "Used of it".into(),
             format!("the first {} training and {} test images", thousands(sizes.train), thousands(sizes.test)).into(),
         ],
-        vec!["Copy".into(), data.copy.as_str().into()],
+        vec!["Copy".into(), data.copy.clone().into()],
     ];
     if data.std != [0.0; 3] {
         let triple = |v: &[f32]| list(&v.iter().map(|x| format!("{x:.4}")).collect::<Vec<_>>());
@@ -72,15 +72,15 @@ pub fn section(gathered: &Gathered) -> Section {
     let seconds =
         stats::mean(&gathered.models.iter().flat_map(|m| &m.runs).map(|r| r.record.seconds).collect::<Vec<_>>());
     let mut blocks = vec![
-        Block::Text(format!(
+        Block::Text(rich!(
             "Every figure comes from a process of its own; one training took {} on average. The first of the commands below runs all others; each gives the same artefact again, and `cargo xtask compare --report-only` makes this report of them.",
             duration(seconds)
         )),
-        Block::Table(Table { head: vec!["What".to_owned(), "Value".to_owned()], numeric: false, rows }),
+        Block::Table(Table { head: vec!["What".into(), "Value".into()], numeric: false, rows }),
     ];
     blocks.extend(origins_table(&gathered.origins));
-    blocks.push(Block::Details("All commands".to_owned(), vec![Block::Code(gathered.commands.join("\n"))]));
-    Section { title: "How this was made".to_owned(), blocks }
+    blocks.push(Block::Details("All commands".into(), vec![Block::Code(gathered.commands.join("\n"))]));
+    Section { title: "How this was made".into(), blocks }
 }
 
 /// Run by run, in what they differ; nothing if in nothing.
@@ -89,19 +89,19 @@ fn origins_table(all: &[Origin]) -> Option<Block> {
     if differing.is_empty() {
         return None;
     }
-    let mut head = vec!["Run".to_owned()];
-    head.extend(differing.iter().map(|what| what.label().to_owned()));
+    let mut head = vec![Inline::from("Run")];
+    head.extend(differing.iter().map(|what| Inline::from(what.label())));
     let rows = all
         .iter()
         .map(|origin| {
-            let mut row: Vec<Cell> = vec![origin.what.as_str().into()];
+            let mut row: Vec<Cell> = vec![origin.what.clone().into()];
             row.extend(differing.iter().map(|&what| what.of(origin).unwrap_or_else(|| "–".to_owned()).into()));
             row
         })
         .collect();
     let names: Vec<_> = differing.iter().map(|what| what.noun().to_owned()).collect();
     let title = format!("Where the runs differ: {}", list(&names));
-    Some(Block::Details(title, vec![Block::Table(Table { head, numeric: false, rows })]))
+    Some(Block::Details(title.into(), vec![Block::Table(Table { head, numeric: false, rows })]))
 }
 
 fn environment_text(name: &str, value: &Value) -> Option<String> {

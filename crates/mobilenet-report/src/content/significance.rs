@@ -1,6 +1,6 @@
 //! Every figure with its interval, and what each test of the difference knows.
 
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model, Run};
 use crate::stats::{self, Comparison, Estimate, McNemar};
 use crate::text::{megabytes, percent, points, points_interval, significant, thousands};
@@ -15,7 +15,7 @@ pub fn section(gathered: &Gathered) -> Section {
             second.network.short(),
             first.network.short(),
             points(found.difference)
-        )));
+        ).into()));
         blocks.push(tests(found));
         if found.mcnemar.len() > 1 {
             blocks.push(per_seed(&found.mcnemar, (&first.network.short(), &second.network.short())));
@@ -24,12 +24,9 @@ pub fn section(gathered: &Gathered) -> Section {
     if gathered.comparisons.len() > 1 {
         blocks.extend(every_pair(gathered));
     }
-    blocks.push(Block::Text(
-        "Each figure with the 95% interval of its mean: over several seeds Student's t, which knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there were."
-            .to_owned(),
-    ));
+    blocks.push(Block::Text("Each figure with the 95% interval of its mean: over several seeds Student's t, which knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there were.".into()));
     blocks.push(estimates(gathered));
-    Section { title: "What is significant".to_owned(), blocks }
+    Section { title: "What is significant".into(), blocks }
 }
 
 /// The tests of one difference. Where McNemar's was made for several seeds, its row names the range.
@@ -70,7 +67,7 @@ pub fn tests(found: &Comparison) -> Block {
         rows.push(row(name.to_owned(), Some(bootstrap.interval), "–".to_owned(), knows, not));
     }
     let head = ["Test", "95% interval", "p", "It knows", "It does not know"];
-    Block::Table(Table { head: head.map(str::to_owned).into(), numeric: false, rows })
+    Block::Table(Table { head: head.map(Inline::from).into(), numeric: false, rows })
 }
 
 fn p_range(tests: &[McNemar]) -> Option<String> {
@@ -108,7 +105,7 @@ pub fn per_seed(tests: &[McNemar], (first, second): (&str, &str)) -> Block {
         "McNemar's test".to_owned(),
         "p".to_owned(),
     ];
-    Block::Table(Table { head: head.into(), numeric: true, rows })
+    Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
 }
 
 fn every_pair(gathered: &Gathered) -> [Block; 2] {
@@ -124,7 +121,12 @@ fn every_pair(gathered: &Gathered) -> [Block; 2] {
                     found.interval().map_or("–".to_owned(), points_interval),
                     found.test(),
                     p_value(found.p_value()),
-                    if found.is_noise() { "no" } else { "yes" }.to_owned(),
+                    match (found.is_noise(), verdict::doubt(found)) {
+                        (false, _) => "yes",
+                        (true, "") => "no",
+                        (true, _) => "no: other test images may undo it",
+                    }
+                    .to_owned(),
                 ]
                 .map(Cell::from)
                 .into(),
@@ -133,11 +135,8 @@ fn every_pair(gathered: &Gathered) -> [Block; 2] {
         .collect();
     let head = ["Test accuracy", "Difference", "95% interval", "Test", "p", "Significant"];
     [
-        Block::Text(
-            "Every pair of networks. The p-values are not corrected for being several: of twenty pairs of equals, one is to be expected below 0.05."
-                .to_owned(),
-        ),
-        Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows }),
+        Block::Text("Every pair of networks. The p-values are not corrected for being several: of twenty pairs of equals, one is to be expected below 0.05.".into()),
+        Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
     ]
 }
 
@@ -146,64 +145,79 @@ fn p_value(p: f64) -> String {
     verdict::p_value(p).trim_start_matches("= ").replace(' ', "\u{a0}")
 }
 
-/// A figure of a run, its name, and how it is written.
-struct Figure {
-    name: &'static str,
+/// A figure of a run.
+struct Metric {
+    /// Its name for programs
+    key: &'static str,
+    /// Its name for people
+    label: &'static str,
     value: fn(&Run) -> Option<f64>,
     /// Of how many images it is a share, if it is one
     images: Option<fn(&Run) -> u64>,
-    write: fn(f64) -> String,
+    /// How a value is written
+    format: fn(f64) -> String,
 }
 
-const FIGURES: [Figure; 7] = [
-    Figure {
-        name: "Test top-1",
-        value: |r| Some(r.eval.test_top1),
-        images: Some(|r| r.eval.test_images),
-        write: percent,
+const METRICS: [Metric; 7] = [
+    Metric {
+        key: "test_top1",
+        label: "Test top-1",
+        value: |run| Some(run.eval.test_top1),
+        images: Some(|run| run.eval.test_images),
+        format: percent,
     },
-    Figure {
-        name: "Test top-5",
-        value: |r| Some(r.eval.test_top5),
-        images: Some(|r| r.eval.test_images),
-        write: percent,
+    Metric {
+        key: "test_top5",
+        label: "Test top-5",
+        value: |run| Some(run.eval.test_top5),
+        images: Some(|run| run.eval.test_images),
+        format: percent,
     },
-    Figure { name: "Test loss", value: |r| Some(r.eval.test_loss), images: None, write: |v| format!("{v:.3}") },
-    Figure {
-        name: "Train top-1",
-        value: |r| Some(r.eval.train_top1),
-        images: Some(|r| r.eval.train_images),
-        write: percent,
-    },
-    Figure { name: "Training images/s", value: |r| Some(r.images_per_second()), images: None, write: significant },
-    Figure { name: "Seconds per epoch", value: |r| Some(r.seconds_per_epoch()), images: None, write: significant },
-    Figure {
-        name: "Memory, training (MB)",
-        value: |r| r.record.peak_rss_bytes.map(|bytes| bytes as f64),
+    Metric {
+        key: "test_loss",
+        label: "Test loss",
+        value: |run| Some(run.eval.test_loss),
         images: None,
-        write: |v| megabytes(v as u64),
+        format: |loss| format!("{loss:.3}"),
     },
-];
-
-/// Names for programs, in the order of [`FIGURES`].
-const KEYS: [&str; 7] = [
-    "test_top1",
-    "test_top5",
-    "test_loss",
-    "train_top1",
-    "training_images_per_second",
-    "seconds_per_epoch",
-    "training_peak_rss_bytes",
+    Metric {
+        key: "train_top1",
+        label: "Train top-1",
+        value: |run| Some(run.eval.train_top1),
+        images: Some(|run| run.eval.train_images),
+        format: percent,
+    },
+    Metric {
+        key: "training_images_per_second",
+        label: "Training images/s",
+        value: |run| Some(run.images_per_second()),
+        images: None,
+        format: significant,
+    },
+    Metric {
+        key: "seconds_per_epoch",
+        label: "Seconds per epoch",
+        value: |run| Some(run.seconds_per_epoch()),
+        images: None,
+        format: significant,
+    },
+    Metric {
+        key: "training_peak_rss_bytes",
+        label: "Memory, training (MB)",
+        value: |run| run.record.peak_rss_bytes.map(|bytes| bytes as f64),
+        images: None,
+        format: |bytes| megabytes(bytes as u64),
+    },
 ];
 
 /// The figures of one network, each with its key for programs.
 pub fn of_model(model: &Model) -> Vec<(&'static str, Estimate)> {
-    KEYS.into_iter().zip(&FIGURES).filter_map(|(key, figure)| Some((key, estimate(model, figure)?))).collect()
+    METRICS.iter().filter_map(|metric| Some((metric.key, estimate(model, metric)?))).collect()
 }
 
-fn estimate(model: &Model, figure: &Figure) -> Option<Estimate> {
-    let values = model.runs.iter().map(figure.value).collect::<Option<Vec<_>>>()?;
-    Some(match figure.images {
+fn estimate(model: &Model, metric: &Metric) -> Option<Estimate> {
+    let values = model.runs.iter().map(metric.value).collect::<Option<Vec<_>>>()?;
+    Some(match metric.images {
         Some(images) => stats::estimate_share(&values, model.runs.first().map_or(0, images)),
         None => stats::estimate(&values),
     })
@@ -211,23 +225,23 @@ fn estimate(model: &Model, figure: &Figure) -> Option<Estimate> {
 
 fn estimates(gathered: &Gathered) -> Block {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
-    for figure in &FIGURES {
+    for metric in &METRICS {
         for model in &gathered.models {
-            let Some(found) = estimate(model, figure) else { continue };
+            let Some(found) = estimate(model, metric) else { continue };
             let none = || "–".to_owned();
             // A deviation in points of a percentage carries no sign of its own.
             let deviation = found.deviation.map_or_else(none, |v| {
-                if figure.images.is_some() { format!("{:.2} points", 100.0 * v) } else { (figure.write)(v) }
+                if metric.images.is_some() { format!("{:.2} points", 100.0 * v) } else { (metric.format)(v) }
             });
             let interval = found
                 .interval
-                .map_or_else(none, |(low, high)| format!("{} to {}", (figure.write)(low), (figure.write)(high)));
+                .map_or_else(none, |(low, high)| format!("{} to {}", (metric.format)(low), (metric.format)(high)));
             rows.push(
                 [
-                    figure.name.to_owned(),
+                    metric.label.to_owned(),
                     model.network.short().to_owned(),
                     found.n.to_string(),
-                    (figure.write)(found.mean),
+                    (metric.format)(found.mean),
                     deviation,
                     interval,
                     found.basis.label().to_owned(),
@@ -238,5 +252,5 @@ fn estimates(gathered: &Gathered) -> Block {
         }
     }
     let head = ["Figure", "Network", "n", "Mean", "Std. dev.", "95% interval", "Interval by"];
-    Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows })
+    Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
 }

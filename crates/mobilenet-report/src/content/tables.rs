@@ -1,6 +1,6 @@
 //! The article's tables with our figures beside its own.
 
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model, Run};
 use crate::names::Arch;
 use crate::text::{duration, megabytes, millions, percent, significant, thousands};
@@ -33,73 +33,90 @@ pub fn over_seeds(model: &Model, figure: impl Fn(&Run) -> f64 + Copy) -> String 
     format!("{mean} ± {:.1}", 100.0 * model.deviation(figure))
 }
 
+/// A figure of the article's table: what it is called, what the article says and what was found here.
+struct Metric {
+    label: fn(&Gathered) -> String,
+    article: fn(&Article) -> Option<&'static str>,
+    value: fn(&Gathered, &Model) -> Option<String>,
+}
+
+const METRICS: [Metric; 10] = [
+    Metric {
+        label: |_| "Parameters (M)".to_owned(),
+        article: |article| Some(article.params),
+        value: |_, model| Some(millions(model.params)),
+    },
+    Metric {
+        label: |_| "Multiply-adds at 32×32 (M)".to_owned(),
+        article: |article| Some(article.macs_at_32),
+        value: |_, model| Some(millions(model.macs)),
+    },
+    Metric {
+        label: |_| "Multiply-adds at 224×224 (M)".to_owned(),
+        article: |article| Some(article.macs_at_224),
+        value: |gathered, model| Some(millions(gathered.counts(model.network)?.imagenet.as_ref()?.macs)),
+    },
+    Metric {
+        label: |_| "Training accuracy".to_owned(),
+        article: |article| Some(article.train),
+        value: |_, model| Some(over_seeds(model, |run| run.eval.train_top1)),
+    },
+    Metric {
+        label: |_| "Test accuracy".to_owned(),
+        article: |article| Some(article.test),
+        value: |_, model| Some(over_seeds(model, |run| run.eval.test_top1)),
+    },
+    Metric {
+        label: |gathered| format!("Seconds per epoch of {} images", thousands(gathered.sizes().train)),
+        article: |_| None,
+        value: |_, model| Some(significant(model.mean(Run::seconds_per_epoch))),
+    },
+    Metric {
+        label: |_| "Seconds per 50,000 images".to_owned(),
+        article: |article| Some(article.epoch),
+        value: |_, model| Some(significant(50_000.0 / model.training_speed())),
+    },
+    Metric {
+        label: |_| "Latency, batch 1 (ms)".to_owned(),
+        article: |article| Some(article.latency),
+        value: |_, model| model.latency().map(significant),
+    },
+    Metric {
+        label: |_| "Memory, inference (MB)".to_owned(),
+        article: |article| Some(article.memory),
+        value: |_, model| model.bench.as_ref()?.peak_rss_bytes.map(megabytes),
+    },
+    Metric {
+        label: |_| "Memory, training (MB)".to_owned(),
+        article: |_| None,
+        value: |_, model| model.training_memory().map(megabytes),
+    },
+];
+
 /// The article's own table, and everything measured in detail under it.
 pub fn section(gathered: &Gathered) -> Section {
-    let images = thousands(gathered.sizes().train);
-    let imagenet_macs = |m: &Model| {
-        let counts = gathered.counts(m.network)?;
-        Some(millions(counts.imagenet.as_ref()?.macs))
-    };
-    let mut head = vec![String::new()];
-    let mut rows: Vec<Vec<Cell>> = [
-        "Parameters (M)",
-        "Multiply-adds at 32×32 (M)",
-        "Multiply-adds at 224×224 (M)",
-        "Training accuracy",
-        "Test accuracy",
-        &format!("Seconds per epoch of {images} images"),
-        "Seconds per 50,000 images",
-        "Latency, batch 1 (ms)",
-        "Memory, inference (MB)",
-        "Memory, training (MB)",
-    ]
-    .iter()
-    .map(|name| vec![(*name).into()])
-    .collect();
-    let mut column = |title: String, cells: [String; 10]| {
-        head.push(title);
-        for (row, cell) in rows.iter_mut().zip(cells) {
-            row.push(cell.into());
-        }
-    };
     let none = || "–".to_owned();
-    for model in gathered.few() {
-        if let Some(article) = ARTICLE.iter().find(|a| model.network == a.arch.into()) {
-            let says = [article.params, article.macs_at_32, article.macs_at_224, article.train, article.test];
-            let [params, at_32, at_224, train, test] = says.map(str::to_owned);
-            column(
-                format!("{}, article", model.network.short()),
-                [
-                    params,
-                    at_32,
-                    at_224,
-                    train,
-                    test,
-                    none(),
-                    article.epoch.into(),
-                    article.latency.into(),
-                    article.memory.into(),
-                    none(),
-                ],
-            );
-        }
-        let memory = model.bench.as_ref().and_then(|b| b.peak_rss_bytes);
-        column(
-            format!("**{}, here**", model.network.short()),
-            [
-                millions(model.params),
-                millions(model.macs),
-                imagenet_macs(model).unwrap_or_else(none),
-                over_seeds(model, |run| run.eval.train_top1),
-                over_seeds(model, |run| run.eval.test_top1),
-                significant(model.mean(Run::seconds_per_epoch)),
-                significant(50_000.0 / model.training_speed()),
-                model.latency().map_or_else(none, significant),
-                memory.map_or_else(none, megabytes),
-                model.training_memory().map_or_else(none, megabytes),
-            ],
-        );
+    let columns: Vec<(&Model, Option<&Article>)> = gathered
+        .few()
+        .into_iter()
+        .map(|model| (model, ARTICLE.iter().find(|article| model.network == article.arch.into())))
+        .collect();
+    let mut head = vec![Inline::default()];
+    for (model, article) in &columns {
+        head.extend(article.map(|_| format!("{}, article", model.network.short()).into()));
+        head.push(rich!("**{}, here**", model.network.short()));
     }
+    let rows = METRICS
+        .iter()
+        .map(|metric| {
+            let mut row: Vec<Cell> = vec![(metric.label)(gathered).into()];
+            for (model, article) in &columns {
+                row.extend(article.map(|article| (metric.article)(article).unwrap_or("–").into()));
+                row.push((metric.value)(gathered, model).unwrap_or_else(none).into());
+            }
+            row
+        })
+        .collect();
     let latency = match gathered.models.iter().map(|model| model.rounds.len()).max() {
         Some(rounds @ 2..) => format!("a median, the middle one of {rounds} rounds in which the networks took turns"),
         _ => "the median".to_owned(),
@@ -118,11 +135,11 @@ pub fn section(gathered: &Gathered) -> Section {
     let mut detail = vec![runs_table(gathered)];
     detail.extend(bench_tables(gathered));
     Section {
-        title: "The article's tables, filled".to_owned(),
+        title: "The article's tables, filled".into(),
         blocks: vec![
             Block::Table(Table { head, numeric: true, rows }),
-            Block::Text(format!("{remark}{spread}")),
-            Block::Details("Each run, latency in detail, throughput by batch size".to_owned(), detail),
+            Block::Text(format!("{remark}{spread}").into()),
+            Block::Details("Each run, latency in detail, throughput by batch size".into(), detail),
         ],
     }
 }
@@ -162,7 +179,7 @@ fn runs_table(gathered: &Gathered) -> Block {
             .into()
         })
         .collect();
-    Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows })
+    Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
 }
 
 fn bench_tables(gathered: &Gathered) -> Vec<Block> {
@@ -193,16 +210,16 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
     if rows.is_empty() {
         return Vec::new();
     }
-    let mut blocks = vec![Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows })];
+    let mut blocks = vec![Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })];
     let mut batches: Vec<usize> = benches().flat_map(|(_, b)| b.throughput.iter().map(|t| t.batch)).collect();
     batches.sort_unstable();
     batches.dedup();
     if batches.is_empty() {
         return blocks;
     }
-    let mut head = vec!["Images per second".to_owned()];
-    head.extend(batches.iter().map(|batch| format!("batch {batch}")));
-    head.push("training steps".to_owned());
+    let mut head = vec![Inline::from("Images per second")];
+    head.extend(batches.iter().map(|batch| Inline::from(format!("batch {batch}"))));
+    head.push("training steps".into());
     let rows = gathered
         .models
         .iter()

@@ -1,7 +1,7 @@
 //! Where an inference's time goes, and what the machine would allow.
 
 use crate::artefacts::{BlockTime, Blocks, Roofline};
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
 use crate::network::Network;
 use crate::plan::BLOCK_BATCHES;
@@ -25,17 +25,20 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     if !single.is_empty() {
         let sums: Vec<_> = single.iter().map(|(model, times)| sums(model.network, times)).collect();
         let marked: Vec<_> = single.iter().map(|(model, times)| stands_out(model.network, times)).collect();
-        blocks.push(Block::Text(format!(
-            "Each block's time within the whole network, for one image: the median of {} passes. {}",
-            single[0].1.iterations,
-            sums.join(" ")
-        )));
-        blocks.push(Block::Text(marked.join(" ")));
+        blocks.push(Block::Text(
+            format!(
+                "Each block's time within the whole network, for one image: the median of {} passes. {}",
+                single[0].1.iterations,
+                sums.join(" ")
+            )
+            .into(),
+        ));
+        blocks.push(Block::Text(Inline::join(marked)));
         blocks.extend(single.iter().map(|(model, times)| Block::Plots(vec![plots::shares(model.network, times)])));
     }
     if let (Some(roof), false) = (&gathered.roofline, batched.is_empty()) {
         let words: Vec<_> = batched.iter().map(|(model, times)| under_the_roof(model.network, times, roof)).collect();
-        blocks.push(Block::Text(format!(
+        blocks.push(Block::Text(rich!(
             "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine by `mobilenet roofline`. {}",
             words.join(" ")
         )));
@@ -45,8 +48,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let tables = gathered.few().into_iter().filter_map(|model| {
         table(model.network, model.blocks_at(one), model.blocks_at(many), gathered.roofline.as_ref())
     });
-    blocks.push(Block::Details("All blocks".to_owned(), tables.map(Block::Table).collect()));
-    Some(Section { title: "Where the time goes".to_owned(), blocks })
+    blocks.push(Block::Details("All blocks".into(), tables.map(Block::Table).collect()));
+    Some(Section { title: "Where the time goes".into(), blocks })
 }
 
 /// The blocks' sum beside the whole.
@@ -71,7 +74,7 @@ fn milliseconds(ms: f64) -> String {
 }
 
 /// The blocks whose time is out of proportion, those first that take most beyond their share.
-fn stands_out(network: Network, times: &Blocks) -> String {
+fn stands_out(network: Network, times: &Blocks) -> Inline {
     let mut marked: Vec<&BlockTime> = times.blocks.iter().filter(|block| is_marked(block)).collect();
     let excess = |block: &BlockTime| block.latency_share - block.macs_share;
     marked.sort_by(|a, b| excess(b).total_cmp(&excess(a)));
@@ -89,15 +92,17 @@ fn stands_out(network: Network, times: &Blocks) -> String {
         words.push(format!("{} more", marked.len() - NAMED));
     }
     match marked.len() {
-        0 => format!(
-            "In **{}** no block takes more than {MARKED} times its share of the multiply-adds.",
-            network.label()
+        0 => rich!(
+            "In **{}** no block takes more than {} times its share of the multiply-adds.",
+            network.label(),
+            MARKED
         ),
-        n => format!(
-            "In **{}** {} {} more than {MARKED} times {} share of the multiply-adds.",
+        n => rich!(
+            "In **{}** {} {} more than {} times {} share of the multiply-adds.",
             network.label(),
             list(&words),
             if n == 1 { "takes" } else { "take" },
+            MARKED,
             if n == 1 { "its" } else { "their" }
         ),
     }
@@ -157,7 +162,7 @@ fn table(
         }
         row.into_iter().map(Cell::from).collect()
     });
-    Some(Table { head, numeric: true, rows: rows.collect() })
+    Some(Table { head: head.into_iter().map(Inline::from).collect(), numeric: true, rows: rows.collect() })
 }
 
 #[cfg(test)]
@@ -165,11 +170,11 @@ mod tests {
     use super::*;
     use crate::gather::fixture::{fixture, fixture_of};
 
-    fn texts(section: &Section) -> Vec<&str> {
+    fn texts(section: &Section) -> Vec<String> {
         let mut texts = Vec::new();
         for block in &section.blocks {
             if let Block::Text(text) = block {
-                texts.push(text.as_str());
+                texts.push(text.source());
             }
         }
         texts
@@ -208,14 +213,14 @@ mod tests {
         let mut times = gathered.models[0].blocks_at(1).unwrap().clone();
         let said = |times: &Blocks| stands_out(gathered.models[0].network, times);
         times.blocks.iter_mut().for_each(|block| block.latency_share = 2.0 * block.macs_share);
-        assert!(said(&times).contains(&format!("and {} more take more than", times.blocks.len() - NAMED)));
+        assert!(said(&times).plain().contains(&format!("and {} more take more than", times.blocks.len() - NAMED)));
         times.blocks.iter_mut().skip(1).for_each(|block| block.latency_share = 0.0);
         assert!(
-            said(&times).contains("the stem (2.0% of the time, 1.0% of the multiply-adds) takes more"),
+            said(&times).plain().contains("the stem (2.0% of the time, 1.0% of the multiply-adds) takes more"),
             "{}",
-            said(&times)
+            said(&times).plain()
         );
         times.blocks[0].latency_share = 0.0;
-        assert!(said(&times).contains("no block takes more"));
+        assert!(said(&times).plain().contains("no block takes more"));
     }
 }

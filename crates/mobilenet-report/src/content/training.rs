@@ -1,6 +1,6 @@
 //! How the networks were trained, and the curves of it.
 
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::plan::flatten;
 use crate::plots;
@@ -18,10 +18,10 @@ pub fn section(gathered: &Gathered) -> Section {
         recipe.describe(),
         gathered.settings.precision.label()
     );
-    let mut blocks = vec![Block::Text(text)];
+    let mut blocks = vec![Block::Text(text.into())];
     blocks.extend(settings(&gathered.models));
     blocks.push(Block::Plots(plots::curves(gathered)));
-    Section { title: "Training".to_owned(), blocks }
+    Section { title: "Training".into(), blocks }
 }
 
 /// Every setting of each network's first run, as its `config.json` has it.
@@ -47,12 +47,12 @@ fn settings(models: &[Model]) -> Option<Block> {
     let rows: Vec<Vec<Cell>> = names
         .iter()
         .map(|name| {
-            let cells = columns.iter().map(|column| value(column, name).as_str().into());
-            std::iter::once((*name).into()).chain(cells).collect()
+            let cells = columns.iter().map(|column| value(column, name).into());
+            std::iter::once((*name).to_owned().into()).chain(cells).collect()
         })
         .collect();
     let head =
-        std::iter::once("Setting".to_owned()).chain(models.iter().map(|m| m.network.short().to_owned())).collect();
+        std::iter::once(Inline::from("Setting")).chain(models.iter().map(|m| m.network.short().into())).collect();
     let table = Block::Table(Table { head, numeric: false, rows });
-    (!names.is_empty()).then(|| Block::Details("Every setting".to_owned(), vec![table]))
+    (!names.is_empty()).then(|| Block::Details("Every setting".into(), vec![table]))
 }

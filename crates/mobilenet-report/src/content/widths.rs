@@ -1,6 +1,6 @@
 //! Networks of several widths: what a width costs and brings, and which of all are worth their cost.
 
-use crate::document::{Block, Cell, Section, Table};
+use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
 use crate::network::Width;
 use crate::text::{list, megabytes, millions, significant};
@@ -17,7 +17,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let front = pareto::front(&measured.iter().map(|(model, ms)| (*ms, model.test_top1())).collect::<Vec<_>>());
     let best: Vec<_> =
         measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.network.short()).collect();
-    let text = format!(
+    let text = rich!(
         "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its square. \
          No other network is both faster and more accurate than **{} of the {}: {}**. Each of the rest is beaten in both by one of these. \
          Neighbors whose accuracies differ by less than their bars may change places with another seed or more training.",
@@ -56,12 +56,12 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         })
         .collect();
     Some(Section {
-        title: "Width and the Pareto front".to_owned(),
+        title: "Width and the Pareto front".into(),
         blocks: vec![
             Block::Text(text),
             Block::Plots(plots::trade_offs(gathered)),
             Block::Plots(plots::widths(gathered)),
-            Block::Table(Table { head: head.map(str::to_owned).into(), numeric: true, rows }),
+            Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
         ],
     })
 }
@@ -93,10 +93,10 @@ mod tests {
         let section = section(&fixture_of("widths,v2-hs")).unwrap();
         let Some(Block::Table(table)) = section.blocks.last() else { panic!("no table") };
         let cells = |i: usize| {
-            table.rows.iter().map(move |row| if let Cell::Text(text) = &row[i] { text.as_str() } else { "" })
+            table.rows.iter().map(move |row| if let Cell::Text(text) = &row[i] { text.plain() } else { String::new() })
         };
         assert_eq!(table.rows.len(), 16);
-        assert_eq!(cells(0).nth(5), Some("MobileNetV2 + h-swish"), "by architecture, then width");
+        assert_eq!(cells(0).nth(5).as_deref(), Some("MobileNetV2 + h-swish"), "by architecture, then width");
         assert!(cells(7).all(|text| text == "none"));
         assert!(super::section(&fixture()).is_none());
     }

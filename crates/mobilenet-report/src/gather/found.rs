@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::Run;
 use crate::artefacts::{self, Environment, Eval, Origin};
 use crate::network::Network;
+use crate::origins::Trait;
 use crate::plan::{Settings, run_name};
 use crate::text::list;
 
@@ -33,7 +34,8 @@ pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) ->
     let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
     let environment = Environment::deserialize(&config["environment"]).unwrap_or_default();
     let origin = Origin { what: name.clone(), environment, copy };
-    Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone() }, origin))
+    let processor = Trait::Processor.of(&origin);
+    Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone(), processor }, origin))
 }
 
 /// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or

@@ -40,6 +40,8 @@ pub struct Run {
     pub eval: Eval,
     /// `train` of its `config.json`
     pub settings: Value,
+    /// The kind of processor it was trained on; the same seed trains to other weights on another
+    pub processor: Option<String>,
 }
 
 impl Model {

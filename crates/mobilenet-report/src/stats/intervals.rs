@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::special::student_quantile;
+use super::welch::is_known;
 use super::{deviation, mean};
 
 /// Share of intervals that are to hold the true value.
@@ -56,10 +57,14 @@ pub fn estimate(values: &[f64]) -> Estimate {
     Estimate { n, mean: mean(values), deviation, interval, basis }
 }
 
-/// A share of `images` images, one value a seed; one seed alone gets Wilson's interval.
+/// A share of `images` images, one value a seed; one seed alone, or seeds that show no scatter, get Wilson's interval.
 pub fn estimate_share(shares: &[f64], images: u64) -> Estimate {
     match *shares {
         [share] => Estimate { interval: Some(wilson(share, images)), basis: Basis::Wilson, ..estimate(shares) },
+        _ if !is_known(shares, 1.0 / images.max(1) as f64) => {
+            let estimate = estimate(shares);
+            Estimate { interval: Some(wilson(estimate.mean, images)), basis: Basis::Wilson, ..estimate }
+        }
         _ => {
             let estimate = estimate(shares);
             let interval = estimate.interval.map(|(low, high)| (low.max(0.0), high.min(1.0)));
@@ -108,6 +113,9 @@ mod tests {
         let share = estimate_share(&[0.5], 100);
         assert_eq!((share.n, share.deviation, share.basis), (1, None, Basis::Wilson));
         assert_eq!(estimate(&[3.0]).interval, None);
+        // Seeds that are all the same say nothing of the next one.
+        let same = estimate_share(&[0.5, 0.5], 100);
+        assert_eq!((same.interval, same.basis), (share.interval, Basis::Wilson));
         // Two seeds far apart: the interval is wide, but an accuracy stays one.
         assert_eq!(estimate_share(&[0.2, 0.8], 100).interval, Some((0.0, 1.0)));
     }

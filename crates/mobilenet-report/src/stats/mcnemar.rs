@@ -1,14 +1,14 @@
 //! McNemar's test: do two trained networks differ by more than chance on the same test images?
 //!
-//! Images that both name rightly, or both wrongly, say nothing about which is better. Among those that only one names
-//! rightly, equally good networks split like tosses of a coin.
+//! Images that both classify correctly, or both wrongly, say nothing about which is better. Among those that only one classifies
+//! correctly, equally good networks split like tosses of a coin.
 
 use serde::Serialize;
 
 use super::Answers;
 use super::special::chi_squared_tail;
 
-/// Below as many images in dispute the coin is reckoned exactly.
+/// Below as many images in dispute the coin is computed exactly.
 const EXACT_BELOW: u64 = 25;
 
 /// Outcome of the test on one run of each network.
@@ -16,9 +16,9 @@ const EXACT_BELOW: u64 = 25;
 pub struct McNemar {
     /// The runs' seeds
     pub seeds: (u64, u64),
-    /// Images that only the first network names rightly
+    /// Images that only the first network classifies correctly
     pub only_first: u64,
-    /// Images that only the second network names rightly
+    /// Images that only the second network classifies correctly
     pub only_second: u64,
     /// Exact binomial rather than chi-squared with continuity correction
     pub exact: bool,
