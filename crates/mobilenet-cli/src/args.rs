@@ -50,6 +50,7 @@ pub enum Command {
     Roofline(RooflineArgs),
     Data(DataArgs),
     Choose(ChooseArgs),
+    Report(ReportArgs),
 }
 
 /// Print a network layer by layer: output shape, parameters, MACs
@@ -234,6 +235,25 @@ pub struct ChooseArgs {
     /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
+}
+
+/// Write a report of runs: report.html, report.md and results.json
+///
+/// Accuracy, curves, mistakes, settings and machine of each run. Runs of one network with the same settings but their seeds are
+/// counted together, and networks are compared with intervals and tests where data and settings allow; where not, the report
+/// says so. A run that has not been evaluated appears in curves and settings only.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet report runs/v2
+  mobilenet report runs/v2-s1 runs/v2-s2 runs/v3-large-s1 runs/v3-large-s2 --out runs/both")]
+pub struct ReportArgs {
+    /// Folders that `mobilenet train --out` wrote
+    #[arg(required = true, value_name = "RUN")]
+    pub runs: Vec<PathBuf>,
+    /// Folder for the report, made if need be [default: the run's own; of several runs none]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// A network without data: `summary` and `bench`.

@@ -12,6 +12,7 @@ mod output;
 mod predict;
 mod progress;
 mod recipe;
+mod report;
 mod roofline;
 mod run;
 mod settings;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
         Command::Roofline(args) => roofline::run(args),
         Command::Data(args) => data::run(args),
         Command::Choose(args) => choose::run(args),
+        Command::Report(args) => report::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,6 +6,7 @@ mod ladder;
 mod mistakes;
 mod pictures;
 mod provenance;
+pub mod runs;
 mod significance;
 mod tables;
 mod time;
@@ -48,7 +49,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
         title: network::title(&gathered.networks()).into(),
         subtitle,
         warning: verdict::warning(gathered),
-        verdict: verdict::sentences(gathered),
+        verdict: verdict::sentences(gathered).into(),
         caveats: verdict::caveats(gathered),
         sections,
     }

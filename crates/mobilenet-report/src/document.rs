@@ -19,7 +19,7 @@ pub struct Document {
     /// What must be read before anything else
     pub warning: Option<Inline>,
     /// The verdict
-    pub verdict: [Inline; 2],
+    pub verdict: Vec<Inline>,
     /// How far the verdict carries
     pub caveats: Vec<Inline>,
     /// Everything else

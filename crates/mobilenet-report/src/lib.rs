@@ -17,6 +17,7 @@ pub mod origins;
 mod pareto;
 pub mod plan;
 mod plots;
+pub mod runs;
 pub mod samples;
 pub mod stats;
 mod structure;

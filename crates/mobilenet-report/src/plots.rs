@@ -8,7 +8,7 @@ mod scatter;
 mod shares;
 mod widths;
 
-pub use curves::curves;
+pub use curves::{Training, curves};
 pub use roofline::roofline;
 pub use scatter::trade_offs;
 pub use shares::{MARKED, is_marked, shares};
@@ -124,21 +124,14 @@ pub fn best_throughput(model: &Model) -> Option<f64> {
     Some(batches.fold(bench.images_per_second, f64::max))
 }
 
-/// One confusion matrix per network (of its first seed); without labels where there are too many classes.
-pub fn confusion(gathered: &Gathered) -> Vec<Plot> {
-    gathered
-        .few()
-        .into_iter()
-        .map(|model| {
-            let run = &model.runs[0];
-            let caption = format!(
-                "{}, seed {}: rows are the truth, columns the answer, in percent of the row.",
-                model.network.label(),
-                run.seed
-            );
-            plot(&format!("confusion-{}", model.network), caption, matrix(model.network, run))
-        })
-        .collect()
+/// The confusion matrix of a run; without labels where there are too many classes.
+pub fn confusion(network: Network, run: &Run) -> Plot {
+    let caption = format!(
+        "{}, seed {}: rows are the truth, columns the answer, in percent of the row.",
+        network.label(),
+        run.seed
+    );
+    plot(&format!("confusion-{network}"), caption, matrix(network, run))
 }
 
 fn matrix(network: Network, run: &Run) -> Svg {

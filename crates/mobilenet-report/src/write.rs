@@ -10,6 +10,7 @@ use super::agreement::{Agreement, ClassCounts};
 use super::audit::{self, Claim};
 use super::document::{Block, Document, Section};
 use super::gather::{Gathered, Model, Pair};
+use super::runs::{Runs, Training};
 use super::{artefacts, content, html, markdown, samples, stats, text};
 
 /// Writes the report into `out`, with what `against` says of an earlier comparison.
@@ -19,17 +20,76 @@ pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Resu
     let document = content::document(gathered, &claims, against, &created);
     fresh_folder(&out.join("plots"), "svg", true)?;
     fresh_folder(&out.join("samples"), "png", !gathered.pictures.is_empty())?;
-    for section in &document.sections {
-        write_files(out, section)?;
-    }
-    artefacts::write(&out.join("report.md"), markdown::render(&document).as_bytes())?;
-    artefacts::write(&out.join("report.html"), html::render(&document).as_bytes())?;
+    write_document(out, &document)?;
     let mut results = results(gathered, &claims, &document, &created);
     if let Some(against) = against {
         results["against"] = json!(against);
     }
     let results = serde_json::to_vec_pretty(&results)?;
     artefacts::write(&out.join("results.json"), &results)
+}
+
+/// Writes a report of single runs into `out`, which need not hold them: `report.html`, `report.md`, `results.json` and, for
+/// the Markdown, `plots/*.svg`. Files of those names are replaced.
+pub fn write_runs(out: &Path, runs: &Runs) -> Result<()> {
+    let created = text::now();
+    let document = content::runs::document(runs, &created);
+    let plots = out.join("plots");
+    std::fs::create_dir_all(&plots).with_context(|| format!("cannot make {}", plots.display()))?;
+    write_document(out, &document)?;
+    let results = json!({
+        "title": document.title.plain(),
+        "created": created,
+        "warning": document.warning,
+        "verdict": document.verdict,
+        "notes": runs.notes,
+        "origins": runs.trainings.iter().map(|training| &training.origin).collect::<Vec<_>>(),
+        "trainings": runs.trainings.iter().map(training).collect::<Vec<_>>(),
+        "models": runs.models.iter().map(trained).collect::<Vec<_>>(),
+        "pairs": runs.pairs.iter().filter_map(pair).collect::<Vec<_>>(),
+    });
+    artefacts::write(&out.join("results.json"), &serde_json::to_vec_pretty(&results)?)
+}
+
+/// One run of [`write_runs`], evaluated or not.
+fn training(training: &Training) -> Value {
+    let record = &training.record;
+    json!({
+        "run": training.name,
+        "model": training.network,
+        "seed": training.seed,
+        "epochs": record.epochs,
+        "test_top1": training.eval.as_ref().map(|eval| eval.test_top1),
+        "test_top5": training.eval.as_ref().map(|eval| eval.test_top5),
+        "test_loss": training.eval.as_ref().map(|eval| eval.test_loss),
+        "train_top1": training.eval.as_ref().map(|eval| eval.train_top1),
+        "seconds": record.seconds,
+        "images_per_second": record.images_per_second,
+        "peak_rss_bytes": record.peak_rss_bytes,
+        "weights": record.weights,
+    })
+}
+
+/// A network of [`write_runs`] over its evaluated seeds.
+fn trained(model: &Model) -> Value {
+    let figures: serde_json::Map<_, _> =
+        content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
+    json!({
+        "model": model.network,
+        "label": model.network.label(),
+        "seeds": model.runs.iter().map(|run| run.seed).collect::<Vec<_>>(),
+        "test_top1": model.test_top1(),
+        "figures": figures,
+    })
+}
+
+/// The pages, and the files that the Markdown refers to.
+fn write_document(out: &Path, document: &Document) -> Result<()> {
+    for section in &document.sections {
+        write_files(out, section)?;
+    }
+    artefacts::write(&out.join("report.md"), markdown::render(document).as_bytes())?;
+    artefacts::write(&out.join("report.html"), html::render(document).as_bytes())
 }
 
 /// Removes an earlier report's files from a folder (pictures are not to outlive `--no-samples`), but nothing else that

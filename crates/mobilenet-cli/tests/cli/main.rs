@@ -6,4 +6,5 @@ mod commands;
 mod common;
 #[cfg(unix)]
 mod interrupted;
+mod report;
 mod techniques;

@@ -19,7 +19,9 @@ pub fn section(gathered: &Gathered) -> Section {
     if !words.is_empty() {
         blocks.push(Block::Text(words.join(" ").into()));
     }
-    blocks.push(Block::Plots(plots::confusion(gathered)));
+    blocks.push(Block::Plots(
+        gathered.few().iter().map(|model| plots::confusion(model.network, &model.runs[0])).collect(),
+    ));
     if let Some((first, second)) = gathered.pair()
         && let Some(agreement) = Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))
     {
@@ -90,7 +92,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
 }
 
 /// The most frequent mistake of one network.
-fn worst(network: Network, eval: &Eval) -> Option<String> {
+pub fn worst(network: Network, eval: &Eval) -> Option<String> {
     let class = |i: usize| eval.classes.get(i).map(String::as_str);
     let answers = |j: usize| eval.confusion.iter().filter_map(|row| row.get(j)).sum::<u64>();
     let favorite = (0..eval.classes.len()).max_by_key(|&j| answers(j))?;

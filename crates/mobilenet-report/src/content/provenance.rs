@@ -40,35 +40,7 @@ pub fn section(gathered: &Gathered) -> Section {
     }
     let seeds: Vec<_> = gathered.settings.seeds.iter().map(u64::to_string).collect();
     rows.push(vec!["Seeds".into(), list(&seeds).into()]);
-    const ENVIRONMENT: [(&str, &str); 11] = [
-        ("processor", "Processor"),
-        ("cores", "Cores"),
-        ("threads", "Threads"),
-        ("memory_bytes", "Memory"),
-        ("os", "System"),
-        ("rustc", "Compiler"),
-        ("version", "mobilenet"),
-        ("candle", "Candle"),
-        ("features", "Features"),
-        ("commit", "Commit"),
-        ("date", "Date"),
-    ];
-    let environments: Vec<Value> =
-        gathered.origins.iter().filter_map(|origin| serde_json::to_value(&origin.environment).ok()).collect();
-    for (key, title) in ENVIRONMENT {
-        // What all runs share once; where they differ, every value.
-        let mut texts = Vec::new();
-        for environment in &environments {
-            if let Some(text) = environment_text(key, &environment[key])
-                && !texts.contains(&text)
-            {
-                texts.push(text);
-            }
-        }
-        if !texts.is_empty() {
-            rows.push(vec![title.into(), list(&texts).into()]);
-        }
-    }
+    rows.extend(environment(&gathered.origins));
     let seconds =
         stats::mean(&gathered.models.iter().flat_map(|m| &m.runs).map(|r| r.record.seconds).collect::<Vec<_>>());
     let mut blocks = vec![
@@ -83,8 +55,42 @@ pub fn section(gathered: &Gathered) -> Section {
     Section { title: "How this was made".into(), blocks }
 }
 
+/// The machines and programs: what all runs share once; where they differ, every value.
+pub fn environment(origins: &[Origin]) -> Vec<Vec<Cell>> {
+    let mut rows: Vec<Vec<Cell>> = Vec::new();
+    const ENVIRONMENT: [(&str, &str); 11] = [
+        ("processor", "Processor"),
+        ("cores", "Cores"),
+        ("threads", "Threads"),
+        ("memory_bytes", "Memory"),
+        ("os", "System"),
+        ("rustc", "Compiler"),
+        ("version", "mobilenet"),
+        ("candle", "Candle"),
+        ("features", "Features"),
+        ("commit", "Commit"),
+        ("date", "Date"),
+    ];
+    let environments: Vec<Value> =
+        origins.iter().filter_map(|origin| serde_json::to_value(&origin.environment).ok()).collect();
+    for (key, title) in ENVIRONMENT {
+        let mut texts = Vec::new();
+        for environment in &environments {
+            if let Some(text) = environment_text(key, &environment[key])
+                && !texts.contains(&text)
+            {
+                texts.push(text);
+            }
+        }
+        if !texts.is_empty() {
+            rows.push(vec![title.into(), list(&texts).into()]);
+        }
+    }
+    rows
+}
+
 /// Run by run, in what they differ; nothing if in nothing.
-fn origins_table(all: &[Origin]) -> Option<Block> {
+pub fn origins_table(all: &[Origin]) -> Option<Block> {
     let differing: Vec<Trait> = Trait::ALL.into_iter().filter(|&what| origins::values(all, what).len() > 1).collect();
     if differing.is_empty() {
         return None;

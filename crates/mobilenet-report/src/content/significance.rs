@@ -1,10 +1,13 @@
 //! Every figure with its interval, and what each test of the difference knows.
 
 use crate::document::{Block, Cell, Inline, Section, Table};
-use crate::gather::{Gathered, Model, Run};
+use crate::gather::{Gathered, Model, Pair, Run};
 use crate::stats::{self, Comparison, Estimate, McNemar};
 use crate::text::{megabytes, percent, points, points_interval, significant, thousands};
 use crate::verdict;
+
+/// What the intervals of the figures are.
+pub const INTERVALS: &str = "Each figure with the 95% interval of its mean: over several seeds Student's t, which knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there were.";
 
 /// Intervals and tests.
 pub fn section(gathered: &Gathered) -> Section {
@@ -22,10 +25,10 @@ pub fn section(gathered: &Gathered) -> Section {
         }
     }
     if gathered.comparisons.len() > 1 {
-        blocks.extend(every_pair(gathered));
+        blocks.extend(every_pair(&gathered.comparisons));
     }
-    blocks.push(Block::Text("Each figure with the 95% interval of its mean: over several seeds Student's t, which knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there were.".into()));
-    blocks.push(estimates(gathered));
+    blocks.push(Block::Text(INTERVALS.into()));
+    blocks.push(estimates(&gathered.models));
     Section { title: "What is significant".into(), blocks }
 }
 
@@ -108,9 +111,8 @@ pub fn per_seed(tests: &[McNemar], (first, second): (&str, &str)) -> Block {
     Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
 }
 
-fn every_pair(gathered: &Gathered) -> [Block; 2] {
-    let rows = gathered
-        .comparisons
+pub fn every_pair(pairs: &[Pair]) -> [Block; 2] {
+    let rows = pairs
         .iter()
         .filter_map(|pair| {
             let found = pair.comparison.as_ref()?;
@@ -223,10 +225,10 @@ fn estimate(model: &Model, metric: &Metric) -> Option<Estimate> {
     })
 }
 
-fn estimates(gathered: &Gathered) -> Block {
+pub fn estimates(models: &[Model]) -> Block {
     let mut rows: Vec<Vec<Cell>> = Vec::new();
     for metric in &METRICS {
-        for model in &gathered.models {
+        for model in models {
             let Some(found) = estimate(model, metric) else { continue };
             let none = || "–".to_owned();
             // A deviation in points of a percentage carries no sign of its own.

@@ -132,7 +132,7 @@ pub fn section(gathered: &Gathered) -> Section {
     } else {
         ""
     };
-    let mut detail = vec![runs_table(gathered)];
+    let mut detail = vec![runs_table(&gathered.models)];
     detail.extend(bench_tables(gathered));
     Section {
         title: "The article's tables, filled".into(),
@@ -144,7 +144,7 @@ pub fn section(gathered: &Gathered) -> Section {
     }
 }
 
-fn runs_table(gathered: &Gathered) -> Block {
+pub fn runs_table(models: &[Model]) -> Block {
     let head = [
         "Run",
         "Epochs",
@@ -157,8 +157,7 @@ fn runs_table(gathered: &Gathered) -> Block {
         "Memory (MB)",
         "Weights",
     ];
-    let rows = gathered
-        .models
+    let rows = models
         .iter()
         .flat_map(|model| &model.runs)
         .map(|run| {

@@ -1,9 +1,12 @@
 //! How the networks were trained, and the curves of it.
 
+use serde_json::Value;
+
 use crate::document::{Block, Cell, Inline, Section, Table};
-use crate::gather::{Gathered, Model};
+use crate::gather::{Gathered, Run};
+use crate::network::Network;
 use crate::plan::flatten;
-use crate::plots;
+use crate::plots::{self, Training};
 use crate::text::{count, thousands};
 
 /// The recipe in a sentence, every setting in a table, the curves.
@@ -19,18 +22,26 @@ pub fn section(gathered: &Gathered) -> Section {
         gathered.settings.precision.label()
     );
     let mut blocks = vec![Block::Text(text.into())];
-    blocks.extend(settings(&gathered.models));
-    blocks.push(Block::Plots(plots::curves(gathered)));
+    let columns =
+        gathered.models.iter().filter_map(|model| Some((model.network.short(), &model.runs.first()?.settings)));
+    blocks.extend(settings(&columns.collect::<Vec<_>>()));
+    let curves: Vec<_> = gathered.models.iter().flat_map(|model| trainings(model.network, &model.runs)).collect();
+    blocks.push(Block::Plots(plots::curves(&curves, gathered.data.classes.len())));
     Section { title: "Training".into(), blocks }
 }
 
-/// Every setting of each network's first run, as its `config.json` has it.
-fn settings(models: &[Model]) -> Option<Block> {
-    let columns: Vec<Vec<(String, String)>> = models
+/// Runs of a network as their curves show them.
+pub fn trainings(network: Network, runs: &[Run]) -> impl Iterator<Item = Training<'_>> {
+    runs.iter().map(move |run| Training { network, seed: run.seed, name: &run.name, epochs: &run.epochs })
+}
+
+/// Every setting of some runs, a titled column each, as `config.json` has them.
+pub fn settings(runs: &[(String, &Value)]) -> Option<Block> {
+    let columns: Vec<Vec<(String, String)>> = runs
         .iter()
-        .map(|model| {
+        .map(|(_, settings)| {
             let mut fields = Vec::new();
-            model.runs.first().into_iter().for_each(|run| flatten("", &run.settings, &mut fields));
+            flatten("", settings, &mut fields);
             fields.retain(|(name, _)| name != "seed");
             fields
         })
@@ -52,7 +63,7 @@ fn settings(models: &[Model]) -> Option<Block> {
         })
         .collect();
     let head =
-        std::iter::once(Inline::from("Setting")).chain(models.iter().map(|m| m.network.short().into())).collect();
+        std::iter::once(Inline::from("Setting")).chain(runs.iter().map(|(title, _)| title.clone().into())).collect();
     let table = Block::Table(Table { head, numeric: false, rows });
     (!names.is_empty()).then(|| Block::Details("Every setting".into(), vec![table]))
 }

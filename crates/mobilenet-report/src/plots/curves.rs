@@ -3,7 +3,6 @@
 use super::legend::Legend;
 use super::{Frame, Plot, plot};
 use crate::artefacts::{EpochMetrics, EvalMetrics};
-use crate::gather::{Gathered, Run};
 use crate::network::Network;
 use crate::stats::median;
 use crate::svg::{Svg, ticks};
@@ -55,39 +54,50 @@ const ACCURACY_BY_TIME: Subject = Subject {
 const MOST_BOTH: usize = 5;
 
 /// Accuracy over epochs and over time, and loss; the second only if the runs have noted their time.
-pub fn curves(gathered: &Gathered) -> Vec<Plot> {
-    let chance = (gathered.data.classes.len().max(2) as f64).ln();
-    let mut plots = vec![draw(gathered, &ACCURACY, None)];
-    if !collect(gathered, &ACCURACY_BY_TIME).is_empty() {
-        plots.push(draw(gathered, &ACCURACY_BY_TIME, None));
+pub fn curves(trainings: &[Training<'_>], classes: usize) -> Vec<Plot> {
+    let chance = (classes.max(2) as f64).ln();
+    let mut plots = Vec::new();
+    for (subject, chance) in [(&ACCURACY, None), (&ACCURACY_BY_TIME, None), (&LOSS, Some(chance))] {
+        if !collect(trainings, subject).is_empty() {
+            plots.push(draw(trainings, subject, chance));
+        }
     }
-    plots.push(draw(gathered, &LOSS, Some(chance)));
     plots
 }
 
+/// A training as far as its curves show it.
+#[derive(Copy, Clone)]
+pub struct Training<'a> {
+    pub network: Network,
+    pub seed: u64,
+    /// Name of the run
+    pub name: &'a str,
+    pub epochs: &'a [EpochMetrics],
+}
+
 /// The values of one run's training or test images.
-struct Curve<'a> {
+struct Curve {
     network: Network,
-    run: &'a Run,
+    seed: u64,
     part: &'static str,
     axis: Axis,
     /// (epoch or minutes, value); values that are no numbers are left out
     points: Vec<(f64, f64)>,
 }
 
-impl Curve<'_> {
+impl Curve {
     fn hint(&self, (x, value): (f64, f64)) -> String {
         let place = match self.axis {
             Axis::Epochs => format!("epoch {x}"),
             Axis::Minutes => format!("after {x:.1} min"),
         };
-        format!("{}, seed {}, {}, {place}: {value:.3}", self.network.label(), self.run.seed, self.part)
+        format!("{}, seed {}, {}, {place}: {value:.3}", self.network.label(), self.seed, self.part)
     }
 }
 
 /// With `chance`, the value of a mere guess, the axis ends where single far higher values would flatten the rest.
-fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
-    let curves = collect(gathered, subject);
+fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> Plot {
+    let curves = collect(trainings, subject);
     let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.1)).collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = chance.map_or(f64::INFINITY, |chance| limit(&values, chance));
@@ -100,7 +110,7 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
         Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
     };
 
-    let legend = Legend::new(&gathered.networks(), 480.0);
+    let legend = Legend::new(&networks(trainings), 480.0);
     let shift = legend.extra_height();
     let mut svg = Svg::new(560.0, 360.0 + shift, &format!("{} {per}", subject.title));
     let frame = Frame { left: 52.0, top: 66.0 + shift, width: 480.0, height: 238.0, x, y };
@@ -133,7 +143,7 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
             format!("{}. {which}{}", subject.title, beyond(&curves, top))
         }
         Axis::Minutes => {
-            let missing = match untimed(gathered) {
+            let missing = match untimed(trainings) {
                 names if names.is_empty() => String::new(),
                 names => format!(" Not drawn, for want of times: {}.", list(&names)),
             };
@@ -148,24 +158,22 @@ fn draw(gathered: &Gathered, subject: &Subject, chance: Option<f64>) -> Plot {
 
 /// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could tell them
 /// apart.
-fn collect<'a>(gathered: &'a Gathered, subject: &Subject) -> Vec<Curve<'a>> {
+fn collect(trainings: &[Training<'_>], subject: &Subject) -> Vec<Curve> {
     let axis = subject.axis;
+    let few = networks(trainings).len() <= MOST_BOTH;
     let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
-    let runs = gathered.models.iter().flat_map(|model| model.runs.iter().map(|run| (model.network, run)));
-    runs.flat_map(|(network, run)| {
+    let curves = trainings.iter().flat_map(|&Training { network, seed, epochs, .. }| {
         parts.into_iter().flatten().map(move |(part, value)| {
             let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
             let places = match axis {
-                Axis::Epochs => run.epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
-                Axis::Minutes => minutes(&run.epochs).unwrap_or_default(),
+                Axis::Epochs => epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
+                Axis::Minutes => minutes(epochs).unwrap_or_default(),
             };
-            let points = places.into_iter().zip(&run.epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
-            Curve { network, run, part, axis, points: points.collect() }
+            let points = places.into_iter().zip(epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
+            Curve { network, seed, part, axis, points: points.collect() }
         })
-    })
-    .filter(|curve| !curve.points.is_empty())
-    .filter(|curve| gathered.models.len() <= MOST_BOTH || curve.part == "test")
-    .collect()
+    });
+    curves.filter(|curve| !curve.points.is_empty()).filter(|curve| few || curve.part == "test").collect()
 }
 
 /// Minutes of training at the end of each epoch; `None` if an epoch's time is not known.
@@ -181,9 +189,19 @@ fn minutes(epochs: &[EpochMetrics]) -> Option<Vec<f64>> {
 }
 
 /// Names of the runs whose time is not known.
-fn untimed(gathered: &Gathered) -> Vec<String> {
-    let runs = gathered.models.iter().flat_map(|model| &model.runs);
-    runs.filter(|run| minutes(&run.epochs).is_none()).map(|run| run.name.clone()).collect()
+fn untimed(trainings: &[Training<'_>]) -> Vec<String> {
+    trainings.iter().filter(|run| minutes(run.epochs).is_none()).map(|run| run.name.to_owned()).collect()
+}
+
+/// Each network once, in order.
+fn networks(trainings: &[Training<'_>]) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for training in trainings {
+        if !networks.contains(&training.network) {
+            networks.push(training.network);
+        }
+    }
+    networks
 }
 
 /// The highest value that may stretch the axis: twice what is usual, be that a mere guess or the median.
@@ -212,7 +230,7 @@ fn below(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
 }
 
 /// A sentence on the values above the plot, the first few of them by name; empty if there are none.
-fn beyond(curves: &[Curve<'_>], top: f64) -> String {
+fn beyond(curves: &[Curve], top: f64) -> String {
     const NAMED: usize = 3;
     let mut above: Vec<String> = curves
         .iter()

@@ -1,0 +1,207 @@
+//! What a report of single runs says.
+
+use super::{mistakes, provenance, significance, tables, training};
+use crate::artefacts::EvalMetrics;
+use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
+use crate::gather::Pair;
+use crate::network;
+use crate::plots::{self, Training as Curve};
+use crate::runs::{Runs, Training};
+use crate::text::{
+    count, duration, list, megabytes, millions, percent, points, points_interval, significant, thousands,
+};
+use crate::verdict;
+
+/// The whole report.
+pub fn document(runs: &Runs, created: &str) -> Document {
+    let mut networks = Vec::new();
+    for training in &runs.trainings {
+        if !networks.contains(&training.network) {
+            networks.push(training.network);
+        }
+    }
+    let mut data: Vec<String> = Vec::new();
+    for training in &runs.trainings {
+        let name = match training.setting("/data/name") {
+            Some("cifar10") => "CIFAR-10",
+            Some("cifar100") => "CIFAR-100",
+            other => other.unwrap_or("data that is not named"),
+        };
+        if !data.iter().any(|known| known == name) {
+            data.push(name.to_owned());
+        }
+    }
+    let mut sections = vec![every_run(runs), curves(runs)];
+    sections.extend(significance(runs));
+    sections.extend(mistakes_of(runs));
+    sections.push(settings(runs));
+    sections.push(how(runs));
+    Document {
+        title: network::title(&networks).into(),
+        subtitle: format!("{} on {}; {created}", count(runs.trainings.len() as u64, "run"), list(&data)).into(),
+        warning: warning(runs),
+        verdict: sentences(runs),
+        caveats: runs.notes.iter().map(|note| rich!("**Note.** {}", note)).collect(),
+        sections,
+    }
+}
+
+/// What must be read first where pictures stand in for others.
+fn warning(runs: &Runs) -> Option<Inline> {
+    let drawn = |training: &&Training| training.setting("/data/name") == Some("shapes10");
+    let names: Vec<_> = runs.trainings.iter().filter(drawn).map(|training| training.name.clone()).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "{}: the images are shapes10, shapes drawn by code; accuracies on them say nothing about photographs.",
+            list(&names)
+        )
+        .into()
+    })
+}
+
+/// The accuracy of each network, and how any two compare.
+fn sentences(runs: &Runs) -> Vec<Inline> {
+    let mut said: Vec<Inline> = runs
+        .models
+        .iter()
+        .map(|model| {
+            let seeds = match model.runs.len() {
+                1 => format!("seed {}", model.runs[0].seed),
+                n => format!("mean of {n} seeds"),
+            };
+            rich!(
+                "**{} classifies {} of its {} test images correctly** ({}).",
+                model.network.label(),
+                percent(model.test_top1()),
+                thousands(model.runs[0].eval.test_images),
+                seeds
+            )
+        })
+        .collect();
+    if said.is_empty() {
+        said.push("No run has been evaluated; the curves show what the test images said while it was trained.".into());
+    }
+    if let [pair] = runs.pairs.as_slice() {
+        said.extend(difference(pair));
+    }
+    vec![Inline::join(said)]
+}
+
+fn difference(pair: &Pair) -> Option<Inline> {
+    let found = pair.comparison.as_ref()?;
+    let interval = found.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
+    Some(
+        format!(
+            "{} minus {}: {}{interval}; {} ({}, p {}{}).",
+            pair.second.short(),
+            pair.first.short(),
+            points(found.difference),
+            if found.is_noise() { "not significant" } else { "significant" },
+            found.test(),
+            verdict::p_value(found.p_value()),
+            verdict::doubt(found)
+        )
+        .into(),
+    )
+}
+
+fn every_run(runs: &Runs) -> Section {
+    let head =
+        ["Run", "Network", "Seed", "Epochs", "Test top-1", "Last epoch's", "Time", "Images/s (mean)", "Memory (MB)"];
+    let none = || "–".to_owned();
+    let rows = runs.trainings.iter().map(|training| -> Vec<Cell> {
+        let record = &training.record;
+        let last = training.epochs.last().and_then(|epoch| epoch.eval.on_test_images()).map(EvalMetrics::top1);
+        [
+            training.name.clone(),
+            training.network.label(),
+            training.seed.to_string(),
+            record.epochs.to_string(),
+            training.eval.as_ref().map_or("not evaluated".to_owned(), |eval| percent(eval.test_top1)),
+            last.map_or_else(none, percent),
+            duration(record.seconds),
+            significant(record.images_per_second),
+            record.peak_rss_bytes.map_or_else(none, megabytes),
+        ]
+        .map(Cell::from)
+        .into()
+    });
+    let rows = rows.collect();
+    let mut blocks = vec![Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })];
+    let costs: Vec<_> = runs
+        .models
+        .iter()
+        .map(|m| {
+            format!(
+                "{} has {} M parameters and {} M multiply-adds an image",
+                m.network.label(),
+                millions(m.params),
+                millions(m.macs)
+            )
+        })
+        .collect();
+    if !costs.is_empty() {
+        blocks.push(Block::Text(format!("{}.", list(&costs)).into()));
+        blocks.push(Block::Details("Each evaluation in detail".into(), vec![tables::runs_table(&runs.models)]));
+    }
+    Section { title: "Runs".into(), blocks }
+}
+
+fn curves(runs: &Runs) -> Section {
+    let curves: Vec<_> = runs
+        .trainings
+        .iter()
+        .map(|t| Curve { network: t.network, seed: t.seed, name: &t.name, epochs: &t.epochs })
+        .collect();
+    let classes = runs.trainings.iter().filter_map(|t| t.config["data"]["classes"].as_array()).map(Vec::len).max();
+    let plots = plots::curves(&curves, classes.unwrap_or(10));
+    let block =
+        if plots.is_empty() { Block::Text("The runs have noted no epochs.".into()) } else { Block::Plots(plots) };
+    Section { title: "Training".into(), blocks: vec![block] }
+}
+
+fn significance(runs: &Runs) -> Option<Section> {
+    let mut blocks = Vec::new();
+    if let [Pair { comparison: Some(found), .. }] = runs.pairs.as_slice() {
+        blocks.push(significance::tests(found));
+    }
+    if runs.pairs.len() > 1 {
+        blocks.extend(significance::every_pair(&runs.pairs));
+    }
+    blocks.push(Block::Text(significance::INTERVALS.into()));
+    blocks.push(significance::estimates(&runs.models));
+    (!runs.models.is_empty()).then(|| Section { title: "What is significant".into(), blocks })
+}
+
+fn mistakes_of(runs: &Runs) -> Option<Section> {
+    let words: Vec<_> = runs.models.iter().filter_map(|m| mistakes::worst(m.network, &m.runs[0].eval)).collect();
+    let plots = runs.models.iter().map(|model| plots::confusion(model.network, &model.runs[0])).collect();
+    let blocks = vec![Block::Text(words.join(" ").into()), Block::Plots(plots)];
+    (!runs.models.is_empty()).then(|| Section { title: "Where they go wrong".into(), blocks })
+}
+
+fn settings(runs: &Runs) -> Section {
+    let columns: Vec<_> = runs.trainings.iter().map(|t| (t.name.clone(), &t.config["train"])).collect();
+    let blocks = training::settings(&columns).into_iter().collect();
+    Section { title: "Settings".into(), blocks }
+}
+
+fn how(runs: &Runs) -> Section {
+    let origins: Vec<_> = runs.trainings.iter().map(|training| training.origin.clone()).collect();
+    let mut rows = provenance::environment(&origins);
+    let mut copies: Vec<String> = Vec::new();
+    for copy in origins.iter().filter_map(|origin| origin.copy.clone()) {
+        if !copies.contains(&copy) {
+            copies.push(copy);
+        }
+    }
+    rows.extend((!copies.is_empty()).then(|| vec!["Copy of the data".into(), list(&copies).into()]));
+    let head = vec!["What".into(), "Value".into()];
+    let mut blocks = vec![Block::Table(Table { head, numeric: false, rows })];
+    blocks.extend(provenance::origins_table(&origins));
+    let commands: Vec<_> = runs.trainings.iter().filter_map(|training| training.setting("/command")).collect();
+    if !commands.is_empty() {
+        blocks.push(Block::Details("Commands".into(), vec![Block::Code(commands.join("\n"))]));
+    }
+    Section { title: "How this was made".into(), blocks }
+}
