@@ -11,7 +11,7 @@
 //! h-swish at 3.
 
 use crate::parallel::{for_parts, rows_per_part};
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::simd::{Isa, Level, for_each_level};
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -165,7 +165,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn values_body<A: Arithmetic, F: Function>(xs: &[f32], ys: &mut [f32]) {
+fn values_body<I: Isa, F: Function>(_: I, xs: &[f32], ys: &mut [f32]) {
     for (x, y) in xs.iter().zip(ys) {
         *y = F::value(*x);
     }
@@ -176,7 +176,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn derivatives_body<A: Arithmetic, F: Function>(xs: &[f32], gys: &[f32], gxs: &mut [f32]) {
+fn derivatives_body<I: Isa, F: Function>(_: I, xs: &[f32], gys: &[f32], gxs: &mut [f32]) {
     for ((x, gy), gx) in xs.iter().zip(gys).zip(gxs) {
         *gx = gy * F::derivative(*x);
     }

@@ -7,9 +7,10 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, scale};
+use crate::bf16::Pair;
 use crate::buffer::{Buffer, Elements};
 use crate::conv;
-use crate::element::{Element, Pair};
+use crate::element::Element;
 use crate::matmul::{FEW_ROWS, Matrix, matmul, matmul_weight, transposed};
 use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
 use crate::precision::Precision;

@@ -12,16 +12,17 @@ use rayon::prelude::*;
 
 use crate::activation::Activation;
 use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, scale};
+use crate::bf16::Pair;
 use crate::blocks::{Blocks, gather, scatter};
 use crate::buffer::{Buffer, Elements};
 use crate::depthwise::{self, Frame, image_backward_input, image_backward_weight, image_forward};
-use crate::element::{Element, Pair};
+use crate::element::Element;
 use crate::matmul::transposed;
 use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
 use crate::precision::Precision;
 use crate::profile::{Work, phase};
 use crate::rows::{Gradients, Target, input_gradient_to, normalize_to};
-use crate::simd::Level;
+use crate::simd::{Level, streamed};
 
 /// Values of a tile, an image's block of channels: 192 KiB, of which a few fit into a core's L2.
 const VALUES_PER_TILE: usize = 48 << 10;
@@ -324,7 +325,7 @@ impl<E: Element> Backward<'_, E> {
                     gather(&gy[i * image..(i + 1) * image], tile, c, channels.clone());
                     let at = g.tile::<E>(&channels);
                     let of = (&pre[at.clone()], unit.affine(self.beta).of(channels.clone()), g.activation);
-                    sums.add(self.level, of, tile, channels, Gradients(&mut gd[at]));
+                    streamed(&mut gd[at], |gd| sums.add(self.level, of, tile, channels, Gradients(gd)));
                 }
             }
             sums

@@ -7,7 +7,8 @@
 
 use std::sync::Mutex;
 
-use crate::simd::{Arithmetic, load, store};
+use crate::bf16::Pair;
+use crate::simd::{Isa, Streamed, load, store};
 
 /// Some rows' channels from `at` on, of a tensor of `c` channels.
 #[derive(Clone, Copy)]
@@ -39,18 +40,22 @@ pub trait Element: Copy + Default + Send + Sync + 'static {
     /// The values of `R` rows.
     fn load_rows<const L: usize, const R: usize>(xs: &[Self], place: Place) -> [[f32; L]; R];
 
-    /// The opposite of [`load_rows`](Self::load_rows). With `STREAM` by [`Arithmetic::stream`].
-    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
-        ys: &mut [Self],
+    /// The opposite of [`load_rows`](Self::load_rows).
+    fn store_rows<I: Isa, const L: usize, const R: usize>(isa: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]);
+
+    /// [`store_rows`](Self::store_rows) past the caches.
+    fn stream_rows<I: Isa, const L: usize, const R: usize>(
+        isa: I,
+        ys: &mut Streamed<Self>,
         place: Place,
         rows: [[f32; L]; R],
     );
 
     /// Writes rows to the left side of a product over channels.
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]);
+    fn store_left<I: Isa, const L: usize, const R: usize>(isa: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]);
 
     /// `sums[l] += left · right[l]`, of a pair both products.
-    fn add_products<A: Arithmetic, const L: usize>(sums: &mut [f32; L], left: Self, right: &[Self; L]);
+    fn add_products<I: Isa, const L: usize>(isa: I, sums: &mut [f32; L], left: Self, right: &[Self; L]);
 }
 
 impl Element for f32 {
@@ -81,44 +86,34 @@ impl Element for f32 {
     }
 
     #[inline(always)]
-    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
-        ys: &mut [Self],
+    fn store_rows<I: Isa, const L: usize, const R: usize>(_: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
+        for (r, values) in rows.into_iter().enumerate() {
+            store(ys, (place.row + r) * place.c + place.at, values);
+        }
+    }
+
+    #[inline(always)]
+    fn stream_rows<I: Isa, const L: usize, const R: usize>(
+        isa: I,
+        ys: &mut Streamed<Self>,
         place: Place,
         rows: [[f32; L]; R],
     ) {
         for (r, values) in rows.into_iter().enumerate() {
-            let at = (place.row + r) * place.c + place.at;
-            if STREAM { A::stream(ys, at, values) } else { store(ys, at, values) }
+            isa.stream(ys, (place.row + r) * place.c + place.at, values);
         }
     }
 
     #[inline(always)]
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
-        Self::store_rows::<A, false, L, R>(ys, place, rows);
+    fn store_left<I: Isa, const L: usize, const R: usize>(isa: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
+        Self::store_rows(isa, ys, place, rows);
     }
 
     #[inline(always)]
-    fn add_products<A: Arithmetic, const L: usize>(sums: &mut [f32; L], left: Self, right: &[Self; L]) {
+    fn add_products<I: Isa, const L: usize>(isa: I, sums: &mut [f32; L], left: Self, right: &[Self; L]) {
         for l in 0..L {
-            sums[l] = A::mul_add(left, right[l], sums[l]);
+            sums[l] = isa.mul_add(left, right[l], sums[l]);
         }
-    }
-}
-
-/// Two bf16 values, the first in the lower half.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-#[repr(transparent)]
-pub struct Pair(pub(crate) u32);
-
-impl Pair {
-    #[cfg(test)]
-    pub(crate) fn new(first: f32, second: f32) -> Self {
-        <crate::simd::Separate as Arithmetic>::to_pairs([first], [second])[0]
-    }
-
-    #[inline(always)]
-    pub(crate) fn values(self) -> [f32; 2] {
-        [f32::from_bits(self.0 << 16), f32::from_bits(self.0 & 0xffff_0000)]
     }
 }
 
@@ -154,28 +149,38 @@ impl Element for Pair {
     }
 
     #[inline(always)]
-    fn store_rows<A: Arithmetic, const STREAM: bool, const L: usize, const R: usize>(
-        ys: &mut [Self],
-        place: Place,
-        rows: [[f32; L]; R],
-    ) {
-        let pairs = A::to_pairs(rows[0], if R == 2 { rows[1] } else { [0.; L] });
-        let at = place.row / 2 * place.c + place.at;
-        if STREAM { A::stream(ys, at, pairs) } else { store(ys, at, pairs) }
+    fn store_rows<I: Isa, const L: usize, const R: usize>(isa: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
+        store(ys, place.row / 2 * place.c + place.at, pairs_of(isa, rows));
     }
 
     #[inline(always)]
-    fn store_left<A: Arithmetic, const L: usize, const R: usize>(ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
+    fn stream_rows<I: Isa, const L: usize, const R: usize>(
+        isa: I,
+        ys: &mut Streamed<Self>,
+        place: Place,
+        rows: [[f32; L]; R],
+    ) {
+        isa.stream(ys, place.row / 2 * place.c + place.at, pairs_of(isa, rows));
+    }
+
+    #[inline(always)]
+    fn store_left<I: Isa, const L: usize, const R: usize>(isa: I, ys: &mut [Self], place: Place, rows: [[f32; L]; R]) {
         let halves = halves(ys);
         for (r, values) in rows.into_iter().enumerate() {
-            store(halves, (place.row + r) * place.c + place.at, A::to_bf16(values));
+            store(halves, (place.row + r) * place.c + place.at, isa.to_bf16(values));
         }
     }
 
     #[inline(always)]
-    fn add_products<A: Arithmetic, const L: usize>(sums: &mut [f32; L], left: Self, right: &[Self; L]) {
-        A::add_pair_products(sums, left, right);
+    fn add_products<I: Isa, const L: usize>(isa: I, sums: &mut [f32; L], left: Self, right: &[Self; L]) {
+        isa.add_pair_products(sums, left, right);
     }
+}
+
+/// Two rows, or one and zeros, each pair being a channel of both.
+#[inline(always)]
+fn pairs_of<I: Isa, const L: usize, const R: usize>(isa: I, rows: [[f32; L]; R]) -> [Pair; L] {
+    isa.to_pairs(rows[0], if R == 2 { rows[1] } else { [0.; L] })
 }
 
 /// The bf16 values one by one, in the order of their channels.

@@ -3,6 +3,7 @@
 pub mod activation;
 mod allocator;
 pub mod batch_norm;
+mod bf16;
 mod blocks;
 mod buffer;
 pub mod conv;
@@ -25,4 +26,4 @@ pub use activation::Activation;
 pub use allocator::KeepLarge;
 pub use buffer::Buffer;
 pub use precision::Precision;
-pub use simd::Level;
+pub use simd::{Level, LevelError};

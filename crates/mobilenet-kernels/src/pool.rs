@@ -3,7 +3,7 @@
 //! Images are `[n, pixels, c]`, means and gates `[n, c]`.
 
 use crate::parallel::for_parts;
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::simd::{Isa, Level, for_each_level};
 
 /// `means[i, c] = Σ_p xs[i, p, c] / pixels`
 pub fn mean(xs: &[f32], pixels: usize, c: usize, means: &mut [f32]) {
@@ -54,7 +54,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn sum_rows_body<A: Arithmetic>(xs: &[f32], sums: &mut [f32]) {
+fn sum_rows_body<I: Isa>(_: I, xs: &[f32], sums: &mut [f32]) {
     for row in xs.chunks_exact(sums.len()) {
         for (s, x) in sums.iter_mut().zip(row) {
             *s += x;
@@ -68,11 +68,11 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn dot_rows_body<A: Arithmetic>(xs: &[f32], ys: &[f32], sums: &mut [f32]) {
+fn dot_rows_body<I: Isa>(isa: I, xs: &[f32], ys: &[f32], sums: &mut [f32]) {
     let c = sums.len();
     for (x_row, y_row) in xs.chunks_exact(c).zip(ys.chunks_exact(c)) {
         for ((s, x), y) in sums.iter_mut().zip(x_row).zip(y_row) {
-            *s = A::mul_add(*x, *y, *s);
+            *s = isa.mul_add(*x, *y, *s);
         }
     }
 }
@@ -83,7 +83,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn scale_rows_body<A: Arithmetic>(gates: &[f32], ys: &mut [f32]) {
+fn scale_rows_body<I: Isa>(_: I, gates: &[f32], ys: &mut [f32]) {
     for row in ys.chunks_exact_mut(gates.len()) {
         for (y, g) in row.iter_mut().zip(gates) {
             *y *= g;
@@ -97,7 +97,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn add_rows_body<A: Arithmetic>(xs: &[f32], ys: &mut [f32]) {
+fn add_rows_body<I: Isa>(_: I, xs: &[f32], ys: &mut [f32]) {
     for (y, x) in ys.iter_mut().zip(xs) {
         *y += x;
     }

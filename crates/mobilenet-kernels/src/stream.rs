@@ -1,6 +1,6 @@
 //! A pass over memory that computes next to nothing: what bandwidth is measured with.
 
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::simd::{Isa, Level, for_each_level};
 
 /// `values[i] = 1 - values[i]`, in place and on the calling thread, a register at a time: each value is read and written
 /// once, and after two passes all are what they were.
@@ -13,7 +13,7 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn complement_body<A: Arithmetic>(values: &mut [f32]) {
+fn complement_body<I: Isa>(_: I, values: &mut [f32]) {
     for value in values {
         *value = 1. - *value;
     }

@@ -1,36 +1,36 @@
 //! The kernels, an image at a time: forward, the gradient of the image, the gradient of the windows.
 
 use super::{Frame, Geometry};
-use crate::simd::{Arithmetic, for_each_level, load, load_unchecked, prefetch, store};
+use crate::simd::{Isa, for_each_level, load, load_unchecked, prefetch, store};
 
-/// Calls `$f::<A, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1; `K`
+/// Calls `$f::<I, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1; `K`
 /// and `S` are the window and the stride where they are unrolled, else 0.
 macro_rules! for_channel_blocks {
-    ($g:expr, $f:ident::<$A:ident, $L:ident>($($arg:expr),*)) => {{
+    ($g:expr, $f:ident::<$I:ident, $L:ident>($($arg:expr),*)) => {{
         let mut at = 0;
         while at + $L <= $g.c {
-            for_window!($g, $f::<$A, $L>($($arg,)* at));
+            for_window!($g, $f::<$I, $L>($($arg,)* at));
             at += $L;
         }
         while $L > 8 && at + 8 <= $g.c {
-            for_window!($g, $f::<$A, 8>($($arg,)* at));
+            for_window!($g, $f::<$I, 8>($($arg,)* at));
             at += 8;
         }
         while at < $g.c {
-            for_window!($g, $f::<$A, 1>($($arg,)* at));
+            for_window!($g, $f::<$I, 1>($($arg,)* at));
             at += 1;
         }
     }};
 }
 
 macro_rules! for_window {
-    ($g:expr, $f:ident::<$A:ident, $L:tt>($($arg:expr),* $(,)?)) => {
+    ($g:expr, $f:ident::<$I:ident, $L:tt>($($arg:expr),* $(,)?)) => {
         match ($g.is_unrolled(), $g.kernel, $g.stride) {
-            (true, 3, 1) => $f::<$A, $L, 3, 1>($($arg),*),
-            (true, 3, 2) => $f::<$A, $L, 3, 2>($($arg),*),
-            (true, 5, 1) => $f::<$A, $L, 5, 1>($($arg),*),
-            (true, 5, 2) => $f::<$A, $L, 5, 2>($($arg),*),
-            _ => $f::<$A, $L, 0, 0>($($arg),*),
+            (true, 3, 1) => $f::<$I, $L, 3, 1>($($arg),*),
+            (true, 3, 2) => $f::<$I, $L, 3, 2>($($arg),*),
+            (true, 5, 1) => $f::<$I, $L, 5, 1>($($arg),*),
+            (true, 5, 2) => $f::<$I, $L, 5, 2>($($arg),*),
+            _ => $f::<$I, $L, 0, 0>($($arg),*),
         }
     };
 }
@@ -41,12 +41,13 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn image_forward_body<A: Arithmetic, const L: usize>(g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) {
-    for_channel_blocks!(g, block_forward::<A, L>(g, x, w, y));
+fn image_forward_body<I: Isa, const L: usize>(isa: I, g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) {
+    for_channel_blocks!(g, block_forward::<I, L>(isa, g, x, w, y));
 }
 
 #[inline(always)]
-fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
+fn block_forward<I: Isa, const L: usize, const K: usize, const S: usize>(
+    isa: I,
     g: &Geometry,
     x: &Frame,
     w: &[f32],
@@ -59,15 +60,15 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
         let mut ox = 0;
         if K > 0 {
             while ox + 8 <= w_out {
-                pixels_forward::<A, L, K, S, 8>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
+                pixels_forward::<I, L, K, S, 8>(isa, rows, [x.stride, c], &w[at..], ox, w_out, &mut y[at..]);
                 ox += 8;
             }
             while ox + 4 <= w_out {
-                pixels_forward::<A, L, K, S, 4>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
+                pixels_forward::<I, L, K, S, 4>(isa, rows, [x.stride, c], &w[at..], ox, w_out, &mut y[at..]);
                 ox += 4;
             }
             while ox < w_out {
-                pixels_forward::<A, L, K, S, 1>(rows, x.stride, c, &w[at..], ox, w_out, &mut y[at..]);
+                pixels_forward::<I, L, K, S, 1>(isa, rows, [x.stride, c], &w[at..], ox, w_out, &mut y[at..]);
                 ox += 1;
             }
         }
@@ -75,7 +76,7 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
             let mut sum = [0.; L];
             for (ky, kx) in taps(g.kernel) {
                 let x = load::<_, L>(rows, ky * g.dilation * x.stride + (ox * g.stride + kx * g.dilation) * c);
-                A::add_products(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
+                isa.add_products(&mut sum, x, load(w, (ky * g.kernel + kx) * c + at));
             }
             store(y, ox * c + at, sum);
             ox += 1;
@@ -83,12 +84,12 @@ fn block_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
     }
 }
 
-/// `B` neighboring columns of one row.
+/// `B` neighboring columns of one row. From one row to the next it is `row_stride` values, from one pixel to the next `c`.
 #[inline(always)]
-fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize, const B: usize>(
+fn pixels_forward<I: Isa, const L: usize, const K: usize, const S: usize, const B: usize>(
+    isa: I,
     rows: &[f32],
-    row_stride: usize,
-    c: usize,
+    [row_stride, c]: [usize; 2],
     w: &[f32],
     ox: usize,
     next_row: usize,
@@ -105,7 +106,7 @@ fn pixels_forward<A: Arithmetic, const L: usize, const K: usize, const S: usize,
             for (kx, weight) in weights.iter().enumerate() {
                 // SAFETY: b ≤ B - 1 and kx ≤ K - 1, and the row was cut to end with that block.
                 let x = unsafe { load_unchecked(row, (b * S + kx) * c) };
-                A::add_products(sum, x, *weight);
+                isa.add_products(sum, x, *weight);
             }
         }
     }
@@ -120,12 +121,13 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn image_backward_input_body<A: Arithmetic, const L: usize>(g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) {
-    for_channel_blocks!(g, block_backward_input::<A, L>(g, gy, w, gx));
+fn image_backward_input_body<I: Isa, const L: usize>(isa: I, g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) {
+    for_channel_blocks!(g, block_backward_input::<I, L>(isa, g, gy, w, gx));
 }
 
 #[inline(always)]
-fn block_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
+fn block_backward_input<I: Isa, const L: usize, const K: usize, const S: usize>(
+    isa: I,
     g: &Geometry,
     gy: &Frame,
     w: &[f32],
@@ -142,7 +144,7 @@ fn block_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: 
                     let (Some(oy), Some(ox)) = (source(g, iy, ky, g.h_out()), source(g, ix, kx, g.w_out())) else {
                         continue;
                     };
-                    A::add_products(
+                    isa.add_products(
                         &mut sum,
                         load(rows, oy * gy.stride + ox * c),
                         load(w, (ky * g.kernel + kx) * c + at),
@@ -156,15 +158,15 @@ fn block_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: 
         let groups = g.w / S;
         let mut j = 0;
         while j + 4 <= groups {
-            pixels_backward_input::<A, L, K, S, 4>(g, gy, iy, j, &w[at..], at, S, gx);
+            pixels_backward_input::<I, L, K, S, 4>(isa, g, gy, iy, j, &w[at..], at, S, gx);
             j += 4;
         }
         while j < groups {
-            pixels_backward_input::<A, L, K, S, 1>(g, gy, iy, j, &w[at..], at, S, gx);
+            pixels_backward_input::<I, L, K, S, 1>(isa, g, gy, iy, j, &w[at..], at, S, gx);
             j += 1;
         }
         if !g.w.is_multiple_of(S) {
-            pixels_backward_input::<A, L, K, S, 1>(g, gy, iy, j, &w[at..], at, g.w % S, gx);
+            pixels_backward_input::<I, L, K, S, 1>(isa, g, gy, iy, j, &w[at..], at, g.w % S, gx);
         }
     }
 }
@@ -179,7 +181,8 @@ fn source(g: &Geometry, i: usize, k: usize, len_out: usize) -> Option<usize> {
 /// `B` groups of `S` neighboring columns of row `iy`, of which the first `keep` of each group are stored.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "an unrolled kernel's place")]
-fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S: usize, const B: usize>(
+fn pixels_backward_input<I: Isa, const L: usize, const K: usize, const S: usize, const B: usize>(
+    isa: I,
     g: &Geometry,
     gy: &Frame,
     iy: usize,
@@ -210,7 +213,7 @@ fn pixels_backward_input<A: Arithmetic, const L: usize, const K: usize, const S:
                 for (b, sums) in sums.iter_mut().enumerate() {
                     // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with that block.
                     let gy = unsafe { load_unchecked(row, (b + offset) * c) };
-                    A::add_products(&mut sums[f], gy, weight);
+                    isa.add_products(&mut sums[f], gy, weight);
                 }
             }
         }
@@ -228,12 +231,13 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn image_backward_weight_body<A: Arithmetic, const L: usize>(g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) {
-    for_channel_blocks!(g, block_backward_weight::<A, L>(g, x, gy, gw));
+fn image_backward_weight_body<I: Isa, const L: usize>(isa: I, g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) {
+    for_channel_blocks!(g, block_backward_weight::<I, L>(isa, g, x, gy, gw));
 }
 
 #[inline(always)]
-fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S: usize>(
+fn block_backward_weight<I: Isa, const L: usize, const K: usize, const S: usize>(
+    isa: I,
     g: &Geometry,
     x: &Frame,
     gy: &Frame,
@@ -249,7 +253,7 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
                 for ox in 0..w_out {
                     let (iy, ix) = (oy * g.stride + ky * g.dilation, ox * g.stride + kx * g.dilation);
                     let x = load::<_, L>(&x.values, iy * x.stride + ix * c + at);
-                    A::add_products(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
+                    isa.add_products(&mut sum, x, load(&gy.values, gy.first + oy * gy.stride + ox * c + at));
                 }
             }
             store(gw, (ky * g.kernel + kx) * c + at, sum);
@@ -268,7 +272,7 @@ fn block_backward_weight<A: Arithmetic, const L: usize, const K: usize, const S:
                 for (kx, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: ox ≤ w_out - 1 and kx ≤ K - 1, and the rows were cut to end with that block.
                     let x = unsafe { load_unchecked(row, (ox * S + kx) * c) };
-                    A::add_products(sum, x, gy);
+                    isa.add_products(sum, x, gy);
                 }
             }
         }

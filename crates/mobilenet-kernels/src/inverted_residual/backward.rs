@@ -29,7 +29,7 @@ use crate::rows::{
     Gradients, Operands, Values, ValuesAndGradients, gate_gradient, input_gradient, input_gradient_to, left, over_rows,
     right, scale_shift,
 };
-use crate::simd::Level;
+use crate::simd::{Level, streamed};
 
 /// The gradients of the input and of each parameter.
 pub fn backward(g: &Geometry, x: &[f32], theta: &[&[f32]], saved: &Saved, gy: &[f32]) -> (Buffer, Vec<Vec<f32>>) {
@@ -158,8 +158,10 @@ fn project<E: Element>(
                         None => {
                             let gradient = &mut gradient[..rows * width];
                             compute(gradient);
-                            let sink = ValuesAndGradients(values, gd);
-                            sums.add(level, (d, affine, g.activation), gradient, channels, sink);
+                            streamed(gd, |gd| {
+                                let sink = ValuesAndGradients(values, gd);
+                                sums.add(level, (d, affine, g.activation), gradient, channels, sink);
+                            });
                         }
                     },
                 }
@@ -181,7 +183,7 @@ fn project<E: Element>(
                         scale_shift::<E>(level, gd, gate, &gsums[i * c..][channels.clone()], gradient);
                     }
                     let of = (d, affine.of(channels.clone()), g.activation);
-                    sums.add(level, of, gradient, channels, Gradients(gd));
+                    streamed(gd, |gd| sums.add(level, of, gradient, channels, Gradients(gd)));
                 }
             }
         }

@@ -32,8 +32,9 @@ pub use infer::infer;
 
 use crate::activation::Activation;
 use crate::batch_norm::{Statistics, Unit};
+use crate::bf16::Pair;
 use crate::depthwise;
-use crate::element::{Element, Pair};
+use crate::element::Element;
 use crate::matmul::transposed;
 use crate::precision::Precision;
 use crate::profile::Work;

@@ -11,9 +11,7 @@ mod weight;
 use std::ops::Range;
 
 use crate::element::Element;
-use crate::simd::{Arithmetic, Fused, Level, Separate, Set, prefetch};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx2, Avx512, Avx512Bf16};
+use crate::simd::{Isa, Level, for_each_level, prefetch};
 
 pub use shared::{Sizes, ab, abt, atb};
 pub(crate) use transpose::transposed;
@@ -63,50 +61,35 @@ pub(crate) fn matmul<E: Element>(level: Level, a: Matrix<E>, b: &[E], n: usize, 
     }
 }
 
+for_each_level! {
+    fn product<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32])
+        = product_body[LANES], bf16 if const { E::WIDTH > 1 }
+}
+
 /// Chooses the tile: `rows × 2 · lanes` results in registers, the rest of the columns in narrower tiles.
-fn product<E: Element>(level: Level, a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn avx512<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<E, Avx512, 16, 12>(a, b, n, accumulate, out, 0);
-        let done = columns::<E, Avx512, 8, 12>(a, b, n, accumulate, out, done);
-        columns::<E, Avx512, 1, 12>(a, b, n, accumulate, out, done);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn avx512_bf16<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<E, Avx512Bf16, 16, 12>(a, b, n, accumulate, out, 0);
-        let done = columns::<E, Avx512Bf16, 8, 12>(a, b, n, accumulate, out, done);
-        columns::<E, Avx512Bf16, 1, 12>(a, b, n, accumulate, out, done);
-    }
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma")]
-    fn avx2<E: Element>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<E, Avx2, 8, 6>(a, b, n, accumulate, out, 0);
-        columns::<E, Avx2, 1, 6>(a, b, n, accumulate, out, done);
-    }
-    fn baseline<E: Element, A: Arithmetic>(a: Matrix<E>, b: &[E], n: usize, accumulate: bool, out: &mut [f32]) {
-        let done = columns::<E, A, 4, 6>(a, b, n, accumulate, out, 0);
-        columns::<E, A, 1, 6>(a, b, n, accumulate, out, done);
-    }
-    match level.set() {
-        // SAFETY: a `Level` is made only after the processor was asked for its features.
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx512 => unsafe { avx512::<E>(a, b, n, accumulate, out) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx512Bf16 => unsafe { avx512_bf16::<E>(a, b, n, accumulate, out) },
-        // SAFETY: as above.
-        #[cfg(target_arch = "x86_64")]
-        Set::Avx2 => unsafe { avx2(a, b, n, accumulate, out) },
-        Set::Baseline if cfg!(target_arch = "aarch64") => baseline::<E, Fused>(a, b, n, accumulate, out),
-        Set::Baseline => baseline::<E, Separate>(a, b, n, accumulate, out),
+#[inline(always)]
+fn product_body<I: Isa, const L: usize, E: Element>(
+    isa: I,
+    a: Matrix<E>,
+    b: &[E],
+    n: usize,
+    accumulate: bool,
+    out: &mut [f32],
+) {
+    if const { L == 16 } {
+        let done = columns::<E, I, L, 12>(isa, a, b, n, accumulate, out, 0);
+        let done = columns::<E, I, 8, 12>(isa, a, b, n, accumulate, out, done);
+        columns::<E, I, 1, 12>(isa, a, b, n, accumulate, out, done);
+    } else {
+        let done = columns::<E, I, L, 6>(isa, a, b, n, accumulate, out, 0);
+        columns::<E, I, 1, 6>(isa, a, b, n, accumulate, out, done);
     }
 }
 
 /// The columns from `done` on that fill tiles of `2 · L` or `L` columns; returns where it stopped.
 #[inline(always)]
-fn columns<E: Element, A: Arithmetic, const L: usize, const ROWS: usize>(
+fn columns<E: Element, I: Isa, const L: usize, const ROWS: usize>(
+    isa: I,
     a: Matrix<E>,
     b: &[E],
     n: usize,
@@ -115,11 +98,11 @@ fn columns<E: Element, A: Arithmetic, const L: usize, const ROWS: usize>(
     mut done: usize,
 ) -> usize {
     while done + 2 * L <= n {
-        rows::<E, A, L, 2, ROWS>(a, b, n, accumulate, out, done);
+        rows::<E, I, L, 2, ROWS>(isa, a, b, n, accumulate, out, done);
         done += 2 * L;
     }
     while done + L <= n {
-        rows::<E, A, L, 1, ROWS>(a, b, n, accumulate, out, done);
+        rows::<E, I, L, 1, ROWS>(isa, a, b, n, accumulate, out, done);
         done += L;
     }
     done
@@ -127,7 +110,8 @@ fn columns<E: Element, A: Arithmetic, const L: usize, const ROWS: usize>(
 
 /// All rows of `V · L` columns.
 #[inline(always)]
-fn rows<E: Element, A: Arithmetic, const L: usize, const V: usize, const ROWS: usize>(
+fn rows<E: Element, I: Isa, const L: usize, const V: usize, const ROWS: usize>(
+    isa: I,
     a: Matrix<E>,
     b: &[E],
     n: usize,
@@ -137,29 +121,29 @@ fn rows<E: Element, A: Arithmetic, const L: usize, const V: usize, const ROWS: u
 ) {
     let mut row = 0;
     while row + ROWS <= a.rows {
-        tile::<E, A, L, V, ROWS>(a, b, n, accumulate, out, row, col);
+        tile::<E, I, L, V, ROWS>(isa, a, b, n, accumulate, out, (row, col));
         row += ROWS;
     }
     while row + 4 <= a.rows {
-        tile::<E, A, L, V, 4>(a, b, n, accumulate, out, row, col);
+        tile::<E, I, L, V, 4>(isa, a, b, n, accumulate, out, (row, col));
         row += 4;
     }
     while row < a.rows {
-        tile::<E, A, L, V, 1>(a, b, n, accumulate, out, row, col);
+        tile::<E, I, L, V, 1>(isa, a, b, n, accumulate, out, (row, col));
         row += 1;
     }
 }
 
 /// `R` rows of `V · L` columns, at `row` and `col`.
 #[inline(always)]
-fn tile<E: Element, A: Arithmetic, const L: usize, const V: usize, const R: usize>(
+fn tile<E: Element, I: Isa, const L: usize, const V: usize, const R: usize>(
+    isa: I,
     a: Matrix<E>,
     b: &[E],
     n: usize,
     accumulate: bool,
     out: &mut [f32],
-    row: usize,
-    col: usize,
+    (row, col): (usize, usize),
 ) {
     for r in 0..R {
         for v in 0..V {
@@ -181,7 +165,7 @@ fn tile<E: Element, A: Arithmetic, const L: usize, const V: usize, const R: usiz
             // SAFETY: r ≤ R - 1 and k ≤ cols - 1, so the index is at most `last`, which was asserted to be within.
             let left = unsafe { *a_values.get_unchecked(r * a.row_stride + k * a.col_stride) };
             for v in 0..V {
-                E::add_products::<A, L>(&mut sums[v], left, &right[v]);
+                E::add_products(isa, &mut sums[v], left, &right[v]);
             }
         }
     }
@@ -203,7 +187,7 @@ fn tile<E: Element, A: Arithmetic, const L: usize, const V: usize, const R: usiz
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::element::Pair;
+    use crate::bf16::Pair;
     use crate::parallel::tests::values;
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::simd::{Arithmetic, Level, for_each_level, load, store};
+use crate::simd::{Isa, Level, for_each_level, load, store};
 
 /// The transpose of the row-major `rows × cols` matrix `data`, row-major: what a weight must be to stand on the right.
 pub(crate) fn transposed(data: &[f32], rows: usize, cols: usize) -> Vec<f32> {
@@ -23,7 +23,7 @@ for_each_level! {
 
 /// Square blocks, each in registers.
 #[inline(always)]
-fn transpose_body<A: Arithmetic>(data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) {
+fn transpose_body<I: Isa>(_: I, data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) {
     const B: usize = 8;
     let rows = out.len() / part.len().max(1);
     let (full_rows, full_cols) = (rows / B * B, part.len() / B * B);

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::transpose::transposed_columns;
 use super::{Matrix, matmul};
-use crate::simd::{Arithmetic, Level, for_each_level};
+use crate::simd::{Isa, Level, for_each_level};
 
 /// With no more rows than this, dot products with a weight as it lies cost less than to transpose it first.
 pub(crate) const FEW_ROWS: usize = 32;
@@ -37,7 +37,8 @@ for_each_level! {
 }
 
 #[inline(always)]
-fn dots_body<A: Arithmetic, const L: usize>(
+fn dots_body<I: Isa, const L: usize>(
+    isa: I,
     xs: &[f32],
     k: usize,
     weight: &[f32],
@@ -48,18 +49,19 @@ fn dots_body<A: Arithmetic, const L: usize>(
     let m = out.len() / n;
     let mut row = 0;
     while row + 4 <= m {
-        dot_rows::<A, L, 4>(&xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
+        dot_rows::<I, L, 4>(isa, &xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
         row += 4;
     }
     while row < m {
-        dot_rows::<A, L, 1>(&xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
+        dot_rows::<I, L, 1>(isa, &xs[row * k..], k, weight, stride, n, &mut out[row * n..]);
         row += 1;
     }
 }
 
 /// `R` rows of dot products.
 #[inline(always)]
-fn dot_rows<A: Arithmetic, const L: usize, const R: usize>(
+fn dot_rows<I: Isa, const L: usize, const R: usize>(
+    isa: I,
     xs: &[f32],
     k: usize,
     weight: &[f32],
@@ -75,11 +77,11 @@ fn dot_rows<A: Arithmetic, const L: usize, const R: usize>(
     let mut col = 0;
     while col + 4 <= n {
         let weights = [0, 1, 2, 3].map(|c| &weight[(col + c) * stride..][..k]);
-        dot_tile::<A, L, R, 4>(xs, weights, k, n, &mut out[col..]);
+        dot_tile::<I, L, R, 4>(isa, xs, weights, k, n, &mut out[col..]);
         col += 4;
     }
     while col < n {
-        dot_tile::<A, L, R, 1>(xs, [&weight[col * stride..][..k]], k, n, &mut out[col..]);
+        dot_tile::<I, L, R, 1>(isa, xs, [&weight[col * stride..][..k]], k, n, &mut out[col..]);
         col += 1;
     }
 }
@@ -98,7 +100,8 @@ fn total<const L: usize>(mut values: [f32; L]) -> f32 {
 }
 
 #[inline(always)]
-fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
+fn dot_tile<I: Isa, const L: usize, const R: usize, const C: usize>(
+    isa: I,
     xs: [&[f32]; R],
     weights: [&[f32]; C],
     k: usize,
@@ -117,7 +120,7 @@ fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
             let mut right = [0f32; L];
             right.copy_from_slice(&weight[at..at + L]);
             for r in 0..R {
-                A::add_products(&mut sums[r][c], left[r], right);
+                isa.add_products(&mut sums[r][c], left[r], right);
             }
         }
     }
@@ -125,7 +128,7 @@ fn dot_tile<A: Arithmetic, const L: usize, const R: usize, const C: usize>(
         for (c, weight) in weights.iter().enumerate() {
             let mut sum = total(sums[r][c]);
             for i in blocks * L..k {
-                sum = A::mul_add(x[i], weight[i], sum);
+                sum = isa.mul_add(x[i], weight[i], sum);
             }
             out[r * n + c] = sum;
         }

@@ -4,7 +4,7 @@ use super::{Pass, RUN, Sums, Target, activated, add_sums, scaled, walk};
 use crate::activation::{Activation, Function, Identity, with_function};
 use crate::batch_norm::Affine;
 use crate::element::{Element, Place};
-use crate::simd::{Arithmetic, Level, load};
+use crate::simd::{Isa, Level, Streamed, load};
 
 /// Where a pass over gradients leaves more than its sums.
 pub(crate) trait Sink {
@@ -12,8 +12,9 @@ pub(crate) trait Sink {
     const IN_PLACE: bool;
 
     /// Takes the activation's values and the gradients of its inputs.
-    fn put<A: Arithmetic, const L: usize, const R: usize>(
+    fn put<I: Isa, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         place: Place,
         values: [[f32; L]; R],
         gradients: [[f32; L]; R],
@@ -24,23 +25,24 @@ impl Sink for () {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    fn put<A: Arithmetic, const L: usize, const R: usize>(&mut self, _: Place, _: [[f32; L]; R], _: [[f32; L]; R]) {}
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, _: I, _: Place, _: [[f32; L]; R], _: [[f32; L]; R]) {}
 }
 
-/// Keeps the gradients.
-pub(crate) struct Gradients<'a, E>(pub(crate) &'a mut [E]);
+/// Keeps the gradients, which the next phase reads.
+pub(crate) struct Gradients<'a, E>(pub(crate) Streamed<'a, E>);
 
 impl<E: Element> Sink for Gradients<'_, E> {
     const IN_PLACE: bool = false;
 
     #[inline(always)]
-    fn put<A: Arithmetic, const L: usize, const R: usize>(
+    fn put<I: Isa, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         place: Place,
         _: [[f32; L]; R],
         gradients: [[f32; L]; R],
     ) {
-        place.stream::<A, _, L, R>(self.0, gradients);
+        place.stream(isa, &mut self.0, gradients);
     }
 }
 
@@ -51,31 +53,33 @@ impl<E: Element> Sink for Values<'_, E> {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    fn put<A: Arithmetic, const L: usize, const R: usize>(
+    fn put<I: Isa, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         place: Place,
         values: [[f32; L]; R],
         _: [[f32; L]; R],
     ) {
-        place.store::<A, _, L, R>(self.0, values);
+        place.store(isa, self.0, values);
     }
 }
 
-/// Keeps the values and the gradients.
-pub(crate) struct ValuesAndGradients<'a, E>(pub(crate) &'a mut [E], pub(crate) &'a mut [E]);
+/// Keeps the values, and the gradients, which the next phase reads.
+pub(crate) struct ValuesAndGradients<'a, E>(pub(crate) &'a mut [E], pub(crate) Streamed<'a, E>);
 
 impl<E: Element> Sink for ValuesAndGradients<'_, E> {
     const IN_PLACE: bool = false;
 
     #[inline(always)]
-    fn put<A: Arithmetic, const L: usize, const R: usize>(
+    fn put<I: Isa, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         place: Place,
         values: [[f32; L]; R],
         gradients: [[f32; L]; R],
     ) {
-        place.store::<A, _, L, R>(self.0, values);
-        place.stream::<A, _, L, R>(self.1, gradients);
+        place.store(isa, self.0, values);
+        place.stream(isa, &mut self.1, gradients);
     }
 }
 
@@ -87,15 +91,16 @@ impl<E: Element> Sink for Operands<'_, E> {
     const IN_PLACE: bool = E::WIDTH == 1;
 
     #[inline(always)]
-    fn put<A: Arithmetic, const L: usize, const R: usize>(
+    fn put<I: Isa, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         place: Place,
         _: [[f32; L]; R],
         gradients: [[f32; L]; R],
     ) {
         if E::WIDTH > 1 {
-            place.store_left::<A, _, L, R>(self.0, gradients);
-            place.store::<A, _, L, R>(self.1, gradients);
+            place.store_left(isa, self.0, gradients);
+            place.store(isa, self.1, gradients);
         }
     }
 }
@@ -137,8 +142,9 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         ([mean, scale, bias], sums): &mut Self::State<L>,
         place: Place,
     ) {
@@ -148,17 +154,17 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
         for r in 0..R {
             for l in 0..L {
                 let d = x[r][l] - mean[l];
-                let z = A::mul_add(d, scale[l], bias[l]);
+                let z = isa.mul_add(d, scale[l], bias[l]);
                 values[r][l] = F::value(z);
                 g[r][l] *= F::derivative(z);
                 sums[r][0][l] += g[r][l];
-                sums[r][1][l] = A::mul_add(g[r][l], d, sums[r][1][l]);
+                sums[r][1][l] = isa.mul_add(g[r][l], d, sums[r][1][l]);
             }
         }
         if S::IN_PLACE {
-            place.store::<A, _, L, R>(self.gs, g);
+            place.store(isa, self.gs, g);
         }
-        self.sink.put::<A, L, R>(place, values, g);
+        self.sink.put(isa, place, values, g);
     }
 
     #[inline(always)]
@@ -207,20 +213,21 @@ impl<E: Element> Pass for GateGradient<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         (affine, gate, totals): &mut Self::State<L>,
         place: Place,
     ) {
-        let x = activated::<A, F, L, R>(place.load_ahead(self.xs), affine);
+        let x = activated::<I, F, L, R>(isa, place.load_ahead(self.xs), affine);
         let g: [[f32; L]; R] = place.load(self.gs);
         for r in 0..R {
             for l in 0..L {
-                totals[r][l] = A::mul_add(x[r][l], g[r][l], totals[r][l]);
+                totals[r][l] = isa.mul_add(x[r][l], g[r][l], totals[r][l]);
             }
         }
-        place.store::<A, _, L, R>(self.values, scaled(x, gate));
-        place.store::<A, _, L, R>(self.kept, g);
+        place.store(isa, self.values, scaled(x, gate));
+        place.store(isa, self.kept, g);
     }
 
     #[inline(always)]
@@ -255,18 +262,19 @@ impl<E: Element> Pass for ScaleShift<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         [gate, shift]: &mut Self::State<L>,
         place: Place,
     ) {
         let mut x: [[f32; L]; R] = place.load(self.xs);
         for x in &mut x {
             for l in 0..L {
-                x[l] = A::mul_add(x[l], gate[l], shift[l]);
+                x[l] = isa.mul_add(x[l], gate[l], shift[l]);
             }
         }
-        place.store::<A, _, L, R>(self.ys, x);
+        place.store(isa, self.ys, x);
     }
 }
 
@@ -319,8 +327,9 @@ impl<E: Element> Pass for InputGradient<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         [mean, scale, slope, offset]: &mut Self::State<L>,
         place: Place,
     ) {
@@ -328,9 +337,9 @@ impl<E: Element> Pass for InputGradient<'_, E> {
         let mut g: [[f32; L]; R] = place.load_ahead(self.gs);
         for r in 0..R {
             for l in 0..L {
-                g[r][l] = A::mul_add(g[r][l], scale[l], A::mul_add(x[r][l] - mean[l], slope[l], offset[l]));
+                g[r][l] = isa.mul_add(g[r][l], scale[l], isa.mul_add(x[r][l] - mean[l], slope[l], offset[l]));
             }
         }
-        self.gxs.store::<A, L, R>(place, g);
+        self.gxs.store(isa, place, g);
     }
 }

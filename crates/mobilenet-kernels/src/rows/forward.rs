@@ -4,7 +4,7 @@ use super::{Pass, RUN, Sums, Target, activated, add_sums, rows_of, scaled, walk}
 use crate::activation::{Activation, Function, Identity, with_function};
 use crate::batch_norm::Affine;
 use crate::element::{Element, Place};
-use crate::simd::{Arithmetic, Level, load};
+use crate::simd::{Isa, Level, Streamed, load, streamed};
 
 /// `sum[c] += Σ (x - origin)` and `square[c] += Σ (x - origin)²`; keeps `xs` in `kept`, if there is one.
 pub(crate) fn moments<E: Element>(
@@ -15,8 +15,13 @@ pub(crate) fn moments<E: Element>(
     square: &mut [f64],
     kept: Option<&mut [E]>,
 ) {
-    let c = origin.len();
-    walk::<Identity, _>(level, xs.len() / c, c, Moments { xs, origin, sum, square, kept });
+    let (rows, c) = (xs.len() / origin.len(), origin.len());
+    match kept {
+        None => walk::<Identity, _>(level, rows, c, Moments::<E> { xs, origin, sum, square, kept: None }),
+        Some(kept) => streamed(kept, |kept| {
+            walk::<Identity, _>(level, rows, c, Moments { xs, origin, sum, square, kept: Some(kept) });
+        }),
+    }
 }
 
 struct Moments<'a, E> {
@@ -24,7 +29,7 @@ struct Moments<'a, E> {
     origin: &'a [f32],
     sum: &'a mut [f64],
     square: &'a mut [f64],
-    kept: Option<&'a mut [E]>,
+    kept: Option<Streamed<'a, E>>,
 }
 
 impl<E: Element> Pass for Moments<'_, E> {
@@ -42,8 +47,9 @@ impl<E: Element> Pass for Moments<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         (origin, sums): &mut Self::State<L>,
         place: Place,
     ) {
@@ -52,11 +58,11 @@ impl<E: Element> Pass for Moments<'_, E> {
             for l in 0..L {
                 let d = x[r][l] - origin[l];
                 sums[r][0][l] += d;
-                sums[r][1][l] = A::mul_add(d, d, sums[r][1][l]);
+                sums[r][1][l] = isa.mul_add(d, d, sums[r][1][l]);
             }
         }
         if let Some(kept) = &mut self.kept {
-            place.stream::<A, _, L, R>(kept, x);
+            place.stream(isa, kept, x);
         }
     }
 
@@ -98,13 +104,14 @@ impl<E: Element> Pass for Normalize<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         affine: &mut Self::State<L>,
         place: Place,
     ) {
         let x: [[f32; L]; R] = place.load_ahead(self.xs);
-        self.ys.store::<A, L, R>(place, activated::<A, F, L, R>(x, affine));
+        self.ys.store(isa, place, activated::<I, F, L, R>(isa, x, affine));
     }
 }
 
@@ -139,13 +146,14 @@ impl<E: Element> Pass for ActivateLeft<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         (affine, gate): &mut Self::State<L>,
         place: Place,
     ) {
         let x: [[f32; L]; R] = place.load_ahead(self.xs);
-        place.store_left::<A, _, L, R>(self.left, scaled(activated::<A, F, L, R>(x, affine), gate));
+        place.store_left(isa, self.left, scaled(activated::<I, F, L, R>(isa, x, affine), gate));
     }
 }
 
@@ -176,12 +184,13 @@ impl<E: Element> Pass for ActivatedSums<'_, E> {
     }
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         (affine, totals): &mut Self::State<L>,
         place: Place,
     ) {
-        let x = activated::<A, F, L, R>(place.load_ahead(self.xs), affine);
+        let x = activated::<I, F, L, R>(isa, place.load_ahead(self.xs), affine);
         for r in 0..R {
             for l in 0..L {
                 totals[r][l] += x[r][l];

@@ -12,9 +12,7 @@ use std::ops::Range;
 
 use crate::activation::Function;
 use crate::element::{Element, Place};
-use crate::simd::{Arithmetic, Level, for_each_level, for_lanes, prefetch};
-#[cfg(target_arch = "x86_64")]
-use crate::simd::{Avx512Bf16, Set};
+use crate::simd::{Isa, Streamed, for_each_level, for_lanes, prefetch};
 pub(crate) use backward::{
     Gradients, Operands, Sink, Values, ValuesAndGradients, gate_gradient, input_gradient, input_gradient_to,
     scale_shift, through_activation,
@@ -46,8 +44,9 @@ trait Pass {
     fn begin<const L: usize>(&self, at: usize) -> Self::State<L>;
 
     /// Rows `row` to `row + R`: two, or the last of an odd number.
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(
         &mut self,
+        isa: I,
         state: &mut Self::State<L>,
         place: Place,
     );
@@ -82,10 +81,10 @@ impl<'a> Target<'a> {
     }
 
     #[inline(always)]
-    fn store<A: Arithmetic, const L: usize, const R: usize>(&mut self, place: Place, rows: [[f32; L]; R]) {
+    fn store<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, rows: [[f32; L]; R]) {
         let room = place.strip * self.gap;
         let place = Place { c: self.stride, at: room + place.at, ..place };
-        f32::store_rows::<A, false, L, R>(self.values, place, rows);
+        f32::store_rows(isa, self.values, place, rows);
     }
 }
 
@@ -96,19 +95,24 @@ impl Place {
     }
 
     #[inline(always)]
-    fn store<A: Arithmetic, E: Element, const L: usize, const R: usize>(self, ys: &mut [E], rows: [[f32; L]; R]) {
-        E::store_rows::<A, false, L, R>(ys, self, rows);
+    fn store<I: Isa, E: Element, const L: usize, const R: usize>(self, isa: I, ys: &mut [E], rows: [[f32; L]; R]) {
+        E::store_rows(isa, ys, self, rows);
     }
 
     /// Stores past the caches: what the next phase reads is not needed before then.
     #[inline(always)]
-    fn stream<A: Arithmetic, E: Element, const L: usize, const R: usize>(self, ys: &mut [E], rows: [[f32; L]; R]) {
-        E::store_rows::<A, true, L, R>(ys, self, rows);
+    fn stream<I: Isa, E: Element, const L: usize, const R: usize>(
+        self,
+        isa: I,
+        ys: &mut Streamed<E>,
+        rows: [[f32; L]; R],
+    ) {
+        E::stream_rows(isa, ys, self, rows);
     }
 
     #[inline(always)]
-    fn store_left<A: Arithmetic, E: Element, const L: usize, const R: usize>(self, ys: &mut [E], rows: [[f32; L]; R]) {
-        E::store_left::<A, L, R>(ys, self, rows);
+    fn store_left<I: Isa, E: Element, const L: usize, const R: usize>(self, isa: I, ys: &mut [E], rows: [[f32; L]; R]) {
+        E::store_left(isa, ys, self, rows);
     }
 
     /// Loads, and asks for what stands a strip below.
@@ -121,37 +125,23 @@ impl Place {
     }
 }
 
-/// Takes `pass` over `rows` rows. Passes over bf16 are compiled once more, for the processors that convert it by themselves.
-fn walk<F: Function, P: Pass>(level: Level, rows: usize, c: usize, pass: P) {
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx512bf16,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn avx512_bf16<F: Function, P: Pass>(rows: usize, c: usize, pass: P) {
-        walk_body::<Avx512Bf16, 16, F, P>(rows, c, pass);
-    }
-    #[cfg(target_arch = "x86_64")]
-    if P::PAIRS && level.set() == Set::Avx512Bf16 {
-        // SAFETY: a `Level` is made only after the processor was asked for its features.
-        return unsafe { avx512_bf16::<F, P>(rows, c, pass) };
-    }
-    walk_at::<F, P>(level, rows, c, pass);
-}
-
 for_each_level! {
-    fn walk_at<F: Function, P: Pass>(rows: usize, c: usize, pass: P) = walk_body[LANES]
+    /// Takes `pass` over `rows` rows.
+    fn walk<F: Function, P: Pass>(rows: usize, c: usize, pass: P) = walk_body[LANES], bf16 if P::PAIRS
 }
 
 #[inline(always)]
-fn walk_body<A: Arithmetic, const L: usize, F: Function, P: Pass>(rows: usize, c: usize, mut pass: P) {
+fn walk_body<I: Isa, const L: usize, F: Function, P: Pass>(isa: I, rows: usize, c: usize, mut pass: P) {
     let len = pass.strip();
     for (strip, start) in (0..rows).step_by(len).enumerate() {
         let end = (start + len).min(rows);
-        for_lanes!(c, walk_lanes::<A, F, P; L>(strip, start..end, c, &mut pass));
+        for_lanes!(c, walk_lanes::<I, F, P; L>(isa, strip, start..end, c, &mut pass));
     }
-    A::fence();
 }
 
 #[inline(always)]
-fn walk_lanes<A: Arithmetic, F: Function, P: Pass, const L: usize>(
+fn walk_lanes<I: Isa, F: Function, P: Pass, const L: usize>(
+    isa: I,
     strip: usize,
     rows: Range<usize>,
     c: usize,
@@ -161,11 +151,11 @@ fn walk_lanes<A: Arithmetic, F: Function, P: Pass, const L: usize>(
     let mut state = pass.begin::<L>(at);
     let mut row = rows.start;
     while row + 2 <= rows.end {
-        pass.rows::<A, F, L, 2>(&mut state, Place { c, strip, row, at });
+        pass.rows::<I, F, L, 2>(isa, &mut state, Place { c, strip, row, at });
         row += 2;
     }
     if row < rows.end {
-        pass.rows::<A, F, L, 1>(&mut state, Place { c, strip, row, at });
+        pass.rows::<I, F, L, 1>(isa, &mut state, Place { c, strip, row, at });
     }
     pass.end(state, at);
 }
@@ -183,25 +173,27 @@ fn add_sums<const L: usize>([even, odd]: Sums<L>, first: &mut [f64], second: &mu
 
 /// `act((x - mean) · scale + bias)`
 #[inline(always)]
-fn activated<A: Arithmetic, F: Function, const L: usize, const R: usize>(
+fn activated<I: Isa, F: Function, const L: usize, const R: usize>(
+    isa: I,
     x: [[f32; L]; R],
     affine: &[[f32; L]; 3],
 ) -> [[f32; L]; R] {
     let mut rows = [[0.; L]; R];
     for r in 0..R {
-        rows[r] = activated_row::<A, F, L>(x[r], affine);
+        rows[r] = activated_row::<I, F, L>(isa, x[r], affine);
     }
     rows
 }
 
 #[inline(always)]
-fn activated_row<A: Arithmetic, F: Function, const L: usize>(
+fn activated_row<I: Isa, F: Function, const L: usize>(
+    isa: I,
     x: [f32; L],
     [mean, scale, bias]: &[[f32; L]; 3],
 ) -> [f32; L] {
     let mut z = [0.; L];
     for l in 0..L {
-        z[l] = A::mul_add(x[l] - mean[l], scale[l], bias[l]);
+        z[l] = isa.mul_add(x[l] - mean[l], scale[l], bias[l]);
     }
     let mut y = [0.; L];
     for l in 0..L {

@@ -5,7 +5,7 @@ use crate::activation::{Function, Identity};
 use crate::buffer::Elements;
 use crate::element::{Element, Place};
 use crate::matmul::Matrix;
-use crate::simd::{Arithmetic, Level};
+use crate::simd::{Isa, Level};
 
 /// The left side of a product over the channels of `xs`, of which there are `c`. What is packed lies in `packed`.
 pub(crate) fn left<'a, E: Element>(
@@ -62,13 +62,13 @@ impl<E: Element> Pass for Pack<'_, E> {
     fn begin<const L: usize>(&self, _: usize) -> Self::State<L> {}
 
     #[inline(always)]
-    fn rows<A: Arithmetic, F: Function, const L: usize, const R: usize>(&mut self, (): &mut (), place: Place) {
+    fn rows<I: Isa, F: Function, const L: usize, const R: usize>(&mut self, isa: I, (): &mut (), place: Place) {
         let x: [[f32; L]; R] = place.load_ahead(self.xs);
         if !self.left.is_empty() {
-            place.store_left::<A, _, L, R>(self.left, x);
+            place.store_left(isa, self.left, x);
         }
         if !self.rows.is_empty() {
-            place.store::<A, _, L, R>(self.rows, x);
+            place.store(isa, self.rows, x);
         }
     }
 }
