@@ -13,11 +13,12 @@
 use std::ops::Range;
 
 use crate::activation::Activation;
+pub use crate::affine::Affine;
 use crate::buffer::{Buffer, Elements};
 use crate::element::Element;
 use crate::parallel::{for_parts, map_parts, map_parts_mut, rows_per_part};
 use crate::rows::{Sink, input_gradient, moments, normalize, through_activation};
-use crate::simd::{Level, load};
+use crate::simd::Level;
 
 /// A batch's mean and biased variance, channel by channel.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,31 +27,6 @@ pub struct Statistics {
     pub mean: Vec<f32>,
     /// `Σ (x - mean)² / rows`
     pub var: Vec<f32>,
-}
-
-/// The function that a batch norm is once its statistics are known.
-#[derive(Clone, Copy, Debug)]
-pub struct Affine<'a> {
-    /// `[c]`
-    pub mean: &'a [f32],
-    /// `[c]`, see [`scale`]
-    pub scale: &'a [f32],
-    /// `[c]`
-    pub bias: &'a [f32],
-}
-
-impl<'a> Affine<'a> {
-    /// That of some of the channels.
-    pub(crate) fn of(self, channels: Range<usize>) -> Self {
-        let Self { mean, scale, bias } = self;
-        Self { mean: &mean[channels.clone()], scale: &scale[channels.clone()], bias: &bias[channels] }
-    }
-
-    /// Mean, scale and bias of the channels from `at` on.
-    #[inline(always)]
-    pub(crate) fn load<const L: usize>(self, at: usize) -> [[f32; L]; 3] {
-        [load(self.mean, at), load(self.scale, at), load(self.bias, at)]
-    }
 }
 
 /// `weight / sqrt(var + eps)`

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod activation;
+mod affine;
 mod allocator;
 pub mod batch_norm;
 mod bf16;

@@ -133,4 +133,29 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn rows_agree_with_the_definition_at_every_level() {
+        for (rows, c) in [(0, 3), (1, 1), (5, 16), (7, 35)] {
+            let (xs, ys, start) = (values(rows * c, 1), values(rows * c, 2), values(c, 3));
+            for level in Level::available() {
+                let [mut sums, mut dots] = [0, 1].map(|_| start.clone());
+                let [mut scaled, mut added] = [0, 1].map(|_| ys.clone());
+                sum_rows(level, &xs, &mut sums);
+                dot_rows(level, &xs, &ys, &mut dots);
+                scale_rows(level, &start, &mut scaled);
+                add_rows(level, &xs, &mut added);
+                for ch in 0..c {
+                    let column = |values: &[f32]| values.iter().skip(ch).step_by(c).copied().collect::<Vec<_>>();
+                    let (x, y) = (column(&xs), column(&ys));
+                    let sum = x.iter().fold(start[ch], |sum, x| sum + x);
+                    let dot = x.iter().zip(&y).fold(f64::from(start[ch]), |dot, (x, y)| dot + f64::from(*x * *y));
+                    assert_eq!(sums[ch], sum, "{rows} × {c}, {level}");
+                    assert!((f64::from(dots[ch]) - dot).abs() < 1e-5, "{rows} × {c}, {level}");
+                    assert!(column(&scaled).iter().zip(&y).all(|(s, y)| *s == y * start[ch]), "{rows} × {c}, {level}");
+                    assert!(column(&added).iter().zip(&x).zip(&y).all(|((s, x), y)| *s == x + y), "{level}");
+                }
+            }
+        }
+    }
 }

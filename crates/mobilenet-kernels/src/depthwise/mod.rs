@@ -174,6 +174,14 @@ mod tests {
         [y, gx, gw]
     }
 
+    fn assert_close(got: &[Vec<f32>; 3], expected: &[Vec<f64>; 3], g: &Geometry, level: Level) {
+        for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(got).zip(expected) {
+            for (a, e) in got.iter().zip(expected) {
+                assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}, {level}: {a} {e}");
+            }
+        }
+    }
+
     fn check(g: Geometry, n: usize) {
         let x = values(n * g.image_in(), 1);
         let w = values(g.kernel * g.kernel * g.c, 2);
@@ -184,10 +192,34 @@ mod tests {
             forward_at(level, &g, &x, &w, &mut got[0]);
             backward_input_at(level, &g, &gy, &w, &mut got[1]);
             backward_weight_at(level, &g, &x, &gy, &mut got[2]);
-            for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(&got).zip(&expected) {
-                for (a, e) in got.iter().zip(expected) {
-                    assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}, {level}: {a} {e}");
-                }
+            assert_close(&got, &expected, &g, level);
+        }
+    }
+
+    /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is one that
+    /// Miri sees.
+    fn check_image(g: Geometry) {
+        let (x, w, gy) = (values(g.image_in(), 1), values(g.kernel * g.kernel * g.c, 2), values(g.image_out(), 3));
+        let expected = reference(&g, &x, &w, &gy);
+        let (mut x_frame, mut gy_frame) = (Frame::default(), Frame::default());
+        x_frame.fit_input(&g);
+        x_frame.copy_from(&x);
+        gy_frame.fit_output(&g);
+        gy_frame.copy_from(&gy);
+        for level in Level::available() {
+            let mut got = [vec![f32::NAN; gy.len()], vec![f32::NAN; x.len()], vec![0.; w.len()]];
+            image_forward(level, &g, &x_frame, &w, &mut got[0]);
+            image_backward_input(level, &g, &gy_frame, &w, &mut got[1]);
+            image_backward_weight(level, &g, &x_frame, &gy_frame, &mut got[2]);
+            assert_close(&got, &expected, &g, level);
+        }
+    }
+
+    #[test]
+    fn an_image_agrees_with_the_definition() {
+        for (h, w) in [(1, 1), (5, 7), (8, 12)] {
+            for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (2, 1)] {
+                check_image(Geometry { h, w, c: 17, kernel, stride, dilation: 1, padding: kernel / 2 });
             }
         }
     }

@@ -194,8 +194,10 @@ mod tests {
     fn agrees_with_the_definition_in_every_orientation() {
         // Every remainder of rows and columns by the tiles of every level.
         let mut sizes = vec![(64, 24, 16), (33, 17, 100), (2, 40, 0), (0, 3, 4), (13, 95, 9)];
-        sizes.extend((1..=25).map(|m| (m, 40, 3)));
-        sizes.extend((1..=67).map(|n| (13, n, 5)));
+        // Miri runs the baseline's, which are narrower, and some 100 times slower.
+        let (rows, cols) = if cfg!(miri) { (7, 11) } else { (25, 67) };
+        sizes.extend((1..=rows).map(|m| (m, 40, 3)));
+        sizes.extend((1..=cols).map(|n| (13, n, 5)));
         for (m, n, k) in sizes {
             let (a, b, before) = (values(m * k, 1), values(k * n, 2), values(m * n, 3));
             for a in [Matrix::new(&a, m, k), Matrix::new(&a, k, m).t()] {

@@ -2,7 +2,7 @@
 
 use super::{Pass, RUN, Sums, Target, activated, add_sums, rows_of, scaled, walk};
 use crate::activation::{Activation, Function, Identity, with_function};
-use crate::batch_norm::Affine;
+use crate::affine::Affine;
 use crate::element::{Element, Place};
 use crate::simd::{Isa, Level, Streamed, load, streamed};
 

@@ -7,6 +7,8 @@
 mod backward;
 mod forward;
 mod operands;
+#[cfg(test)]
+mod tests;
 
 use std::ops::Range;
 

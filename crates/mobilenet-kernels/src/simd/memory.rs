@@ -66,13 +66,12 @@ impl Drop for Fence {
     }
 }
 
-/// The size of a line of the cache.
-const LINE_BYTES: usize = 64;
-
 impl<T> Streamed<'_, T> {
     /// The `L` values from `at` on, if they are a whole line of the cache: what an instruction may write past it.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub(super) fn line<const L: usize>(&mut self, at: usize) -> Option<&mut [T; L]> {
+        const LINE_BYTES: usize = 64;
         let values: &mut [T; L] = self.0[at..].first_chunk_mut()?;
         let is_line = size_of::<[T; L]>() == LINE_BYTES && values.as_ptr().addr().is_multiple_of(LINE_BYTES);
         is_line.then_some(values)
