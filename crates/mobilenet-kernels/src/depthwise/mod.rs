@@ -217,9 +217,10 @@ mod tests {
 
     #[test]
     fn an_image_agrees_with_the_definition() {
-        for (h, w) in [(1, 1), (5, 7), (8, 12)] {
+        let (sizes, c) = if cfg!(miri) { (&[(5, 7)][..], 5) } else { (&[(1, 1), (5, 7), (8, 12)][..], 17) };
+        for &(h, w) in sizes {
             for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (2, 1)] {
-                check_image(Geometry { h, w, c: 17, kernel, stride, dilation: 1, padding: kernel / 2 });
+                check_image(Geometry { h, w, c, kernel, stride, dilation: 1, padding: kernel / 2 });
             }
         }
     }
