@@ -28,10 +28,6 @@ use clap::Parser;
 
 use args::{Cli, Command};
 
-/// Training allocates the same large tensors step after step.
-#[global_allocator]
-static ALLOCATOR: mobilenet_kernels::KeepLarge = mobilenet_kernels::KeepLarge;
-
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,

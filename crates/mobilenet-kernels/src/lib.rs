@@ -2,7 +2,6 @@
 
 pub mod activation;
 mod affine;
-mod allocator;
 pub mod batch_norm;
 mod bf16;
 mod blocks;
@@ -24,7 +23,6 @@ mod simd;
 pub mod stream;
 
 pub use activation::Activation;
-pub use allocator::KeepLarge;
 pub use buffer::Buffer;
 pub use precision::Precision;
 pub use simd::{Level, LevelError};
