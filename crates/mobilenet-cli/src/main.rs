@@ -27,6 +27,7 @@ use clap::error::ErrorKind;
 use clap::Parser;
 
 use args::{Cli, Command};
+use mobilenet_kernels::Level;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -39,6 +40,11 @@ fn main() -> ExitCode {
         }
         Err(error) => error.exit(),
     };
+    // The kernels ignore a name that they cannot follow.
+    if let Err(error) = Level::from_env() {
+        report(&format!("error: {}: {error}", Level::VARIABLE));
+        return ExitCode::from(2);
+    }
     // Before anything is computed: the pools of Candle and rayon read this once, when they start.
     set_threads(cli.threads);
     let done = match &cli.command {
