@@ -20,7 +20,7 @@ pub struct InvertedResidualConfig {
 impl InvertedResidualConfig {
     /// Channels inside the block.
     pub fn expanded(&self) -> usize {
-        self.c_in * self.expand_ratio
+        self.c_in.saturating_mul(self.expand_ratio)
     }
 
     /// Whether the input is added to the output: the shapes agree.
@@ -32,7 +32,7 @@ impl InvertedResidualConfig {
 /// The sizes of MobileNetV3's block, the bottleneck.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BottleneckConfig {
-    /// Height and width of the depthwise window: 3 or 5.
+    /// Height and width of the depthwise window: odd; 3 or 5 in the networks.
     pub kernel: usize,
     /// Channels of the input.
     pub c_in: usize,

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{ModuleT, VarBuilder};
+use mobilenet_layers::{ConvBnAct, ConvBnActConfig, LinearBottleneck};
+
 pub use mobilenet_arch::InvertedResidualConfig;
-use mobilenet_layers::{Activation, ConvBnAct, ConvBnActConfig, LinearBottleneck};
+// What a model of one's own needs beside the block.
+pub use mobilenet_layers::{Activate, Activation, BatchNormConfig, global_avg_pool, seeded_var_builder};
 
 /// MobileNetV2's block: 1×1 expansion, 3×3 depthwise, linear 1×1 projection, and the input added where shapes agree.
 ///
@@ -17,15 +20,18 @@ impl InvertedResidual {
     /// projection's two without a level of their own.
     ///
     /// # Errors
-    /// A stride of 0, or variables of another shape in `vb`.
+    /// A size of 0, numbers that the batch norm refuses, or variables of another shape in `vb`.
     pub fn new(config: &InvertedResidualConfig, vb: VarBuilder) -> Result<Self> {
-        let InvertedResidualConfig { c_in, c_out, stride, norm, .. } = *config;
+        let InvertedResidualConfig { c_in, c_out, stride, expand_ratio, norm } = *config;
+        if [c_in, c_out, stride, expand_ratio].contains(&0) {
+            bail!("inverted residual: expected channels, stride and expand ratio of at least 1, found {config:?}")
+        }
         let expanded = config.expanded();
         let relu6 = Activation::Relu6;
         let vb = vb.pp("conv");
         let unit = |i: usize| (vb.pp(i).pp(0), vb.pp(i).pp(1));
 
-        let expand = if config.expand_ratio == 1 {
+        let expand = if expand_ratio == 1 {
             None
         } else {
             let (conv, bn) = unit(0);

@@ -59,6 +59,17 @@ fn the_input_is_added_where_shapes_agree() -> Result<()> {
 
 #[test]
 fn impossible_sizes_are_errors() {
-    assert!(block(8, 8, 0, 6).is_err());
-    assert!(block(8, 8, 1, 0).is_err());
+    for (c_in, c_out, stride, expand_ratio) in [(0, 8, 1, 6), (8, 0, 1, 6), (8, 8, 0, 6), (8, 8, 1, 0)] {
+        let error = block(c_in, c_out, stride, expand_ratio).map(drop).expect_err("an impossible size").to_string();
+        assert!(error.contains("of at least 1"), "{error}");
+    }
+}
+
+#[test]
+fn no_images_give_no_rows() -> Result<()> {
+    let xs = Tensor::zeros((0, 8, 5, 5), DType::F32, &Device::Cpu)?;
+    let block = block(8, 12, 2, 6)?.0;
+    assert_eq!(block.forward_t(&xs, false)?.dims(), [0, 12, 3, 3]);
+    assert!(block.forward_t(&xs, true).is_err());
+    Ok(())
 }

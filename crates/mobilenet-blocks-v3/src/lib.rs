@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
-use candle_core::{Result, Tensor};
+use candle_core::{Result, Tensor, bail};
 use candle_nn::{ModuleT, VarBuilder};
+use mobilenet_layers::{ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
+
 pub use mobilenet_arch::BottleneckConfig;
-use mobilenet_layers::{Activation, ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
+// What a model of one's own needs beside the block.
+pub use mobilenet_layers::{Activate, Activation, BatchNormConfig, global_avg_pool, seeded_var_builder};
 
 /// MobileNetV3's block: MobileNetV2's with a wider window, squeeze-and-excite after the depthwise activation, and h-swish.
 ///
@@ -17,9 +20,15 @@ impl Bottleneck {
     /// and `block.J.fc2`, `J` counting the parts that are there.
     ///
     /// # Errors
-    /// An even kernel, a stride or dilation of 0, or variables of another shape in `vb`.
+    /// An even kernel, a size of 0, numbers that the batch norm refuses, or variables of another shape in `vb`.
     pub fn new(config: &BottleneckConfig, vb: VarBuilder) -> Result<Self> {
-        let BottleneckConfig { kernel, c_in, expanded, c_out, activation, stride, dilation, norm, .. } = *config;
+        let BottleneckConfig { kernel, c_in, expanded, c_out, squeeze, activation, stride, dilation, norm } = *config;
+        if kernel % 2 == 0 {
+            bail!("bottleneck: expected an odd kernel, found {kernel}")
+        }
+        if [c_in, expanded, c_out, stride, dilation, squeeze.unwrap_or(1)].contains(&0) {
+            bail!("bottleneck: expected channels, squeeze, stride and dilation of at least 1, found {config:?}")
+        }
         let mut parts = 0;
         let mut part = || {
             parts += 1;
@@ -34,7 +43,7 @@ impl Bottleneck {
         };
         let depthwise = ConvBnActConfig::depthwise(kernel, stride, dilation, norm, activation);
         let depthwise = unit(expanded, expanded, depthwise, part())?;
-        let squeeze_excite = match config.squeeze {
+        let squeeze_excite = match squeeze {
             Some(squeeze) => Some(SqueezeExcite::new(expanded, squeeze, part())?),
             None => None,
         };

@@ -79,12 +79,30 @@ fn the_input_is_added_where_shapes_agree() -> Result<()> {
 
 #[test]
 fn impossible_sizes_are_errors() {
-    for config in [
-        BottleneckConfig { kernel: 0, ..BASE },
-        BottleneckConfig { stride: 0, ..BASE },
-        BottleneckConfig { dilation: 0, ..BASE },
-        BottleneckConfig { expanded: 0, ..BASE },
+    let eps = BatchNormConfig { eps: 0., ..BASE.norm };
+    let momentum = BatchNormConfig { momentum: 2., ..BASE.norm };
+    for (config, words) in [
+        (BottleneckConfig { kernel: 0, ..BASE }, "odd kernel, found 0"),
+        (BottleneckConfig { kernel: 4, ..BASE }, "odd kernel, found 4"),
+        (BottleneckConfig { c_in: 0, ..BASE }, "of at least 1"),
+        (BottleneckConfig { expanded: 0, ..BASE }, "of at least 1"),
+        (BottleneckConfig { c_out: 0, ..BASE }, "of at least 1"),
+        (BottleneckConfig { squeeze: Some(0), ..BASE }, "of at least 1"),
+        (BottleneckConfig { stride: 0, ..BASE }, "of at least 1"),
+        (BottleneckConfig { dilation: 0, ..BASE }, "of at least 1"),
+        (BottleneckConfig { norm: eps, ..BASE }, "positive eps"),
+        (BottleneckConfig { norm: momentum, ..BASE }, "momentum in [0, 1]"),
     ] {
-        assert!(block(config).is_err(), "{config:?}");
+        let error = block(config).map(drop).expect_err("an impossible size").to_string();
+        assert!(error.contains(words), "{config:?}: {error}");
     }
+}
+
+#[test]
+fn no_images_give_no_rows() -> Result<()> {
+    let xs = Tensor::zeros((0, 8, 5, 5), DType::F32, &Device::Cpu)?;
+    let block = block(BottleneckConfig { stride: 2, c_out: 12, ..BASE })?.0;
+    assert_eq!(block.forward_t(&xs, false)?.dims(), [0, 12, 3, 3]);
+    assert!(block.forward_t(&xs, true).is_err());
+    Ok(())
 }

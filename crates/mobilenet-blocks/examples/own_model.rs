@@ -8,7 +8,7 @@ use candle_core::{DType, Device, Result, Tensor, bail};
 use candle_nn::{AdamW, Linear, Module, ModuleT, Optimizer, ParamsAdamW, VarBuilder, VarMap, linear, loss};
 use mobilenet_blocks::v2::{InvertedResidual, InvertedResidualConfig};
 use mobilenet_blocks::v3::{Bottleneck, BottleneckConfig};
-use mobilenet_layers::{Activation, BatchNormConfig, global_avg_pool};
+use mobilenet_blocks::{Activation, BatchNormConfig, global_avg_pool};
 
 struct StripeNet {
     first: InvertedResidual,

@@ -33,11 +33,12 @@ impl BlockTimes {
         let last = |logits: Tensor| Ok(logits.flatten_all()?.to_vec1::<f32>()?.last().copied().unwrap_or(f32::NAN));
         let whole = || last(model.forward_t(xs, false)?);
         let parts = || -> PartsResult {
-            let (features, records) = record(|| model.features(xs, false));
+            let (features, profile) = record(|| model.features(xs, false));
             let features = features?;
             let start = Instant::now();
             last(model.classify(&features, false)?)?;
             let classifier = start.elapsed();
+            let records = profile.records;
             if records.len() + 1 != blocks.len() {
                 let (expected, found) = (blocks.len() - 1, records.len());
                 return Err(format!(

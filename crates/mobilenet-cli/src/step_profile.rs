@@ -5,26 +5,26 @@ use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
 use mobilenet_bench::StepResult;
-use mobilenet_kernels::profile::{record, Record};
-use mobilenet_schema::{StepPhase, StepProfile};
+use mobilenet_kernels::profile::{record, Profile, Record};
+use mobilenet_schema::{StepNotFused, StepPhase, StepProfile};
 
 /// Records so many steps.
 pub fn step_profile(steps: usize, mut step: impl FnMut() -> StepResult) -> Result<StepProfile> {
     let start = Instant::now();
-    let (result, records) = record(|| (0..steps).try_for_each(|_| step().map(drop)));
+    let (result, profile) = record(|| (0..steps).try_for_each(|_| step().map(drop)));
     let time = start.elapsed();
     result.map_err(anyhow::Error::from_boxed)?;
     ensure!(
-        !records.is_empty(),
+        !profile.records.is_empty(),
         "--profile shows the phases of the CPU's kernels, and none of them ran; try --device cpu"
     );
-    Ok(mean(&records, time, steps))
+    Ok(mean(&profile, time, steps))
 }
 
 /// The mean over the steps that took `time` together.
-fn mean(records: &[Record], time: Duration, steps: usize) -> StepProfile {
+fn mean(profile: &Profile, time: Duration, steps: usize) -> StepProfile {
     let mut sums: Vec<Record> = Vec::new();
-    for record in records {
+    for record in &profile.records {
         match sums.iter_mut().find(|sum| (&sum.scope, sum.phase) == (&record.scope, record.phase)) {
             Some(sum) => {
                 sum.time += record.time;
@@ -46,7 +46,9 @@ fn mean(records: &[Record], time: Duration, steps: usize) -> StepProfile {
             share: seconds / steps as f64 / step,
         }
     };
-    StepProfile { step_ms: step * 1e3, phases: sums.into_iter().map(phase).collect() }
+    let not_fused = profile.not_fused.iter();
+    let not_fused = not_fused.map(|it| StepNotFused { layer: it.layer.clone(), why: it.why.to_owned() }).collect();
+    StepProfile { step_ms: step * 1e3, phases: sums.into_iter().map(phase).collect(), not_fused }
 }
 
 /// The phases as a table.
@@ -91,6 +93,9 @@ impl fmt::Display for Shown<'_> {
                 ms / profile.step_ms * 100.
             )?;
         }
+        for StepNotFused { layer, why } in &profile.not_fused {
+            writeln!(f, "{layer} is not fused, and its time is under everything else: {why}")?;
+        }
         writeln!(f, "a step took {:.1} ms on average", profile.step_ms)
     }
 }
@@ -98,7 +103,7 @@ impl fmt::Display for Shown<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mobilenet_kernels::profile::Work;
+    use mobilenet_kernels::profile::{NotFused, Work};
 
     #[test]
     fn phases_of_all_steps_are_added_up() {
@@ -108,11 +113,13 @@ mod tests {
             time: Duration::from_millis(ms),
             work: Work { flops: 1_000_000_000, bytes: 500_000_000 },
         };
-        let records = [record("a", 100), record("b", 50), record("a", 300), record("b", 50)];
-        let profile = mean(&records, Duration::from_millis(1000), 2);
+        let records = vec![record("a", 100), record("b", 50), record("a", 300), record("b", 50)];
+        let not_fused = vec![NotFused { layer: "c".into(), why: "it has a clock" }];
+        let profile = mean(&Profile { records, not_fused }, Duration::from_millis(1000), 2);
         let a = &profile.phases[0];
         assert_eq!((a.layer.as_str(), a.ms, a.gflop_per_second, a.gb_per_second, a.share), ("a", 200., 5., 2.5, 0.4));
         let text = Shown(&profile).to_string();
         assert!(text.contains("everything else") && text.contains("50.0%"), "{text}");
+        assert!(text.contains("c is not fused, and its time is under everything else: it has a clock"), "{text}");
     }
 }

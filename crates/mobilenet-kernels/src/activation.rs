@@ -13,24 +13,36 @@
 use crate::parallel::{for_parts, rows_per_part};
 use crate::simd::{Isa, Level, for_each_level};
 
-/// An activation function.
+/// An activation function, applied element by element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Activation {
     /// `x`
     Identity,
     /// `max(x, 0)`
     Relu,
-    /// `min(max(x, 0), 6)`
+    /// `min(max(x, 0), 6)`, of MobileNetV2
     Relu6,
-    /// `x · relu6(x + 3) / 6`
+    /// `x · relu6(x + 3) / 6`, of MobileNetV3
     HSwish,
-    /// `relu6(x + 3) / 6`
+    /// `relu6(x + 3) / 6`, the gate of MobileNetV3's squeeze-and-excite
     HSigmoid,
 }
 
 impl Activation {
-    /// All of them.
+    /// Every activation.
     pub const ALL: [Self; 5] = [Self::Identity, Self::Relu, Self::Relu6, Self::HSwish, Self::HSigmoid];
+
+    /// Its name in files and tables: `h-swish`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Relu => "relu",
+            Self::Relu6 => "relu6",
+            Self::HSwish => "h-swish",
+            Self::HSigmoid => "h-sigmoid",
+        }
+    }
 }
 
 /// An activation known at compile time, so that a loop over it has no branch.

@@ -1,13 +1,15 @@
 //! Where the time of a step goes: off unless asked for, then a record for each phase of each block.
 //!
 //! ```
-//! use mobilenet_kernels::profile;
+//! use mobilenet_kernels::profile::{self, Profile};
 //!
-//! let (sum, records) = profile::record(|| {
+//! let (sum, Profile { records, not_fused }) = profile::record(|| {
+//!     profile::not_fused("block 2", "it is a sum of threes");
 //!     profile::scope("block 1", || profile::phase("sum", profile::Work { flops: 3, bytes: 12 }, || 1. + 2. + 3.))
 //! });
 //! assert_eq!((sum, records.len()), (6., 1));
 //! assert_eq!((records[0].scope.as_str(), records[0].phase, records[0].work.flops), ("block 1", "sum", 3));
+//! assert_eq!((not_fused[0].layer.as_str(), not_fused[0].why), ("block 2", "it is a sum of threes"));
 //! ```
 //!
 //! There is one recording at a time in a process.
@@ -38,16 +40,34 @@ pub struct Record {
     pub work: Work,
 }
 
-#[derive(Default)]
-struct Profile {
-    records: Vec<Record>,
+/// A layer that ran as smaller operations, whose time is in no [`Record`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotFused {
+    /// The layer's name.
+    pub layer: String,
+    /// What there is no kernel for.
+    pub why: &'static str,
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, Default)]
+pub struct Profile {
+    /// Every phase that was run, in order.
+    pub records: Vec<Record>,
+    /// The layers that are not among them, each once.
+    pub not_fused: Vec<NotFused>,
+}
+
+struct Recording {
+    profile: Profile,
     scope: String,
 }
 
-static PROFILE: Mutex<Profile> = Mutex::new(Profile { records: Vec::new(), scope: String::new() });
+static PROFILE: Mutex<Recording> =
+    Mutex::new(Recording { profile: Profile { records: Vec::new(), not_fused: Vec::new() }, scope: String::new() });
 static RECORDING: AtomicBool = AtomicBool::new(false);
 
-fn profile() -> MutexGuard<'static, Profile> {
+fn profile() -> MutexGuard<'static, Recording> {
     PROFILE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -56,12 +76,23 @@ fn is_recording() -> bool {
 }
 
 /// Runs `f` and returns the records of all its phases with its result.
-pub fn record<R>(f: impl FnOnce() -> R) -> (R, Vec<Record>) {
-    *profile() = Profile::default();
+pub fn record<R>(f: impl FnOnce() -> R) -> (R, Profile) {
+    *profile() = Recording { profile: Profile::default(), scope: String::new() };
     RECORDING.store(true, Ordering::Relaxed);
     let result = f();
     RECORDING.store(false, Ordering::Relaxed);
-    (result, std::mem::take(&mut profile().records))
+    (result, std::mem::take(&mut profile().profile))
+}
+
+/// Says that a layer runs as smaller operations, which have no phases, and what there is no kernel for.
+pub fn not_fused(layer: &str, why: &'static str) {
+    if !is_recording() {
+        return;
+    }
+    let not_fused = &mut profile().profile.not_fused;
+    if !not_fused.iter().any(|known| known.layer == layer && known.why == why) {
+        not_fused.push(NotFused { layer: layer.to_owned(), why });
+    }
 }
 
 /// Runs `f`, whose phases belong to `name`.
@@ -83,8 +114,8 @@ pub fn phase<R>(phase: &'static str, work: Work, f: impl FnOnce() -> R) -> R {
     let start = Instant::now();
     let result = f();
     let time = start.elapsed();
-    let mut profile = profile();
-    let scope = profile.scope.clone();
-    profile.records.push(Record { scope, phase, time, work });
+    let mut recording = profile();
+    let scope = recording.scope.clone();
+    recording.profile.records.push(Record { scope, phase, time, work });
     result
 }

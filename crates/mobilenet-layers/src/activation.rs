@@ -10,12 +10,22 @@
 //! Gradients are PyTorch's: 0 at the ends of a clamp, where Candle's `clamp` gives 0.5.
 
 use candle_core::{CpuStorage, CustomOp1, Layout, Module, Result, Shape, Tensor};
-use mobilenet_kernels as kernels;
+use mobilenet_kernels::{self as kernels, Activation};
 
-use crate::Activation;
 use crate::channels_last::{as_slice, gradient, has_kernels, map_nhwc};
 
-/// An activation function as a layer.
+/// An activation function as a layer. ([`Activation`] is the kernels' and knows no tensors.)
+///
+/// ```
+/// use candle_core::{Device, Module, Tensor};
+/// use mobilenet_layers::{Activate, Activation};
+///
+/// # fn main() -> candle_core::Result<()> {
+/// let xs = Tensor::new(&[-4f32, 1., 5.], &Device::Cpu)?;
+/// assert_eq!(Activate(Activation::Relu).forward(&xs)?.to_vec1::<f32>()?, [0., 1., 5.]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Activate(pub Activation);
 
@@ -24,7 +34,7 @@ impl Module for Activate {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         match self.0 {
             Activation::Identity => Ok(xs.clone()),
-            activation if has_kernels(xs) => map_nhwc(xs, |xs| xs.apply_op1(Op(kernel(activation)))),
+            activation if has_kernels(xs) => map_nhwc(xs, |xs| xs.apply_op1(Op(activation))),
             _ => self.compose(xs),
         }
     }
@@ -43,17 +53,6 @@ impl Activate {
     }
 }
 
-/// The kernels' function of this name.
-pub(crate) fn kernel(activation: Activation) -> kernels::Activation {
-    match activation {
-        Activation::Identity => kernels::Activation::Identity,
-        Activation::Relu => kernels::Activation::Relu,
-        Activation::Relu6 => kernels::Activation::Relu6,
-        Activation::HSwish => kernels::Activation::HSwish,
-        Activation::HSigmoid => kernels::Activation::HSigmoid,
-    }
-}
-
 /// `min(max(x, 0), top)` whose gradient is 0 at both ends: a masked copy of `x` plus a constant.
 fn clamp_below(xs: &Tensor, top: f64) -> Result<Tensor> {
     let xs_detached = xs.detach();
@@ -66,7 +65,7 @@ fn clamp_below(xs: &Tensor, top: f64) -> Result<Tensor> {
     (xs * inside)? + (above * top)?
 }
 
-struct Op(kernels::Activation);
+struct Op(Activation);
 
 impl CustomOp1 for Op {
     fn name(&self) -> &'static str {

@@ -13,9 +13,8 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Module, Result, Shape, Tensor, 
 use candle_nn::{Init, ModuleT, VarBuilder};
 use mobilenet_kernels::batch_norm::{self as kernels, Affine, Parameters, Statistics};
 
-use crate::activation::{self, Activate};
 use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
-use crate::{Activation, BatchNormConfig};
+use crate::{Activate, Activation, BatchNormConfig};
 
 /// Batch normalization over the channels of `[n, c, h, w]`.
 #[derive(Clone, Debug)]
@@ -29,7 +28,20 @@ pub struct BatchNorm {
 
 impl BatchNorm {
     /// The layer with variables `weight`, `bias`, `running_mean` and `running_var`, each `[channels]`, below `vb`.
+    ///
+    /// # Errors
+    /// No channels, an `eps` that is not positive, a `momentum` outside `[0, 1]`, or variables of another shape in `vb`.
     pub fn new(channels: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<Self> {
+        let BatchNormConfig { eps, momentum } = config;
+        if channels == 0 {
+            bail!("batch norm: expected at least one channel, found none")
+        }
+        if !(eps > 0. && eps.is_finite()) {
+            bail!("batch norm: expected a positive eps, found {eps}")
+        }
+        if !(0.0..=1.0).contains(&momentum) {
+            bail!("batch norm: expected a momentum in [0, 1], found {momentum}")
+        }
         let get = |name, value| vb.get_with_hints(channels, name, Init::Const(value));
         Ok(Self {
             weight: get("weight", 1.)?,
@@ -43,12 +55,12 @@ impl BatchNorm {
     /// Batch norm and the activation after it, in one pass over memory each way.
     pub(crate) fn forward_act(&self, xs: &Tensor, activation: Activation, train: bool) -> Result<Tensor> {
         let (n, c, h, w) = xs.dims4()?;
-        if c != self.weight.dim(0)? || n * h * w == 0 {
-            bail!(
-                "batch norm: expected at least one value for each of {} channels, found {:?}",
-                self.weight.dim(0)?,
-                xs.shape()
-            )
+        let channels = self.weight.dim(0)?;
+        if c != channels || h * w == 0 || (train && n == 0) {
+            bail!("batch norm: expected at least one value for each of {channels} channels, found {:?}", xs.shape())
+        }
+        if n == 0 {
+            return Ok(xs.clone());
         }
         if !has_kernels(xs) {
             return Activate(activation).forward(&self.compose(xs, train)?);
@@ -156,7 +168,7 @@ impl CustomOp3 for NormalizeActivate {
         let Statistics { mean, var } = &self.statistics;
         let affine = Affine { mean, scale: &kernels::scale(weight, var, self.eps), bias };
         let mut ys = vec![0.; xs.len()];
-        kernels::forward(xs, affine, activation::kernel(self.activation), &mut ys);
+        kernels::forward(xs, affine, self.activation, &mut ys);
         Ok((CpuStorage::F32(ys), xs_layout.shape().clone()))
     }
 
@@ -171,7 +183,7 @@ impl CustomOp3 for NormalizeActivate {
         let gradients = with_slices([xs, weight, bias, gys], |[xs, weight, bias, gys]| {
             let Statistics { mean, var } = &self.statistics;
             let parameters = Parameters { mean, var, weight, bias, eps: self.eps };
-            Ok(kernels::backward(xs, gys, parameters, activation::kernel(self.activation), self.of_batch))
+            Ok(kernels::backward(xs, gys, parameters, self.activation, self.of_batch))
         })?;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());
         Ok((

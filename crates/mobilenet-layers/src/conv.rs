@@ -41,10 +41,14 @@ impl Conv2d {
     /// No channels, an even or zero kernel, or a zero stride.
     pub fn new(c_in: usize, c_out: usize, config: Conv2dConfig, vb: VarBuilder) -> Result<Self> {
         let Conv2dConfig { kernel, stride, bias } = config;
-        if kernel % 2 == 0 || stride == 0 || c_in == 0 || c_out == 0 {
-            bail!(
-                "convolution: expected channels, an odd kernel and a stride, found {c_in} to {c_out} channels, {config:?}"
-            )
+        if c_in == 0 || c_out == 0 {
+            bail!("convolution: expected at least one channel in and out, found {c_in} and {c_out}")
+        }
+        if kernel % 2 == 0 {
+            bail!("convolution: expected an odd kernel, found {kernel}")
+        }
+        if stride == 0 {
+            bail!("convolution: expected a stride of at least 1, found 0")
         }
         let init = kaiming_normal_fan_out(c_out, kernel, 1);
         let weight = vb.get_with_hints((c_out, c_in, kernel, kernel), "weight", init)?;
@@ -52,11 +56,22 @@ impl Conv2d {
         Ok(Self { weight, bias, config })
     }
 
+    pub(crate) fn window(&self) -> Window {
+        Window::same(self.config.kernel, self.config.stride, 1)
+    }
+
+    pub(crate) fn c_out(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    pub(crate) fn c_in(&self) -> usize {
+        self.weight.dims()[1]
+    }
+
     /// The definition in Candle's own ops, without the bias: a product of matrices over the window's taps. The backward
     /// of Candle's own convolution is slow, and fails where height and width leave different remainders by the stride.
     fn compose(&self, xs: &Tensor) -> Result<Tensor> {
-        let Conv2dConfig { kernel, stride, .. } = self.config;
-        let window = Window::same(kernel, stride, 1);
+        let window = self.window();
         let (n, _, h, w) = xs.dims4()?;
         let (h_out, w_out) = (window.output_len(h), window.output_len(w));
         let taps = Tensor::cat(&window.taps(xs)?, 1)?.reshape((n, (), h_out * w_out))?;
@@ -65,10 +80,14 @@ impl Conv2d {
     }
 
     fn without_bias(&self, xs: &Tensor) -> Result<Tensor> {
-        let (_, c, h, w) = xs.dims4()?;
+        let (n, c, h, w) = xs.dims4()?;
         let (c_out, c_in, kernel, _) = self.weight.dims4()?;
         if c != c_in || h * w == 0 {
             bail!("convolution: expected images of {c_in} channels, found {:?}", xs.shape())
+        }
+        if n == 0 {
+            let window = self.window();
+            return Tensor::zeros((0, c_out, window.output_len(h), window.output_len(w)), xs.dtype(), xs.device());
         }
         if !has_kernels(xs) {
             return self.compose(xs);
@@ -89,8 +108,8 @@ impl Module for Conv2d {
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
         let ys = self.without_bias(xs)?;
         match &self.bias {
-            Some(bias) => ys.broadcast_add(&bias.reshape((1, (), 1, 1))?),
-            None => Ok(ys),
+            Some(bias) if ys.elem_count() > 0 => ys.broadcast_add(&bias.reshape((1, (), 1, 1))?),
+            _ => Ok(ys),
         }
     }
 }

@@ -2,14 +2,11 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, ModuleT, VarBuilder};
-use mobilenet_kernels::conv_norm::Geometry;
-
 use mobilenet_kernels::Precision;
 
 use crate::channels_last::{to_nchw, to_nhwc};
-use crate::fused::{self, Dims, Fusable, Kernel, Stage};
-use crate::parameters::Parameters;
-use crate::{Activation, BatchNorm, Conv2d, Conv2dConfig, ConvBnActConfig, DepthwiseConv2d, Window, activation};
+use crate::fused;
+use crate::{Activation, BatchNorm, Conv2d, Conv2dConfig, ConvBnActConfig, DepthwiseConv2d, Window};
 
 #[derive(Clone, Debug)]
 pub(crate) enum Conv {
@@ -25,8 +22,6 @@ pub struct ConvBnAct {
     pub(crate) activation: Activation,
     /// The convolution's path among the variables
     pub(crate) name: String,
-    /// All parameters, for the fused operation; `None` where there are no kernels.
-    parameters: Option<Parameters>,
 }
 
 impl Conv {
@@ -42,7 +37,8 @@ impl ConvBnAct {
     /// The layer with its variables below `conv_vb` and `norm_vb`: torchvision names the two in more than one way.
     ///
     /// # Errors
-    /// A depthwise convolution with `c_in != c_out`, a dense one with a dilation, or a geometry the convolution refuses.
+    /// An even kernel, a depthwise convolution with `c_in != c_out`, a dense one with a dilation, or what the convolution
+    /// or the batch norm refuses.
     pub fn new(
         c_in: usize,
         c_out: usize,
@@ -52,6 +48,9 @@ impl ConvBnAct {
     ) -> Result<Self> {
         let ConvBnActConfig { kernel, stride, dilation, depthwise, norm, activation } = config;
         let name = conv_vb.prefix();
+        if kernel % 2 == 0 {
+            bail!("convolution: expected an odd kernel, found {kernel}: an even one does not keep the size of an image")
+        }
         let conv = if depthwise {
             if c_in != c_out {
                 bail!("depthwise convolution: expected as many output as input channels, found {c_in} and {c_out}")
@@ -63,52 +62,51 @@ impl ConvBnAct {
             }
             Conv::Dense(Conv2d::new(c_in, c_out, Conv2dConfig { kernel, stride, bias: false }, conv_vb)?)
         };
-        let layer = Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation, name, parameters: None };
-        Ok(Self { parameters: Parameters::for_kernels(layer.tensors())?, ..layer })
+        Ok(Self { conv, norm: BatchNorm::new(c_out, norm, norm_vb)?, activation, name })
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train, Precision::F32)? {
-            Some(ys) => Ok(ys),
-            None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
-        }
+        fused::forward(&[self], xs, train, Precision::F32)
     }
 
-    /// The weight, `[c_out, c_in, 1, 1]`, if the convolution is a 1×1 at stride 1.
-    pub(crate) fn pointwise_weight(&self) -> Option<&Tensor> {
-        match &self.conv {
-            Conv::Dense(conv) if conv.config == Conv2dConfig::POINTWISE => Some(&conv.weight),
-            _ => None,
-        }
-    }
-}
-
-impl Fusable for ConvBnAct {
-    fn tensors(&self) -> Vec<Tensor> {
-        [self.conv.weight(), &self.norm.weight, &self.norm.bias].map(Clone::clone).into()
-    }
-
-    fn stage(&self, (n, h, w, c): Dims) -> Result<Option<Stage>> {
-        let Conv::Dense(conv) = &self.conv else { return Ok(None) };
-        let (c_out, c_in, ..) = conv.weight.dims4()?;
-        if c != c_in || n * h * w == 0 || conv.bias.is_some() {
-            return Ok(None);
-        }
-        let Conv2dConfig { kernel, stride, .. } = conv.config;
-        let conv = mobilenet_kernels::conv::Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
-        let (activation, eps) = (activation::kernel(self.activation), self.norm.config.eps);
-        let geometry = Geometry { n, conv, activation, eps, precision: Precision::F32 };
-        let norms = vec![self.norm.clone()];
-        Ok(Some(Stage { kernel: Kernel::ConvNorm(geometry), norms, name: self.name.clone() }))
-    }
-
-    fn chained(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']`: the convolution, and batch norm with the activation.
+    pub(crate) fn by_operations(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         let ys = match &self.conv {
             Conv::Dense(conv) => conv.forward(xs)?,
             Conv::Depthwise(conv) => conv.forward(xs)?,
         };
         self.norm.forward_act(&ys, self.activation, train)
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<Tensor> {
+        [self.conv.weight(), &self.norm.weight, &self.norm.bias].map(Clone::clone).into()
+    }
+
+    pub(crate) fn c_in(&self) -> usize {
+        match &self.conv {
+            Conv::Dense(conv) => conv.c_in(),
+            Conv::Depthwise(conv) => conv.channels(),
+        }
+    }
+
+    pub(crate) fn c_out(&self) -> usize {
+        match &self.conv {
+            Conv::Dense(conv) => conv.c_out(),
+            Conv::Depthwise(conv) => conv.channels(),
+        }
+    }
+
+    pub(crate) fn window(&self) -> Window {
+        match &self.conv {
+            Conv::Dense(conv) => conv.window(),
+            Conv::Depthwise(conv) => conv.window,
+        }
+    }
+
+    /// Whether the convolution is a 1×1 over all channels at stride 1.
+    pub(crate) fn is_pointwise(&self) -> bool {
+        matches!(&self.conv, Conv::Dense(conv) if conv.config == Conv2dConfig::POINTWISE)
     }
 }
 

@@ -23,11 +23,18 @@ impl DepthwiseConv2d {
     /// No channels, or a kernel, stride or dilation of 0.
     pub fn new(channels: usize, config: Window, vb: VarBuilder) -> Result<Self> {
         let Window { kernel, stride, dilation, .. } = config;
-        if channels == 0 || kernel == 0 || stride == 0 || dilation == 0 {
-            bail!("depthwise convolution: expected all to be at least 1, found {channels} channels, {config:?}")
+        if channels == 0 {
+            bail!("depthwise convolution: expected at least one channel, found none")
+        }
+        if kernel == 0 || stride == 0 || dilation == 0 {
+            bail!("depthwise convolution: expected kernel, stride and dilation of at least 1, found {config:?}")
         }
         let init = kaiming_normal_fan_out(channels, kernel, channels);
         Ok(Self { weight: vb.get_with_hints((channels, 1, kernel, kernel), "weight", init)?, window: config })
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.weight.dims()[0]
     }
 
     /// The definition in Candle's own ops: a sum over the window's taps of shifted images, each scaled channel by
@@ -54,9 +61,13 @@ impl DepthwiseConv2d {
 impl Module for DepthwiseConv2d {
     /// `[n, c, h, w] -> [n, c, h', w']` with `h' = (h + 2 padding - dilation (k - 1) - 1) / stride + 1`
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
-        let (_, c, h, w) = xs.dims4()?;
+        let (n, c, h, w) = xs.dims4()?;
         if c != self.weight.dim(0)? || self.window.output_len(h) == 0 || self.window.output_len(w) == 0 {
             bail!("depthwise convolution: {:?} does not fit an image of shape {:?}", self.window, xs.shape())
+        }
+        if n == 0 {
+            let (h_out, w_out) = (self.window.output_len(h), self.window.output_len(w));
+            return Tensor::zeros((0, c, h_out, w_out), xs.dtype(), xs.device());
         }
         if !has_kernels(xs) {
             return self.compose(xs);

@@ -3,33 +3,33 @@
 //! Trained on the CPU, it is one operation under autograd: backward calls into Candle cost a pass over memory for every
 //! tensor, and the expanded tensors are large (see `mobilenet_kernels::inverted_residual`).
 
-use candle_core::{Module, Result, Tensor};
+use candle_core::{Module, Result, Tensor, bail};
 use candle_nn::ModuleT;
 use mobilenet_kernels::Precision;
-use mobilenet_kernels::inverted_residual::Geometry;
 
 use crate::channels_last::{to_nchw, to_nhwc};
-use crate::conv_bn_act::Conv;
-use crate::fused::{self, Dims, Fusable, Kernel, Stage};
-use crate::parameters::Parameters;
-use crate::{Activation, ConvBnAct, SqueezeExcite, Window, activation};
+use crate::{ConvBnAct, SqueezeExcite, fused};
 
 /// A linear bottleneck: `project(squeeze_excite(depthwise(expand(x))))`, and `+ x` where `residual` is set.
 #[derive(Clone, Debug)]
 pub struct LinearBottleneck {
-    expand: Option<ConvBnAct>,
-    depthwise: ConvBnAct,
-    squeeze_excite: Option<SqueezeExcite>,
-    project: ConvBnAct,
-    residual: bool,
+    pub(crate) expand: Option<ConvBnAct>,
+    pub(crate) depthwise: ConvBnAct,
+    pub(crate) squeeze_excite: Option<SqueezeExcite>,
+    pub(crate) project: ConvBnAct,
+    pub(crate) residual: bool,
     /// Where it is among the variables.
-    name: String,
-    /// All of the above, for the fused operation; `None` where there are no kernels.
-    parameters: Option<Parameters>,
+    pub(crate) name: String,
 }
 
 impl LinearBottleneck {
-    /// The chain of these layers; `project` should have no activation.
+    /// The chain of these layers. One operation on the CPU where the expansion and the depthwise convolution have the same
+    /// activation, the projection has none, and all batch norms have one `eps`; otherwise one operation for each run of
+    /// layers.
+    ///
+    /// # Errors
+    /// A layer that does not take as many channels as the one before gives, or a shortcut around layers that change the
+    /// shape.
     pub fn new(
         expand: Option<ConvBnAct>,
         depthwise: ConvBnAct,
@@ -37,9 +37,29 @@ impl LinearBottleneck {
         project: ConvBnAct,
         residual: bool,
     ) -> Result<Self> {
+        let c = depthwise.c_out();
+        let widths = [
+            ("depthwise convolution", expand.as_ref().map_or(depthwise.c_in(), ConvBnAct::c_out), depthwise.c_in()),
+            ("squeeze-and-excite", c, squeeze_excite.as_ref().map_or(c, SqueezeExcite::channels)),
+            ("projection", c, project.c_in()),
+        ];
+        for (layer, before, takes) in widths {
+            if takes != before {
+                bail!("linear bottleneck: expected a {layer} of {before} channels, found one of {takes}")
+            }
+        }
+        let c_in = expand.as_ref().map_or(depthwise.c_in(), ConvBnAct::c_in);
+        let keeps = |layer: &ConvBnAct| layer.window().stride == 1;
+        let keeps_size = expand.iter().chain([&depthwise, &project]).all(keeps);
+        if residual && !(keeps_size && c_in == project.c_out()) {
+            bail!(
+                "linear bottleneck: expected a shortcut around stride 1 and equal channels, found {c_in} to {} channels{}",
+                project.c_out(),
+                if keeps_size { "" } else { " and another stride" }
+            )
+        }
         let name = common_path(&depthwise.name, &project.name);
-        let block = Self { expand, depthwise, squeeze_excite, project, residual, name, parameters: None };
-        Ok(Self { parameters: Parameters::for_kernels(block.tensors())?, ..block })
+        Ok(Self { expand, depthwise, squeeze_excite, project, residual, name })
     }
 
     /// The chain without its shortcut.
@@ -50,78 +70,30 @@ impl LinearBottleneck {
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
     /// layers this way spares Candle's backward two changes of layout for each.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match fused::run(std::slice::from_ref(self), self.parameters.as_ref(), xs, train, Precision::F32)? {
-            Some(ys) => Ok(ys),
-            None => to_nhwc(&self.chained(&to_nchw(xs)?, train)?),
-        }
-    }
-}
-
-impl Fusable for LinearBottleneck {
-    fn tensors(&self) -> Vec<Tensor> {
-        let mut tensors = Vec::new();
-        tensors.extend(self.expand.iter().flat_map(ConvBnAct::tensors));
-        tensors.extend(self.depthwise.tensors());
-        for fc in self.squeeze_excite.iter().flat_map(|se| [&se.fc1, &se.fc2]) {
-            tensors.extend([Some(&fc.weight), fc.bias.as_ref()].into_iter().flatten().cloned());
-        }
-        tensors.extend(self.project.tensors());
-        tensors
+        fused::forward(&[self], xs, train, Precision::F32)
     }
 
-    fn stage(&self, (n, h, w, c_in): Dims) -> Result<Option<Stage>> {
-        let (depthwise, project) = (&self.depthwise, &self.project);
-        let (Conv::Depthwise(conv), Some(project_weight)) = (&depthwise.conv, project.pointwise_weight()) else {
-            return Ok(None);
-        };
-        let c = conv.weight.dim(0)?;
-        let eps = depthwise.norm.config.eps;
-        let expands = match &self.expand {
-            Some(expand) => {
-                let same = expand.activation == depthwise.activation && expand.norm.config.eps == eps;
-                let Some(weight) = expand.pointwise_weight().filter(|_| same) else { return Ok(None) };
-                weight.dims() == [c, c_in, 1, 1]
-            }
-            None => c == c_in,
-        };
-        let (c_out, projects, ..) = project_weight.dims4()?;
-        let Window { kernel, stride, dilation, padding } = conv.window;
-        let (h_out, w_out) = (conv.window.output_len(h), conv.window.output_len(w));
-        let fits = expands && projects == c && n * h * w * h_out * w_out > 0;
-        let adds = !self.residual || (c_in, h, w) == (c_out, h_out, w_out);
-        let linear = project.activation == Activation::Identity && project.norm.config.eps == eps;
-        if !(fits && adds && linear) {
-            return Ok(None);
-        }
-        let geometry = Geometry {
-            n,
-            c_in,
-            c_out,
-            has_expand: self.expand.is_some(),
-            depthwise: mobilenet_kernels::depthwise::Geometry { h, w, c, kernel, stride, dilation, padding },
-            squeeze: self.squeeze_excite.as_ref().map(|se| se.fc1.weight.dim(0)).transpose()?,
-            activation: activation::kernel(depthwise.activation),
-            has_residual: self.residual,
-            eps,
-            precision: Precision::F32,
-        };
-        let units = self.expand.iter().chain([depthwise, project]);
-        let norms = units.map(|unit| unit.norm.clone()).collect();
-        Ok(Some(Stage { kernel: Kernel::Bottleneck(geometry), norms, name: self.name.clone() }))
-    }
-
-    /// Layer by layer.
-    fn chained(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
+    /// `[n, c_in, h, w] -> [n, c_out, h', w']`, layer by layer.
+    pub(crate) fn by_operations(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         let mut ys = match &self.expand {
-            Some(expand) => expand.forward_t(xs, train)?,
+            Some(expand) => expand.by_operations(xs, train)?,
             None => xs.clone(),
         };
-        ys = self.depthwise.forward_t(&ys, train)?;
+        ys = self.depthwise.by_operations(&ys, train)?;
         if let Some(squeeze_excite) = &self.squeeze_excite {
             ys = squeeze_excite.forward(&ys)?;
         }
-        let ys = self.project.forward_t(&ys, train)?;
+        let ys = self.project.by_operations(&ys, train)?;
         if self.residual { xs + ys } else { Ok(ys) }
+    }
+
+    /// In the order of the layers.
+    pub(crate) fn parameters(&self) -> Vec<Tensor> {
+        let mut parameters: Vec<Tensor> = self.expand.iter().flat_map(ConvBnAct::parameters).collect();
+        parameters.extend(self.depthwise.parameters());
+        parameters.extend(self.squeeze_excite.iter().flat_map(SqueezeExcite::parameters));
+        parameters.extend(self.project.parameters());
+        parameters
     }
 }
 
@@ -141,8 +113,9 @@ fn common_path(a: &str, b: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fused::{Fusable, Part};
     use crate::testing::{Compared, image};
-    use crate::{BatchNormConfig, ConvBnActConfig};
+    use crate::{Activation, BatchNormConfig, ConvBnActConfig};
     use candle_core::{DType, Device};
     use candle_nn::{VarBuilder, VarMap};
 
@@ -198,8 +171,9 @@ mod tests {
         let statistics = |fused: bool, args: &[Tensor]| -> Result<(Tensor, Vec<Tensor>)> {
             let tensors = names.iter().cloned().zip(args[1..].iter().cloned()).collect();
             let block = bottleneck(row, &VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-            assert!(block.stage(to_nhwc(&args[0])?.dims4()?)?.is_some(), "the fused operation takes it");
-            let ys = if fused { block.forward_t(&args[0], train) } else { block.chained(&args[0], train) }?;
+            let parts = block.parts(to_nhwc(&args[0])?.dims4()?, Precision::F32)?;
+            assert!(matches!(parts[..], [Part::Stage(_)]), "the fused operation takes it");
+            let ys = if fused { block.forward_t(&args[0], train) } else { block.by_operations(&args[0], train) }?;
             let norms = block.expand.iter().chain([&block.depthwise, &block.project]).map(|unit| &unit.norm);
             let running = norms.flat_map(|n| [&n.running_mean, &n.running_var]).map(|v| v.as_detached_tensor());
             Ok((ys, running.collect()))

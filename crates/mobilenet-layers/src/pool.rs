@@ -10,9 +10,12 @@ use crate::channels_last::{as_slice, gradient, has_kernels, to_nhwc};
 /// # Errors
 /// `xs` is not an image, or has no pixels.
 pub fn global_avg_pool(xs: &Tensor) -> Result<Tensor> {
-    let (_, _, h, w) = xs.dims4()?;
+    let (n, c, h, w) = xs.dims4()?;
     if h * w == 0 {
         bail!("global average pool: expected at least one pixel, found {:?}", xs.shape())
+    }
+    if n == 0 {
+        return Tensor::zeros((0, c), xs.dtype(), xs.device());
     }
     if has_kernels(xs) { to_nhwc(xs)?.apply_op1(Mean) } else { xs.mean((2, 3)) }
 }

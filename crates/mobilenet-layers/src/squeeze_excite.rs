@@ -7,7 +7,7 @@
 //! Hu et al., "Squeeze-and-Excitation Networks", with MobileNetV3's ReLU and h-sigmoid; `fc1` and `fc2` are 1×1
 //! convolutions with bias, as in torchvision's `SqueezeExcitation`.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, Layout, Module, Result, Shape, Tensor, bail};
 use candle_nn::VarBuilder;
 use mobilenet_kernels::pool as kernels;
 
@@ -23,12 +23,31 @@ pub struct SqueezeExcite {
 
 impl SqueezeExcite {
     /// The layer over `channels` channels with a hidden width of `squeeze`; variables `fc1` and `fc2` below `vb`.
+    ///
+    /// # Errors
+    /// No channels, a hidden width of 0, or variables of another shape in `vb`.
     pub fn new(channels: usize, squeeze: usize, vb: VarBuilder) -> Result<Self> {
+        if channels == 0 || squeeze == 0 {
+            bail!("squeeze-and-excite: expected channels and a hidden width, found {channels} and {squeeze}")
+        }
         let config = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
         Ok(Self {
             fc1: Conv2d::new(channels, squeeze, config, vb.pp("fc1"))?,
             fc2: Conv2d::new(squeeze, channels, config, vb.pp("fc2"))?,
         })
+    }
+
+    pub(crate) fn channels(&self) -> usize {
+        self.fc1.c_in()
+    }
+
+    pub(crate) fn squeeze(&self) -> usize {
+        self.fc1.c_out()
+    }
+
+    pub(crate) fn parameters(&self) -> Vec<Tensor> {
+        let of = |fc: &Conv2d| [Some(fc.weight.clone()), fc.bias.clone()];
+        [&self.fc1, &self.fc2].into_iter().flat_map(of).flatten().collect()
     }
 
     /// The gates: `[n, c, h, w] -> [n, c]`, each in `[0, 1]`.
@@ -43,6 +62,9 @@ impl SqueezeExcite {
 impl Module for SqueezeExcite {
     /// `[n, c, h, w] -> [n, c, h, w]`
     fn forward(&self, xs: &Tensor) -> Result<Tensor> {
+        if xs.dim(0)? == 0 {
+            return Ok(xs.clone());
+        }
         scale_channels(xs, &self.gates(xs)?)
     }
 }

@@ -5,8 +5,7 @@ use candle_nn::ModuleT;
 use mobilenet_kernels::Precision;
 
 use crate::channels_last::{to_nchw, to_nhwc};
-use crate::fused::{self, Dims, Fusable, Stage};
-use crate::parameters::Parameters;
+use crate::fused::{self, Fusable, Part};
 use crate::{ConvBnAct, LinearBottleneck};
 
 /// A layer of a [`Stack`].
@@ -30,37 +29,36 @@ impl From<LinearBottleneck> for Layer {
     }
 }
 
-impl Fusable for Layer {
-    fn tensors(&self) -> Vec<Tensor> {
+impl Layer {
+    fn fusable(&self) -> &dyn Fusable {
         match self {
-            Self::ConvBnAct(layer) => layer.tensors(),
-            Self::LinearBottleneck(layer) => layer.tensors(),
-        }
-    }
-
-    fn stage(&self, dims: Dims) -> Result<Option<Stage>> {
-        match self {
-            Self::ConvBnAct(layer) => layer.stage(dims),
-            Self::LinearBottleneck(layer) => layer.stage(dims),
-        }
-    }
-
-    fn chained(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        match self {
-            Self::ConvBnAct(layer) => layer.chained(xs, train),
-            Self::LinearBottleneck(layer) => layer.chained(xs, train),
+            Self::ConvBnAct(layer) => layer,
+            Self::LinearBottleneck(layer) => &**layer,
         }
     }
 }
 
-/// Layers, each applied to what the one before gives. On the CPU the whole stack is one operation under autograd, which
-/// spares Candle's backward several passes over every tensor between two layers.
+/// Layers, each applied to what the one before gives. On the CPU neighboring layers, and so as a rule the whole stack, are one
+/// operation under autograd, which spares Candle's backward several passes over every tensor between two layers.
+/// [`operations`](Self::operations) tells which.
 #[derive(Clone, Debug)]
 pub struct Stack {
     layers: Vec<Layer>,
-    /// Of all layers, for the fused operation; `None` where there are no kernels.
-    parameters: Option<Parameters>,
     precision: Precision,
+}
+
+/// One of the operations that a [`Stack`] consists of on the CPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Layers that run as one, by their paths among the variables.
+    Fused(Vec<String>),
+    /// A layer without a kernel, or a piece of one, which runs as smaller operations.
+    NotFused {
+        /// The layer's path among the variables.
+        layer: String,
+        /// What there is no kernel for.
+        why: &'static str,
+    },
 }
 
 impl Stack {
@@ -72,29 +70,38 @@ impl Stack {
         if layers.is_empty() {
             bail!("stack: expected at least one layer, found none")
         }
-        let parameters = Parameters::for_kernels(layers.iter().flat_map(Fusable::tensors).collect())?;
-        Ok(Self { layers, parameters, precision: Precision::F32 })
+        Ok(Self { layers, precision: Precision::F32 })
     }
 
-    /// The same stack, trained at this precision where it runs as one operation; elsewhere nothing changes.
+    /// The same stack, trained at this precision where layers are fused; elsewhere nothing changes.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
+    /// What the stack runs as for float32 images `[n, c_in, h, w]` on the CPU.
+    ///
+    /// # Errors
+    /// A layer does not take images of these sizes.
+    pub fn operations(&self, (n, c_in, h, w): (usize, usize, usize, usize)) -> Result<Vec<Operation>> {
+        let mut operations = Vec::new();
+        for part in fused::parts(&self.fusables(), (n, h, w, c_in), self.precision)? {
+            match (part, operations.last_mut()) {
+                (Part::Stage(stage), Some(Operation::Fused(layers))) => layers.push(stage.name().to_owned()),
+                (Part::Stage(stage), _) => operations.push(Operation::Fused(vec![stage.name().to_owned()])),
+                (Part::Own(own), _) => operations.push(Operation::NotFused { layer: own.name, why: own.why }),
+            }
+        }
+        Ok(operations)
+    }
+
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
-        if let Some(ys) = fused::run(&self.layers, self.parameters.as_ref(), xs, train, self.precision)? {
-            return Ok(ys);
-        }
-        let mut ys = xs.clone();
-        for layer in &self.layers {
-            ys = match layer {
-                Layer::ConvBnAct(layer) => layer.forward_channels_last(&ys, train)?,
-                Layer::LinearBottleneck(layer) => layer.forward_channels_last(&ys, train)?,
-            };
-        }
-        Ok(ys)
+        fused::forward(&self.fusables(), xs, train, self.precision)
+    }
+
+    fn fusables(&self) -> Vec<&dyn Fusable> {
+        self.layers.iter().map(Layer::fusable).collect()
     }
 }
 
@@ -146,15 +153,20 @@ mod tests {
     fn outcome(names: &[String], args: &[Tensor], train: bool, fused: bool) -> Result<(Tensor, Vec<Tensor>)> {
         let tensors = names.iter().cloned().zip(args[1..].iter().cloned()).collect();
         let stack = stack(&VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu))?;
-        let mut dims = to_nhwc(&args[0])?.dims4()?;
+        let operations = stack.operations(args[0].dims4()?)?;
+        assert!(matches!(&operations[..], [Operation::Fused(layers)] if layers.len() == stack.layers.len()));
         let mut running = Vec::new();
         let mut ys = args[0].clone();
         for layer in &stack.layers {
-            let Some(stage) = layer.stage(dims)? else { bail!("a layer without a kernel") };
-            dims = stage.output();
-            running.extend(stage.norms.iter().flat_map(|n| [n.running_mean.clone(), n.running_var.clone()]));
+            let units = match layer {
+                Layer::ConvBnAct(unit) => vec![unit],
+                Layer::LinearBottleneck(block) => {
+                    block.expand.iter().chain([&block.depthwise, &block.project]).collect()
+                }
+            };
+            running.extend(units.iter().flat_map(|u| [u.norm.running_mean.clone(), u.norm.running_var.clone()]));
             if !fused {
-                ys = layer.chained(&ys, train)?;
+                ys = layer.fusable().by_operations(&ys, train)?;
             }
         }
         if fused {
@@ -204,6 +216,83 @@ mod tests {
         assert!(gradients.get(&xs).is_none());
         let data = vars.data().lock().unwrap();
         assert!(gradients.get(&data["stem.conv.weight"]).is_some() && gradients.get(&data["last.norm.bias"]).is_some());
+        Ok(())
+    }
+
+    /// A convolution and a block, a block that has no kernel as a whole, and a block and a convolution.
+    fn with_a_gap(vb: &VarBuilder, residual: bool) -> Result<Stack> {
+        let unit = |c_in, c_out, config, name: &str| {
+            ConvBnAct::new(c_in, c_out, config, vb.pp(name).pp("conv"), vb.pp(name).pp("norm"))
+        };
+        let act = Activation::HSwish;
+        let block = |name: &str, squeeze_excite, last, residual| {
+            let name = |part: &str| format!("{name}.{part}");
+            LinearBottleneck::new(
+                Some(unit(8, 24, ConvBnActConfig::pointwise(NORM, act), &name("expand"))?),
+                unit(24, 24, ConvBnActConfig::depthwise(3, 1, 1, NORM, act), &name("depthwise"))?,
+                squeeze_excite,
+                unit(24, 8, ConvBnActConfig::pointwise(NORM, last), &name("project"))?,
+                residual,
+            )
+        };
+        let squeeze_excite = Some(SqueezeExcite::new(24, 8, vb.pp("gap.se"))?);
+        Stack::new(vec![
+            unit(3, 8, ConvBnActConfig::dense(3, 1, NORM, act), "stem")?.into(),
+            block("first", None, Activation::Identity, true)?.into(),
+            block("gap", squeeze_excite, act, residual)?.into(),
+            block("second", None, Activation::Identity, true)?.into(),
+            unit(8, 16, ConvBnActConfig::pointwise(NORM, act), "last")?.into(),
+        ])
+    }
+
+    #[test]
+    fn a_layer_without_a_kernel_leaves_those_beside_it_fused() -> Result<()> {
+        let fused = |layers: &[&str]| Operation::Fused(layers.iter().map(|l| l.to_string()).collect());
+        let gap = Operation::NotFused { layer: "gap".into(), why: "the projection has an activation" };
+        for (residual, expected) in [
+            (true, vec![fused(&["stem.conv", "first"]), gap.clone(), fused(&["second", "last.conv"])]),
+            (
+                false,
+                vec![
+                    fused(&["stem.conv", "first", "gap.expand.conv", "gap.depthwise.conv"]),
+                    gap,
+                    fused(&["gap.project.conv", "second", "last.conv"]),
+                ],
+            ),
+        ] {
+            let vars = VarMap::new();
+            with_a_gap(&crate::seeded_var_builder(&vars, 3, DType::F32, &Device::Cpu), residual)?;
+            let mut all: Vec<_> = vars.data().lock().unwrap().clone().into_iter().collect();
+            all.sort_by(|a, b| a.0.cmp(&b.0));
+            let mut args = vec![image((5, 3, 6, 8), 2., 1)?];
+            args.extend(all.iter().map(|(_, var)| var.as_detached_tensor()));
+            let args: Vec<&Tensor> = args.iter().collect();
+            let build = |args: &[Tensor]| -> Result<Stack> {
+                let tensors = all.iter().map(|(name, _)| name.clone()).zip(args[1..].iter().cloned()).collect();
+                with_a_gap(&VarBuilder::from_tensors(tensors, DType::F32, &Device::Cpu), residual)
+            };
+            for train in [true, false] {
+                let compared = Compared::new(
+                    &args,
+                    |args| {
+                        let stack = build(args)?;
+                        assert_eq!(stack.operations(args[0].dims4()?)?, expected);
+                        stack.forward_t(&args[0], train)
+                    },
+                    |args| {
+                        let layers = build(args)?.layers;
+                        layers.iter().try_fold(args[0].clone(), |xs, l| l.fusable().by_operations(&xs, train))
+                    },
+                )?;
+                compared.assert_close(1e-4, (residual, train));
+            }
+            // The runs beside the gap are of the precision that was asked for.
+            let args: Vec<Tensor> = args.into_iter().cloned().collect();
+            let exact = build(&args)?.forward_t(&args[0], true)?;
+            let rounded = build(&args)?.with_precision(Precision::Bf16).forward_t(&args[0], true)?;
+            let share = (exact.sub(&rounded)?.sqr()?.sum_all()? / exact.sqr()?.sum_all()?)?.to_scalar::<f32>()?.sqrt();
+            assert!(share > 1e-4 && share < 0.1, "bf16 is {share} off");
+        }
         Ok(())
     }
 

@@ -18,16 +18,14 @@ pub struct Window {
 impl Window {
     /// The padding that keeps the size of the image at stride 1: `dilation * (kernel - 1) / 2`.
     pub fn same(kernel: usize, stride: usize, dilation: usize) -> Self {
-        Self { kernel, stride, dilation, padding: dilation * kernel.saturating_sub(1) / 2 }
+        Self { kernel, stride, dilation, padding: dilation.saturating_mul(kernel.saturating_sub(1)) / 2 }
     }
 
-    /// The length of the output along one axis of length `len`; 0 if the window does not fit.
+    /// The length of the output along one axis of length `len`; 0 if the window does not fit, or never steps.
     pub fn output_len(&self, len: usize) -> usize {
-        let reach = self.dilation * self.kernel.saturating_sub(1) + 1;
-        match (len + 2 * self.padding).checked_sub(reach) {
-            Some(room) => room / self.stride + 1,
-            None => 0,
-        }
+        let reach = self.dilation.saturating_mul(self.kernel.saturating_sub(1)).saturating_add(1);
+        let padded = len.saturating_add(self.padding.saturating_mul(2));
+        padded.checked_sub(reach).and_then(|room| room.checked_div(self.stride)).map_or(0, |steps| steps + 1)
     }
 
     /// What each tap sees, row by row of the window: `[n, c, h, w] -> k² · [n, c, h', w']`, in Candle's own ops.

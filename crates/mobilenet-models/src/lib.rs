@@ -8,4 +8,6 @@ pub use error::{Error, TensorProblem};
 pub use mobilenet_arch::{
     Arch, BlockSummary, Description, LayerKind, LayerSummary, ModelConfig, Preset, Summary, plan, summary,
 };
+// What building and training a model needs beside it.
+pub use mobilenet_layers::{DropoutRng, Precision, seeded_var_builder};
 pub use model::MobileNet;

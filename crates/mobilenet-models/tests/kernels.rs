@@ -26,13 +26,14 @@ fn every_layer_runs_whole() -> Result<()> {
             let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
             let model = MobileNet::new(&config, vb).unwrap();
             let images = Tensor::ones((1, 3, 32, 32), DType::F32, &Device::Cpu)?;
-            let (ys, records) = profile::record(|| model.features(&images, true));
+            let (ys, profile::Profile { records, not_fused }) = profile::record(|| model.features(&images, true));
             ys?;
+            assert_eq!(not_fused, [], "{arch} {preset}");
             // A block that runs as its layers has records of theirs, `features.2.conv.0.0`, and none of its own.
             let found: BTreeSet<String> = records.into_iter().map(|record| record.scope).collect();
             assert_eq!(found, expected, "{arch} {preset}");
 
-            let (ys, records) = profile::record(|| model.features(&images, false));
+            let (ys, profile::Profile { records, .. }) = profile::record(|| model.features(&images, false));
             ys?;
             assert!(records.iter().all(|record| record.phase == "inference"), "{arch} {preset}");
             let found: Vec<&str> = records.iter().map(|record| record.scope.as_str()).collect();

@@ -172,6 +172,18 @@ pub struct StepProfile {
     pub step_ms: f64,
     /// The phases of all layers.
     pub phases: Vec<StepPhase>,
+    /// Layers that run as smaller operations, whose time is in no phase.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_fused: Vec<StepNotFused>,
+}
+
+/// A layer that has no kernel as a whole.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepNotFused {
+    /// The layer's path among the variables.
+    pub layer: String,
+    /// What there is no kernel for.
+    pub why: String,
 }
 
 /// One phase of one layer.

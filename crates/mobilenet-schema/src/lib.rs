@@ -11,7 +11,7 @@ mod json;
 mod metrics;
 mod roofline;
 
-pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepPhase, StepProfile, Throughput};
+pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, StepProfile, Throughput};
 pub use check::{Artefact, Problem};
 pub use data::{DataInfo, Picture};
 pub use environment::{Environment, Origin};
