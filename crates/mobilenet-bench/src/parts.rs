@@ -27,12 +27,12 @@ impl PartsTiming {
     }
 }
 
-/// Times `whole`, which handles `batch` images, and `parts`, which does the same and says what each of its parts took. The two run in turns, so that a
-/// machine that gets slower or faster meanwhile does so for both.
+/// Times `whole`, which handles `batch` images, and `parts`, which does the same and says what each of its parts took.
+/// The two run in turns, so that a machine that gets slower or faster meanwhile does so for both.
 ///
 /// # Errors
-/// Those of [`time_steps`](crate::time_steps) for `whole`; [`Error::Step`] where `parts` fails, [`Error::Parts`] where the number of parts is not
-/// always the same.
+/// Those of [`time_steps`](crate::time_steps) for `whole`; [`Error::Step`] where `parts` fails, [`Error::Parts`] where
+/// the number of parts is not always the same.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,18 +1,19 @@
 //! The machine's roofline: how fast it can compute, and how fast it can move what it computes with.
 //!
-//! A computation of `I` floating point operations per byte moved cannot run faster than `min(peak, I · bandwidth)`: the roofline
-//! model of Williams, Waterman and Patterson, *Roofline: an insightful visual performance model for multicore
-//! architectures*, Communications of the ACM 52(4), 2009. Both numbers are measured here, none is taken from a data sheet:
+//! A computation of `I` floating point operations per byte moved cannot run faster than `min(peak, I · bandwidth)`: the
+//! roofline model of Williams, Waterman and Patterson, *Roofline: an insightful visual performance model for multicore
+//! architectures*, Communications of the ACM 52(4), 2009. Both numbers are measured here, none is taken from a data
+//! sheet:
 //!
-//! - **Peak**: this project's own float32 product ([`pointwise::forward`]) of blocks that fit a core's L2, on all threads. It is
-//!   what a convolution could reach at best; the processor may be capable of a few percent more.
-//! - **Bandwidth**: every thread reads each value of a buffer of its own and writes it back changed, over and over. Both ways count, and
-//!   nothing is moved that is not counted: a line is in the cache when it is written. The buffer's size decides what is
-//!   measured: half of a thread's share of the L2, half of its share of the L3, or, for the memory, four times the L3 of
-//!   all.
+//! - **Peak**: this project's own float32 product ([`pointwise::forward`]) of blocks that fit a core's L2, on all
+//!   threads. It is what a convolution could reach at best; the processor may be capable of a few percent more.
+//! - **Bandwidth**: every thread reads each value of a buffer of its own and writes it back changed, over and over.
+//!   Both ways count, and nothing is moved that is not counted: a line is in the cache when it is written. The buffer's
+//!   size decides what is measured: half of a thread's share of the L2, half of its share of the L3, or, for the
+//!   memory, four times the L3 of all.
 //!
-//! Each is the best of the rounds of about a millisecond that its share of the time has room for: whatever disturbs a round
-//! makes it slower. On a machine that is busy all the time none is undisturbed, and the figures are too low.
+//! Each is the best of the rounds of about a millisecond that its share of the time has room for: whatever disturbs a
+//! round makes it slower. On a machine that is busy all the time none is undisturbed, and the figures are too low.
 
 use std::hint::black_box;
 use std::sync::{Mutex, PoisonError};
@@ -25,8 +26,8 @@ use mobilenet_schema::{Bandwidth, MemoryLevel, Roofline};
 use crate::caches::{available_memory, l2_and_l3};
 use crate::{Error, Result};
 
-/// Long enough that starting a round does not matter, short enough that some are not disturbed on a machine that does other
-/// things too.
+/// Long enough that starting a round does not matter, short enough that some are not disturbed on a machine that does
+/// other things too.
 const ROUND: Duration = Duration::from_millis(1);
 /// How often each figure is taken, in turns: where the system puts the threads may be wrong for a while.
 const TURNS: u32 = 4;

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use mobilenet_common::numbers::quantile;
 use mobilenet_schema::LatencyMs;
 use serde::{Deserialize, Serialize};
 
@@ -38,9 +39,9 @@ pub(crate) fn latency(samples: &[Duration]) -> Option<LatencyMs> {
     let mean = ms.iter().sum::<f64>() / n;
     let variance = ms.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / n;
     Some(LatencyMs {
-        p50: percentile(&ms, 0.50),
-        p90: percentile(&ms, 0.90),
-        p99: percentile(&ms, 0.99),
+        p50: quantile(&ms, 0.50)?,
+        p90: quantile(&ms, 0.90)?,
+        p99: quantile(&ms, 0.99)?,
         mean,
         std: variance.sqrt(),
         min,
@@ -99,13 +100,6 @@ pub fn time_steps(protocol: Protocol, batch: usize, mut step: impl FnMut() -> St
         }
     }
     Timing::from_samples(&samples, batch)
-}
-
-/// `sorted` is ascending and not empty, `q` in 0..=1.
-fn percentile(sorted: &[f64], q: f64) -> f64 {
-    let at = q * (sorted.len() - 1) as f64;
-    let (low, high) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
-    low + (high - low) * at.fract()
 }
 
 #[cfg(test)]

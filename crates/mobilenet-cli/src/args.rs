@@ -13,16 +13,23 @@ use mobilenet_models::{Arch, ModelConfig, Preset};
 
 pub use self::technique::TechniqueArgs;
 pub use self::train::{Freeze, TrainArgs};
-use self::values::{above_0, amount, at_least_1, fraction, parse};
+use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
 use crate::device::DeviceArg;
 
-/// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3.
+/// Most images of a pass that is timed: at 224x224 they alone take 2.5 GB.
+const MAX_BATCH: usize = 4_096;
+/// Most passes that are timed, each of which leaves a number.
+const MAX_PASSES: usize = 1_000_000;
+/// Most classes of a network without data: five times ImageNet-21k's.
+const MAX_CLASSES: usize = 100_000;
+
+/// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3
 #[derive(Parser)]
 #[command(
     name = "mobilenet",
     version,
     after_help = "\
-A first round, a few minutes on two cores:
+A first try, a few minutes on two cores:
   mobilenet summary --model v2
   mobilenet train   --model v2 --epochs 3 --batch-size 32 --limit-train 2048 --limit-test 1000 --out runs/first
   mobilenet eval    --run runs/first
@@ -55,8 +62,8 @@ pub enum Command {
 
 /// Print a network layer by layer: output shape, parameters, MACs
 ///
-/// MACs are the multiply-adds of convolutions and linear layers for one image; parameters leave out batch norm's running
-/// statistics.
+/// MACs are the multiply-adds of convolutions and linear layers for one image; parameters leave out batch norm's
+/// running statistics.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -74,10 +81,10 @@ pub struct SummaryArgs {
     pub json: bool,
 }
 
-/// Evaluate a run on the test images and on the plain training images
+/// Evaluate a run on the test images and, without augmentation, on its training images
 ///
-/// Takes the images that the run was judged by (its --limit-test) and at most 10,000 of those it was trained on, without
-/// augmentation. Stores the result as eval.json in the run's folder.
+/// Uses the test images that the run was evaluated on (its --limit-test) and at most 10,000 of the images it was
+/// trained on. Stores the result as eval.json in the run's folder.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -97,14 +104,14 @@ pub struct EvalArgs {
     pub json: bool,
 }
 
-/// Say what is on pictures: the five likeliest classes with their probabilities
+/// Classify pictures: the five most probable classes of each, with their probabilities
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   mobilenet predict --run runs/v2 cat.jpg
   mobilenet predict --run runs/v2 --json photos/*.png
 
-A picture of any size is scaled to the network's input along its shorter side and cut out at the center.")]
+A picture of any size is scaled so that its shorter side fits the network's input, then cropped at the center.")]
 pub struct PredictArgs {
     /// Folder that `mobilenet train --out` wrote
     #[arg(long, value_name = "RUN")]
@@ -119,12 +126,13 @@ pub struct PredictArgs {
     pub json: bool,
 }
 
-/// Time a network: latency, throughput, memory
+/// Measure a network's latency, throughput and memory
 ///
-/// Runs a fresh network on made-up images: 10 untimed, then 100 timed passes (the article's protocol), and, for batch 1,
-/// the throughput at batches of 8, 32 and 128. With --train, full training steps: forward, backward, AdamW. Memory is the
-/// peak of the whole process after the timed passes. With --blocks, each block's share of the time of inference, beside its
-/// share of the MACs; passes with and without a clock in them take turns.
+/// Runs an untrained network on random images: 10 untimed passes, then 100 timed ones (the article's protocol), and, at
+/// batch 1, measures the throughput at batches of 8, 32 and 128 too. With --train it times full training steps
+/// (forward, backward, AdamW). Memory is the peak of the whole process after the timed passes. With --blocks it reports
+/// each block's share of the inference time next to its share of the MACs; passes with and without clock readings
+/// alternate.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -137,25 +145,25 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub model: NetworkArgs,
     /// Images per pass [default: 1, with --train 128]
-    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    #[arg(long, value_name = "N", value_parser = up_to::<MAX_BATCH>)]
     pub batch: Option<usize>,
     /// Time full training steps instead of inference
     #[arg(long)]
     pub train: bool,
-    /// Multiply and keep float32 or bf16: f32 or bf16
+    /// Number format of training: f32, or bf16 for products and kept activations
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, default_value_t, requires = "train")]
     pub precision: Precision,
-    /// Show where a training step's time goes, phase by phase of each layer
+    /// Show where the time of a training step goes: each phase of each layer
     #[arg(long, requires = "train")]
     pub profile: bool,
-    /// Show where an inference's time goes, block by block
+    /// Show where the time of inference goes, block by block
     #[arg(long, conflicts_with = "train")]
     pub blocks: bool,
-    /// Untimed passes first [default: 10, with --train 2]
-    #[arg(long, value_name = "N")]
+    /// Untimed passes before the timed ones [default: 10, with --train 2]
+    #[arg(long, value_name = "N", value_parser = zero_up_to::<MAX_PASSES>)]
     pub warmup: Option<usize>,
     /// Timed passes [default: 100, with --train 10]
-    #[arg(long, value_name = "N", value_parser = at_least_1)]
+    #[arg(long, value_name = "N", value_parser = up_to::<MAX_PASSES>)]
     pub iterations: Option<usize>,
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -164,12 +172,13 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// Measure what this machine can do at best: its roofline
+/// Measure this machine's roofline: its peak arithmetic rate and memory bandwidths
 ///
-/// Takes about three seconds. The peak is the best rate of float32 products in the cache, by the product that the networks use;
-/// a bandwidth is the best rate at which all threads read and write back a buffer: half of the L2, half of the L3, or four
-/// times the L3 (memory). A computation of so many FLOP per byte that it moves cannot run faster than that many times the
-/// bandwidth, nor than the peak (Williams, Waterman and Patterson, 2009). `bench --blocks` tells each block's FLOP per byte.
+/// Takes about three seconds. The peak is the best rate of float32 matrix products whose operands fit in the cache, by
+/// the kernel that the networks use. A bandwidth is the best rate at which all threads read a buffer and write it back;
+/// the buffer has half the size of the L2, half the size of the L3, or four times the size of the L3 (memory). A
+/// computation that does so many FLOP for each byte it moves cannot run faster than that many times the bandwidth, nor
+/// faster than the peak (Williams, Waterman and Patterson, 2009). `bench --blocks` reports each block's FLOP per byte.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -181,7 +190,7 @@ pub struct RooflineArgs {
     pub json: bool,
 }
 
-/// Describe a data set: which copy, classes, numbers of images, mean and standard deviation
+/// Describe a data set: where it comes from, its classes, numbers of images, mean and standard deviation
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -191,7 +200,7 @@ Examples:
 pub struct DataArgs {
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Test images to put into the JSON as PNG, counted from 0
+    /// Test images to include in the JSON as PNG, by index from 0
     #[arg(long, value_name = "INDEX", value_delimiter = ',', requires = "json")]
     pub images: Vec<usize>,
     /// Print one JSON object instead of lines
@@ -199,11 +208,11 @@ pub struct DataArgs {
     pub json: bool,
 }
 
-/// Choose a network: the most accurate one within limits, of those measured on this machine
+/// Choose a network: the most accurate one within limits, among those measured on this machine
 ///
-/// Reads the results.json of comparisons (cargo xtask compare) and takes only networks that were timed on a processor of this
-/// name with as many threads as --threads says. Accuracies of different comparisons are not held against each other: each
-/// comparison gives a choice of its own.
+/// Reads the results.json of comparisons (cargo xtask compare) and considers only networks that were timed on a
+/// processor of the same name with as many threads as --threads gives. Accuracies from different comparisons are not
+/// compared with each other: each comparison yields a choice of its own.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -211,10 +220,10 @@ Examples:
   mobilenet choose --from runs/widths --max-macs 100M --min-accuracy 0.9 --json
   mobilenet --threads 1 choose --max-memory-mb 40
 
-To measure what there is to choose from, in several widths:
+To measure networks to choose from, at several widths:
   cargo xtask compare --models widths --out runs/widths")]
 pub struct ChooseArgs {
-    /// Milliseconds one image may take (median, batch 1)
+    /// Most milliseconds for one image (median, batch 1)
     #[arg(long, value_name = "MS", value_parser = above_0, allow_negative_numbers = true)]
     pub max_latency_ms: Option<f64>,
     /// Most parameters, such as 3M, 2.5M or 500k
@@ -223,13 +232,13 @@ pub struct ChooseArgs {
     /// Most multiply-adds of one image, such as 100M
     #[arg(long, value_name = "N", value_parser = amount, allow_hyphen_values = true)]
     pub max_macs: Option<u64>,
-    /// Megabytes (10^6 bytes) that a process answering single images may take
+    /// Most megabytes (10^6 bytes) of memory of a process that classifies single images
     #[arg(long, value_name = "MB", value_parser = above_0, allow_negative_numbers = true)]
     pub max_memory_mb: Option<f64>,
-    /// Share of the test images to be named rightly, such as 0.9
+    /// Least share of the test images that is classified correctly, such as 0.9
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true)]
     pub min_accuracy: Option<f64>,
-    /// Folder of a comparison; may be given several times [default: every folder in runs]
+    /// Folder of a comparison; can be repeated [default: every folder in runs]
     #[arg(long, value_name = "DIR")]
     pub from: Vec<PathBuf>,
     /// Print one JSON object instead of lines
@@ -262,8 +271,8 @@ pub struct NetworkArgs {
     /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
     #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>)]
     pub model: Arch,
-    /// Classes of the last layer
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// Number of classes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = up_to::<MAX_CLASSES>)]
     pub num_classes: usize,
     #[command(flatten)]
     pub shape: ShapeArgs,
@@ -278,16 +287,16 @@ impl NetworkArgs {
     }
 }
 
-/// What varies a network of a given name.
+/// Variations of a network.
 #[derive(Args)]
 pub struct ShapeArgs {
-    /// Strides for images of 32x32 (cifar) or 224x224 (imagenet) [default: cifar]
+    /// Strides suited to images of 32x32 (cifar) or 224x224 (imagenet) [default: cifar]
     #[arg(long, value_name = "PRESET", value_parser = parse::<Preset>)]
     pub preset: Option<Preset>,
-    /// Scale every layer's channels, above 0 to 8 [default: 1]
+    /// Width multiplier of every layer's channels, above 0, at most 8 [default: 1]
     #[arg(long, value_name = "FACTOR", value_parser = above_0, allow_negative_numbers = true)]
     pub width: Option<f64>,
-    /// Halve the last stage and the classifier's hidden layer (V3)
+    /// Halve the channels of the last stage and of the classifier's hidden layer (V3)
     #[arg(long)]
     pub reduced_tail: bool,
     /// Give the last stage stride 1 and dilation 2 (V3)
@@ -296,7 +305,7 @@ pub struct ShapeArgs {
     /// Strides of the stem and of each stage, such as 1,1,1,2,2,1,2,1, instead of the preset's
     #[arg(long, value_name = "S,S,...", value_delimiter = ',')]
     pub strides: Option<Vec<usize>>,
-    /// How far a training step moves batch norm's running statistics [default: 0.1 (v2), 0.01 (v3)]
+    /// Weight of a training step's statistics in batch norm's running ones [default: 0.1 (v2), 0.01 (v3)]
     #[arg(long, value_name = "SHARE", value_parser = above_0, allow_negative_numbers = true)]
     pub bn_momentum: Option<f64>,
     /// Probability of dropout before the last layer [default: 0.2]
@@ -324,14 +333,14 @@ impl ShapeArgs {
 pub struct SourceArgs {
     /// Data set: auto, cifar10, cifar100, shapes10 or folder [default: auto]
     ///
-    /// auto takes --data-dir, else CIFAR-10 from the cache or a download, else shapes10: pictures drawn by code, whose
-    /// accuracies say nothing about CIFAR. The others never fall back.
+    /// auto uses --data-dir if given, else CIFAR-10 from the cache or a download, else shapes10: pictures drawn by
+    /// code, on which an accuracy says nothing about CIFAR. The others never fall back to another set.
     #[arg(long, value_name = "SET", value_parser = parse::<Source>, help_heading = "Data")]
     pub data: Option<Source>,
     /// Folder with the data: *.bin or *.parquet of CIFAR, or train/CLASS/* and test/CLASS/*
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data_dir: Option<PathBuf>,
-    /// Height and width that folders of pictures are resized to [default: 32; train: the preset's]
+    /// Height and width to resize folders of pictures to [default: 32; train: the preset's]
     #[arg(long, value_name = "PIXELS", value_parser = at_least_1, help_heading = "Data")]
     pub image_size: Option<usize>,
 }
@@ -357,7 +366,7 @@ mod tests {
     #[test]
     fn bad_values_are_named() {
         for (line, expected) in [
-            ("summary --model v4", "v2, v3-large, v3-small, v2-hs, v2-hs-se, v2-hs-se-k5"),
+            ("summary --model v4", "v2, v2-hs, v2-hs-se, v2-hs-se-k5, v3-large, v3-small"),
             ("summary --model v2 --width -1", "a number above 0"),
             ("summary --model v2 --width nan", "a number above 0"),
             ("train --model v2 --out r --epochs 0", "at least 1"),
@@ -377,6 +386,11 @@ mod tests {
             ("train --out r", "--model"),
             ("bench --model v2 --device gpu", "cuda:N"),
             ("bench --model v2 --threads 0", "at least 1"),
+            ("bench --model v2 --batch 18446744073709551615", "at least 1 and at most 4,096"),
+            ("bench --model v2 --batch 4097", "at least 1 and at most 4,096"),
+            ("bench --model v2 --iterations 1000001", "at least 1 and at most 1,000,000"),
+            ("bench --model v2 --warmup 1000000000000", "at least 0 and at most 1,000,000"),
+            ("bench --model v2 --num-classes 1000000", "at least 1 and at most 100,000"),
             ("bench --model v2 --blocks --train", "--train"),
             ("roofline --threads 0", "at least 1"),
             ("data --images 1,2", "--json"),

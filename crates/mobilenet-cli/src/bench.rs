@@ -3,16 +3,16 @@
 use anyhow::Result;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
-use mobilenet_bench::{inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps, Protocol, Timing};
+use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps};
 use mobilenet_layers::seeded_var_builder;
-use mobilenet_models::{summary, MobileNet, ModelConfig};
+use mobilenet_models::{MobileNet, ModelConfig, summary};
 use mobilenet_schema::{Bench, StepProfile};
-use mobilenet_train::{cross_entropy, Optimizer, OptimizerConfig};
+use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
 
 use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
 use crate::output::{print, print_json};
-use crate::step_profile::{step_profile, Shown};
+use crate::step_profile::{Shown, step_profile};
 
 /// Larger batches, and how often each is run.
 const BATCHES: [usize; 3] = [8, 32, 128];
@@ -90,7 +90,8 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     print(&said(&report, block_times.as_ref(), &config))
 }
 
-/// Full training steps: forward, loss, backward, AdamW; and as many again for a profile, which would disturb the timing.
+/// Full training steps: forward, loss, backward, AdamW; and as many again for a profile, which would disturb the
+/// timing.
 fn training(
     model: &MobileNet,
     vars: &VarMap,

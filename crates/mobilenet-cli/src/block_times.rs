@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::Result;
 use candle_core::Tensor;
 use candle_nn::ModuleT;
-use mobilenet_bench::{time_parts, PartsResult, PartsTiming, Protocol, Timing};
+use mobilenet_bench::{PartsResult, PartsTiming, Protocol, Timing, time_parts};
 use mobilenet_kernels::profile::record;
 use mobilenet_models::{BlockSummary, MobileNet};
 use mobilenet_schema::BlockTime;

@@ -6,14 +6,14 @@ mod results;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{Result, anyhow, bail};
 use serde::Serialize;
 
 use crate::args::ChooseArgs;
 use crate::output::{note, print, print_json};
 
-use pick::{nearest, pick, Broken, Choice, Figure, Limits};
-use results::{find, read, Candidate, Comparison, LeftOut, Machine};
+use pick::{Broken, Choice, Figure, Limits, nearest, pick};
+use results::{Candidate, Comparison, LeftOut, Machine, find, read};
 
 /// More accurate networks that are named, each with what it would cost.
 const NAMED: usize = 3;
@@ -297,9 +297,5 @@ fn points(candidate: &Candidate, chosen: &Candidate) -> String {
 }
 
 fn plural(n: u64) -> &'static str {
-    if n == 1 {
-        ""
-    } else {
-        "s"
-    }
+    if n == 1 { "" } else { "s" }
 }

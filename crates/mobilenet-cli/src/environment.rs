@@ -1,6 +1,6 @@
 //! The environment of a measurement, with what the build script recorded.
 
-use mobilenet_bench::{environment, BuildInfo, Environment};
+use mobilenet_bench::{BuildInfo, Environment, environment};
 
 /// Machine, system and build.
 pub fn collect() -> Environment {

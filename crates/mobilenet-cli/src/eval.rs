@@ -6,19 +6,21 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
-use mobilenet_schema::{to_pretty_json_with_short_arrays, Eval};
-use mobilenet_train::{evaluate, write_atomically, Evaluation, MirrorAveraged};
+use mobilenet_schema::{Eval, to_pretty_json_with_short_arrays};
+use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
 
 use crate::args::EvalArgs;
-use crate::output::{print, print_json};
-use crate::progress::{percent, Progress};
-use crate::run::{self, RunConfig, EVAL_FILE};
+use crate::output::{check_writable, print, print_json, write};
+use crate::progress::{Progress, percent};
+use crate::run::{self, EVAL_FILE, RunConfig};
 
 /// Most training images that are evaluated.
 const MAX_TRAIN_IMAGES: usize = 10_000;
 
 pub fn run(args: &EvalArgs) -> Result<()> {
     let mut config = run::read_config(&args.run)?;
+    let path = args.run.join(EVAL_FILE);
+    check_writable(&path)?;
     let device = args.device.device.open()?;
     let trained = run::load_model(&args.run, &config, &device)?;
 
@@ -32,7 +34,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))
         .context("the run's data cannot be read (--data-dir names another folder)")?;
     config.data.check_same(&dataset)?;
-    let data = config.data.cut(dataset, config.train.seed)?;
+    let data = config.data.cut(dataset, config.train.config.seed)?;
 
     let RunConfig { model, train, data: set, .. } = &config;
     let mut on = |model: &dyn ModuleT, split: &Arc<Split>, what: &str| -> Result<Evaluation> {
@@ -41,7 +43,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             ControlFlow::Continue(())
         };
         // The batch size of the training, so that the test figures repeat its last epoch's to the last digit.
-        Ok(evaluate(model, split, set.normalization(), train.batch_size, &device, &mut shown)?)
+        Ok(evaluate(model, split, set.normalization(), train.config.batch_size, &device, &mut shown)?)
     };
     let test_images = Arc::new(data.test);
     let test = on(&trained.model, &test_images, "test")?;
@@ -72,7 +74,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         images_per_second: test.images_per_second,
         weights: trained.weights,
     };
-    write_atomically(&args.run.join(EVAL_FILE), to_pretty_json_with_short_arrays(&report)?.as_bytes())?;
+    write(&path, &to_pretty_json_with_short_arrays(&report)?)?;
     if args.json {
         return print_json(&report);
     }

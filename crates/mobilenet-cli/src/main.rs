@@ -18,13 +18,14 @@ mod run;
 mod settings;
 mod step_profile;
 mod summary;
+mod threads;
 mod train;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use mobilenet_kernels::Level;
@@ -45,8 +46,14 @@ fn main() -> ExitCode {
         report(&format!("error: {}: {error}", Level::VARIABLE));
         return ExitCode::from(2);
     }
-    // Before anything is computed: the pools of Candle and rayon read this once, when they start.
-    set_threads(cli.threads);
+    match threads::set(cli.threads) {
+        Ok(None) => {}
+        Ok(Some(status)) => return status,
+        Err(error) => {
+            report(&format!("error: {}", one_line(&error)));
+            return ExitCode::from(2);
+        }
+    }
     let done = match &cli.command {
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
@@ -85,14 +92,4 @@ fn one_line(error: &anyhow::Error) -> String {
 /// A line on stderr; a closed stderr is not worth a panic.
 fn report(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-fn set_threads(threads: Option<usize>) {
-    let all = || std::thread::available_parallelism().map_or(1, usize::from);
-    for name in ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"] {
-        // Without the option, what the environment says holds.
-        if threads.is_some() || std::env::var_os(name).is_none() {
-            std::env::set_var(name, threads.unwrap_or_else(all).to_string());
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use mobilenet_common::files;
 use serde::Serialize;
 
 /// Prints text and a line feed on stdout.
@@ -31,9 +32,19 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|e| e.kind() == ErrorKind::BrokenPipe)
 }
 
+/// Fails now if a result could not be written to `path` after the work for it.
+pub fn check_writable(path: &Path) -> Result<()> {
+    files::check_writable(path).with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Writes a value as JSON to `path`: a temporary file in the same folder, fsync, rename.
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
     let mut text = serde_json::to_string_pretty(value)?;
     text.push('\n');
-    Ok(mobilenet_train::write_atomically(path, text.as_bytes())?)
+    write(path, &text)
+}
+
+/// Writes text to `path`, whole or not at all.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    files::write(path, text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
 }

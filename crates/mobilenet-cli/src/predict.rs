@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{Context, Result, anyhow};
 use candle_core::Device;
 use candle_nn::ModuleT;
-use mobilenet_data::{batches, load_image, BatchConfig, Split};
+use mobilenet_data::{BatchConfig, Split, batches, load_image};
 use mobilenet_models::MobileNet;
 use serde::Serialize;
 

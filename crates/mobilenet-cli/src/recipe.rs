@@ -1,16 +1,18 @@
 //! Recipes: the settings of a training in one flat block each.
 
-use std::fmt;
-use std::str::FromStr;
-
+use mobilenet_common::names::UnknownName;
 use mobilenet_data::{Augment, Padding};
 use mobilenet_models::ModelConfig;
 use mobilenet_train::{MuonConfig, OptimizerConfig, Schedule, TrainConfig};
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantArray, VariantNames};
 
 /// A training's settings by name; the command line changes single ones.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Display, EnumString, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Recipe {
     /// The article's protocol: 100 epochs of AdamW (1e-3, decay 1e-4), cosine, flip and crop.
     #[default]
@@ -20,16 +22,6 @@ pub enum Recipe {
 }
 
 impl Recipe {
-    const ALL: [Self; 2] = [Self::Article, Self::Fast];
-
-    /// As the command line spells it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Article => "article",
-            Self::Fast => "fast",
-        }
-    }
-
     /// What the recipe changes of the network itself: nothing that evaluation depends on.
     pub fn apply(self, model: &mut ModelConfig) {
         // V3's own 0.01 follows the weights too slowly where they move fast: it evaluates at chance for epochs.
@@ -61,19 +53,8 @@ fn fast() -> TrainConfig {
     }
 }
 
-impl fmt::Display for Recipe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Recipe {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let known = Self::ALL.into_iter().find(|recipe| recipe.name() == s);
-        known.ok_or_else(|| format!("unknown recipe \"{s}\", expected article or fast"))
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::new("recipe", found, <Recipe as VariantNames>::VARIANTS)
 }
 
 #[cfg(test)]
@@ -82,11 +63,11 @@ mod tests {
 
     #[test]
     fn every_recipe_can_be_trained() {
-        for recipe in Recipe::ALL {
+        for &recipe in <Recipe as VariantArray>::VARIANTS {
             let config = recipe.config();
             config.validate().unwrap();
             config.augment.validate().unwrap();
-            assert_eq!(recipe.name().parse::<Recipe>().unwrap(), recipe);
+            assert_eq!(recipe.to_string().parse::<Recipe>().unwrap(), recipe);
         }
         assert!("slow".parse::<Recipe>().is_err());
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result, bail};
 use mobilenet_report::lock::lock;
 use mobilenet_report::{runs, write};
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
-use mobilenet_bench::{roofline, Roofline};
+use mobilenet_bench::{Roofline, roofline};
 use mobilenet_schema::RooflineRecord;
 
 use crate::args::RooflineArgs;

@@ -1,21 +1,20 @@
 //! A run's folder: its settings and its weights.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device};
 use candle_nn::VarMap;
 use mobilenet_bench::Environment;
+use mobilenet_common::files;
 use mobilenet_data::{Dataset, Normalization, Source, Split};
-use mobilenet_layers::seeded_var_builder;
-use mobilenet_models::{weights, MobileNet, ModelConfig};
-use mobilenet_train::{TrainConfig, CHECKPOINT_FILE, METRICS_FILE};
+use mobilenet_layers::{Precision, seeded_var_builder};
+use mobilenet_models::{MobileNet, ModelConfig, weights};
+use mobilenet_train::{CHECKPOINT_FILE, METRICS_FILE, TrainConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::recipe::Recipe;
-use crate::settings::Settings;
 
 /// All settings, written first.
 pub const CONFIG_FILE: &str = "config.json";
@@ -26,11 +25,14 @@ pub const TRAIN_FILE: &str = "train.json";
 /// What `mobilenet eval` found.
 pub const EVAL_FILE: &str = "eval.json";
 
+/// The largest JSON file that is read: 64 MiB.
+pub const MAX_JSON_BYTES: u64 = 64 << 20;
+
 /// `config.json`: everything that the run was started with.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunConfig {
     pub model: ModelConfig,
-    pub train: TrainConfig,
+    pub train: TrainSettings,
     pub data: DataConfig,
     /// What the settings started from.
     #[serde(default)]
@@ -45,6 +47,16 @@ pub struct RunConfig {
     pub teacher: Option<PathBuf>,
     pub environment: Environment,
     pub command: String,
+}
+
+/// How a run is trained: the trainer's settings, and in the same JSON object what the network itself is set to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrainSettings {
+    #[serde(flatten)]
+    pub config: TrainConfig,
+    /// What the network multiplies and keeps while it is trained; evaluation is always float32.
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 /// The data of a run, as it was asked for and as it was found.
@@ -80,27 +92,6 @@ pub struct RunData {
 }
 
 impl DataConfig {
-    /// The settings, with the set's names; the numbers follow with [`Self::cut`].
-    pub fn new(settings: &Settings, name: String, copy: String, classes: Vec<String>) -> Self {
-        Self {
-            source: settings.source,
-            data_dir: settings.data_dir.clone(),
-            image_size: settings.image_size,
-            name,
-            copy,
-            classes,
-            image: [0, 0],
-            train_images: 0,
-            test_images: 0,
-            limit_train: settings.limit_train,
-            limit_test: settings.limit_test,
-            validation: settings.validation,
-            mean: [0.0; 3],
-            std: [1.0; 3],
-            fallback: false,
-        }
-    }
-
     /// Takes the run's part of a set and notes its numbers. The same set gives the same part.
     pub fn cut(&mut self, dataset: Dataset, seed: u64) -> Result<RunData> {
         let Normalization { mean, std } = dataset.normalization();
@@ -144,7 +135,7 @@ impl RunConfig {
             Some(n) => format!("best on {n} validation images"),
             None => "last epoch".into(),
         };
-        match self.train.ema {
+        match self.train.config.ema {
             Some(decay) => format!("{chosen}, moving average {decay}"),
             None => chosen,
         }
@@ -158,7 +149,7 @@ pub fn has_training(folder: &Path) -> bool {
 
 /// Reads a JSON file of a run.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read_text(path, MAX_JSON_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{}: truncated or not a run's file", path.display()))
 }
 
@@ -180,10 +171,11 @@ pub struct Trained {
 /// A network with the run's final weights, or its checkpoint's if the training is not complete.
 pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<Trained> {
     let vars = VarMap::new();
-    let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
+    let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
     let model = MobileNet::new(&config.model, vb)?;
     let (path, checkpoint) = (folder.join(WEIGHTS_FILE), folder.join(CHECKPOINT_FILE));
-    let weights = if path.exists() {
+    // A link that leads nowhere is an error, not a reason to take the checkpoint.
+    let weights = if path.symlink_metadata().is_ok() {
         let report = weights::load(&vars, &path)?;
         if let Some(fresh) = report.fresh_classifier {
             let (expected, found) = (fresh.model_classes, fresh.file_classes);
@@ -201,7 +193,11 @@ pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<
 
 /// The weights in a checkpoint of the trainer: its tensors `model.*`, or their moving average `ema.*` if there is one.
 fn load_checkpoint(vars: &VarMap, path: &Path, device: &Device) -> Result<()> {
-    let tensors = candle_core::safetensors::load(path, device)
+    let values: usize = vars.all_vars().iter().map(|var| var.elem_count()).sum();
+    // Weights, an optimizer's buffers and an average, each of the network's size, and a history.
+    let bytes = files::read(path, 8 * 4 * values as u64 + (64 << 20))
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    let tensors = candle_core::safetensors::load_buffer(&bytes, device)
         .with_context(|| format!("{}: cut short, damaged or not a checkpoint", path.display()))?;
     let vars = vars.data().lock().map_err(|_| anyhow!("the network's variables are locked"))?;
     // What the run would end with, and its metrics are of.

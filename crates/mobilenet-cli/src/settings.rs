@@ -3,22 +3,24 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
+use mobilenet_common::json::differences;
 use mobilenet_data::Source;
+use mobilenet_layers::Precision;
 use mobilenet_models::{ModelConfig, Preset};
-use mobilenet_train::{OptimizerConfig, TrainConfig};
+use mobilenet_train::OptimizerConfig;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{Freeze, TrainArgs};
 use crate::recipe::Recipe;
-use crate::run::{self, RunConfig, WEIGHTS_FILE};
+use crate::run::{self, DataConfig, RunConfig, TrainSettings, WEIGHTS_FILE};
 
 /// Everything that a run depends on and the command line can say.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The number of classes is the data's; until that is loaded it is the stored run's, or a stand-in.
     pub model: ModelConfig,
-    pub train: TrainConfig,
+    pub train: TrainSettings,
     pub recipe: Recipe,
     pub init: Option<PathBuf>,
     pub freeze_features: bool,
@@ -34,7 +36,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The command line over `stored`, the run that is gone on with.
+    /// The command line over `stored`, the run that is resumed.
     ///
     /// # Errors
     /// A combination of values that cannot be trained.
@@ -45,11 +47,11 @@ impl Settings {
         };
         settings.apply(args);
         settings.model.validate()?;
-        settings.train.validate()?;
+        settings.train.config.validate()?;
         Ok(settings)
     }
 
-    /// Those of a run that is gone on with.
+    /// Those of a run that is resumed.
     fn stored(stored: &RunConfig, args: &TrainArgs) -> Self {
         let RunConfig { model, train, data, init, recipe, freeze_features, teacher, .. } = stored;
         let mut model = model.clone();
@@ -57,7 +59,7 @@ impl Settings {
         let recipe = *recipe;
         // The run's own recipe changes nothing of what it was started with.
         let train = match args.recipe.filter(|&asked| asked != recipe) {
-            Some(asked) => asked.config(),
+            Some(asked) => TrainSettings { config: asked.config(), precision: Precision::default() },
             None => train.clone(),
         };
         Self {
@@ -92,7 +94,7 @@ impl Settings {
         let recipe = args.recipe.unwrap_or_default();
         recipe.apply(&mut model);
         Ok(Self {
-            train: recipe.config(),
+            train: TrainSettings { config: recipe.config(), precision: Precision::default() },
             recipe,
             init: None,
             freeze_features: false,
@@ -120,14 +122,14 @@ impl Settings {
         self.limit_test = args.limit_test.or(self.limit_test);
         self.validation = args.validation.or(self.validation);
 
-        let train = &mut self.train;
+        let TrainSettings { config: train, precision } = &mut self.train;
+        *precision = args.precision.unwrap_or(*precision);
         train.epochs = args.epochs.unwrap_or(train.epochs);
         train.batch_size = args.batch_size.unwrap_or(train.batch_size);
         train.seed = args.seed.unwrap_or(train.seed);
         train.schedule = args.schedule.unwrap_or(train.schedule);
         train.warmup_epochs = args.warmup_epochs.unwrap_or(train.warmup_epochs);
         train.label_smoothing = args.label_smoothing.unwrap_or(train.label_smoothing);
-        train.precision = args.precision.unwrap_or(train.precision);
         args.technique.apply(train, self.teacher.is_some());
         if let Some(rule) = args.optimizer.filter(|rule| !rule.is_that_of(&train.optimizer)) {
             train.optimizer = rule.config();
@@ -140,6 +142,27 @@ impl Settings {
         *lr = args.lr.unwrap_or(*lr);
         *weight_decay = args.weight_decay.unwrap_or(*weight_decay);
         *decay_norm_and_bias &= !args.no_decay_norm;
+    }
+
+    /// What `config.json` says of the data, with the set's names; the numbers follow with [`DataConfig::cut`].
+    pub fn data_config(&self, name: String, copy: String, classes: Vec<String>) -> DataConfig {
+        DataConfig {
+            source: self.source,
+            data_dir: self.data_dir.clone(),
+            image_size: self.image_size,
+            name,
+            copy,
+            classes,
+            image: [0, 0],
+            train_images: 0,
+            test_images: 0,
+            limit_train: self.limit_train,
+            limit_test: self.limit_test,
+            validation: self.validation,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+            fallback: false,
+        }
     }
 
     /// Settings that are not those of the stored run, each as `name is now, was then`.
@@ -169,20 +192,19 @@ impl Settings {
             limit_test: self.limit_test,
             validation: self.validation,
         };
-        let mut differences = Vec::new();
-        differing("", &then.value()?, &now.value()?, &mut differences);
-        Ok(differences)
+        let differences = differences(&then.value()?, &now.value()?);
+        Ok(differences.into_iter().map(|d| format!("{} is {}, was {}", d.field, d.now, d.before)).collect())
     }
 }
 
 /// Any number of classes that a model can have.
 const STAND_IN_CLASSES: usize = 10;
 
-/// What must be the same for a run to be gone on with.
+/// What must be the same for a run to be resumed.
 #[derive(Serialize)]
 struct Comparable<'a> {
     model: &'a ModelConfig,
-    train: &'a TrainConfig,
+    train: &'a TrainSettings,
     init: &'a Option<PathBuf>,
     freeze_features: bool,
     teacher: &'a Option<PathBuf>,
@@ -198,28 +220,12 @@ impl Comparable<'_> {
     }
 }
 
-/// Collects the leaves that differ, with their dotted names.
-fn differing(name: &str, then: &Value, now: &Value, found: &mut Vec<String>) {
-    match (then, now) {
-        (Value::Object(then), Value::Object(now)) => {
-            for key in then.keys().chain(now.keys().filter(|key| !then.contains_key(*key))) {
-                let inner = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-                let at = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or_default();
-                differing(&inner, &at(then), &at(now), found);
-            }
-        }
-        (then, now) if then != now => found.push(format!("{name} is {now}, was {then}")),
-        _ => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::args::{Cli, Command};
-    use crate::run::DataConfig;
     use clap::Parser;
-    use mobilenet_train::Schedule;
+    use mobilenet_train::{Schedule, TrainConfig};
 
     fn settings(line: &str, stored: Option<&RunConfig>) -> Result<Settings> {
         let words = ["mobilenet", "train", "--out", "r"].into_iter().chain(line.split_whitespace());
@@ -230,7 +236,7 @@ mod tests {
     fn stored(line: &str) -> RunConfig {
         let settings = settings(line, None).unwrap();
         RunConfig {
-            data: DataConfig::new(&settings, "set".into(), "copy".into(), Vec::new()),
+            data: settings.data_config("set".into(), "copy".into(), Vec::new()),
             model: settings.model,
             train: settings.train,
             recipe: settings.recipe,
@@ -245,10 +251,10 @@ mod tests {
     #[test]
     fn defaults_are_the_articles() {
         let found = settings("--model v2", None).unwrap();
-        assert_eq!(found.train, TrainConfig::default());
-        assert_eq!((found.train.epochs, found.train.batch_size, found.image_size), (100, 128, 32));
-        assert_eq!(found.train.schedule, Schedule::Cosine);
-        let OptimizerConfig::AdamW(adamw) = found.train.optimizer else { panic!("AdamW") };
+        assert_eq!(found.train, TrainSettings { config: TrainConfig::default(), precision: Precision::F32 });
+        assert_eq!((found.train.config.epochs, found.train.config.batch_size, found.image_size), (100, 128, 32));
+        assert_eq!(found.train.config.schedule, Schedule::Cosine);
+        let OptimizerConfig::AdamW(adamw) = found.train.config.optimizer else { panic!("AdamW") };
         assert_eq!((adamw.lr, adamw.weight_decay), (1e-3, 1e-4));
     }
 
@@ -257,11 +263,14 @@ mod tests {
         let line = "--model v3-large --preset imagenet --width 0.5 --optimizer sgd --lr 0.4 --no-decay-norm \
                     --no-augment --seed 7 --label-smoothing 0.1 --warmup-epochs 2.5";
         let found = settings(line, None).unwrap();
-        let OptimizerConfig::Sgd(sgd) = found.train.optimizer else { panic!("SGD") };
+        let OptimizerConfig::Sgd(sgd) = found.train.config.optimizer else { panic!("SGD") };
         assert_eq!((sgd.lr, sgd.weight_decay, sgd.decay_norm_and_bias, sgd.nesterov), (0.4, 5e-4, false, true));
         assert_eq!((found.image_size, found.model.width_mult), (224, 0.5));
-        assert_eq!(found.train.augment, mobilenet_data::Augment::NONE);
-        assert_eq!((found.train.seed, found.train.label_smoothing, found.train.warmup_epochs), (7, 0.1, 2.5));
+        assert_eq!(found.train.config.augment, mobilenet_data::Augment::NONE);
+        assert_eq!(
+            (found.train.config.seed, found.train.config.label_smoothing, found.train.config.warmup_epochs),
+            (7, 0.1, 2.5)
+        );
     }
 
     #[test]
@@ -273,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_gone_on_with_as_it_was_started() {
+    fn a_run_is_resumed_as_it_was_started() {
         let run = stored("--model v2 --optimizer sgd --epochs 5 --limit-train 64 --width 0.5");
         for line in ["--resume", "--resume --model v2 --epochs 5 --lr 0.1", "--resume --data-dir elsewhere"] {
             let found = settings(line, Some(&run)).unwrap();
@@ -284,9 +293,24 @@ mod tests {
             ("--resume --model v3-small", "model.arch is \"v3-small\", was \"v2\""),
             ("--resume --validation 8", "validation is 8, was null"),
             ("--resume --lr 0.2", "train.optimizer.lr is 0.2, was 0.1"),
+            ("--resume --precision bf16", "train.precision is \"bf16\", was \"f32\""),
         ] {
             let found = settings(line, Some(&run)).unwrap();
             assert_eq!(found.differences(&run).unwrap(), [expected], "{line}");
         }
+    }
+
+    /// The precision is the network's, but it has always stood among the training's settings.
+    #[test]
+    fn the_precision_is_stored_with_the_training() {
+        let run = stored("--model v2 --precision bf16 --lr 0.1");
+        let json = serde_json::to_value(&run).unwrap();
+        assert_eq!((&json["train"]["precision"], &json["train"]["epochs"]), (&"bf16".into(), &100.into()));
+        let read: RunConfig = serde_json::from_value(json.clone()).unwrap();
+        assert_eq!(read.train, run.train);
+        let mut before = json;
+        before["train"].as_object_mut().unwrap().remove("precision");
+        let read: RunConfig = serde_json::from_value(before).unwrap();
+        assert_eq!(read.train.precision, Precision::F32);
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use anyhow::{ensure, Result};
+use anyhow::{Result, ensure};
 use mobilenet_bench::StepResult;
-use mobilenet_kernels::profile::{record, Profile, Record};
+use mobilenet_kernels::profile::{Profile, Record, record};
 use mobilenet_schema::{StepNotFused, StepPhase, StepProfile};
 
 /// Records so many steps.

@@ -1,32 +1,28 @@
 //! `mobilenet train`
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
 use candle_nn::VarMap;
 use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
-use mobilenet_models::{weights, MobileNet};
+use mobilenet_models::{MobileNet, weights};
 use mobilenet_schema::TrainRecord;
-use mobilenet_train::{EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer, CHECKPOINT_FILE};
+use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer};
 
 use crate::args::TrainArgs;
 use crate::output::{note, print, print_json, write_json};
-use crate::progress::{duration, percent, Progress, Training};
-use crate::run::{self, DataConfig, RunConfig, RunData, CONFIG_FILE, TRAIN_FILE, WEIGHTS_FILE};
+use crate::progress::{Progress, Training, duration, percent};
+use crate::run::{self, CONFIG_FILE, RunConfig, RunData, TRAIN_FILE, WEIGHTS_FILE};
 use crate::settings::Settings;
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.as_path();
-    ensure!(
-        args.resume || !run::has_training(out),
-        "{}: already holds a run: go on with it by --resume, or choose another --out",
-        out.display()
-    );
+    ensure!(args.resume || !run::has_training(out), already_holds_a_run(out));
     let stored = match args.resume && out.join(CONFIG_FILE).exists() {
         true => Some(run::read_config(out)?),
         false => None,
@@ -49,12 +45,34 @@ pub fn run(args: &TrainArgs) -> Result<()> {
 
     let device = args.device.device.open()?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
+    let _lock = lock(out)?;
+    // Another training may have begun and ended since the first check.
+    ensure!(args.resume || !run::has_training(out), already_holds_a_run(out));
     let (config, data) = prepare(&mut settings, stored, out)?;
     let record = train(&config, data, out, args.resume, &device)?;
     if args.json {
         return print_json(&record);
     }
     print(&said(&record, out))
+}
+
+fn already_holds_a_run(out: &Path) -> String {
+    format!("{}: already holds a run: resume it with --resume, or choose another --out", out.display())
+}
+
+/// Keeps other trainings out of the folder, by a lock on the folder itself: no file is left in it.
+fn lock(out: &Path) -> Result<Option<File>> {
+    if !cfg!(unix) {
+        return Ok(None);
+    }
+    let folder = File::open(out).with_context(|| format!("cannot lock {}", out.display()))?;
+    match folder.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            bail!("{}: another training is running there; choose another --out", out.display())
+        }
+        // Some network file systems have no locks; better to run without than not at all.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(folder)),
+    }
 }
 
 /// Loads the data and writes `config.json`, or checks that both are those of the stored run.
@@ -72,13 +90,13 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
 
     if let Some(mut config) = stored {
         config.data.check_same(&dataset)?;
-        let data = config.data.cut(dataset, settings.train.seed)?;
+        let data = config.data.cut(dataset, settings.train.config.seed)?;
         return Ok((config, data));
     }
     settings.model.num_classes = dataset.classes.len();
     let (name, copy, classes) = (dataset.name.clone(), dataset.copy.clone(), dataset.classes.clone());
-    let mut data_config = DataConfig::new(settings, name, copy, classes);
-    let data = data_config.cut(dataset, settings.train.seed)?;
+    let mut data_config = settings.data_config(name, copy, classes);
+    let data = data_config.cut(dataset, settings.train.config.seed)?;
     let config = RunConfig {
         model: settings.model.clone(),
         train: settings.train.clone(),
@@ -96,26 +114,26 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
 
 fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<TrainRecord> {
     let vars = VarMap::new();
-    let vb = seeded_var_builder(&vars, config.train.seed, DType::F32, device);
+    let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
     let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
     if config.freeze_features {
         model = model.with_frozen_features();
     }
     let teacher = config.teacher.as_deref().map(|run| teacher(run, config, device)).transpose()?;
-    let going_on = out.join(CHECKPOINT_FILE).exists();
+    let resumed = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
-    if let Some(init) = config.init.as_ref().filter(|_| !going_on) {
+    if let Some(init) = config.init.as_ref().filter(|_| !resumed) {
         let report = weights::load(&vars, init)?;
         note(&format!("initial weights: {report}"));
     }
     note(&format!(
         "{} {}: {} training images, {} test images, {} epochs of batch {}",
-        if going_on { "going on with" } else { "training" },
+        if resumed { "resuming" } else { "training" },
         config.model.title(),
         config.data.train_images,
         config.data.test_images,
-        config.train.epochs,
-        config.train.batch_size
+        config.train.config.epochs,
+        config.train.config.batch_size
     ));
     let eval_split = if data.validation.is_some() { EvalSplit::Validation } else { EvalSplit::Test };
     let fit = FitData {
@@ -128,13 +146,14 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
         resume,
         model: serde_json::json!({
             "model": config.model,
+            "precision": config.train.precision,
             "init": config.init,
             "freeze_features": config.freeze_features,
             "teacher": config.teacher,
         }),
         ..RunOptions::default()
     };
-    let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.clone(), device)?;
+    let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
     if let Some(teacher) = &teacher {
         trainer = trainer.with_teacher(teacher);
     }

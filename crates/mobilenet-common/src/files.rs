@@ -18,14 +18,7 @@ pub const LOCK_FILE: &str = ".lock";
 /// # Errors
 /// A folder that is missing or not writable, a full disk; something at `path` that is not a regular file.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let path = match path.metadata() {
-        Ok(found) => {
-            check_regular(&found)?;
-            path.canonicalize()?
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => path.to_owned(),
-        Err(error) => return Err(error),
-    };
+    let path = destination(path)?;
     let part = part_of(&path)?;
     let mut file = open_part(&part)?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::rename(&part, &path));
@@ -38,6 +31,17 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
         let _ = folder.sync_all();
     }
     Ok(())
+}
+
+/// Fails now if [`write`] would fail whatever it writes: for use before long work whose result is to be written.
+///
+/// # Errors
+/// A folder that is missing or not writable; something at `path` that is not a regular file.
+pub fn check_writable(path: &Path) -> Result<()> {
+    let part = part_of(&destination(path)?)?;
+    // Removed while it is locked: no other writer loses its file.
+    let _file = open_part(&part)?;
+    std::fs::remove_file(&part)
 }
 
 /// Reads a regular file of at most `max_bytes`.
@@ -84,7 +88,18 @@ pub fn open(path: &Path, max_bytes: u64) -> Result<File> {
 /// Keeps other processes out of a folder; dropped, it lets them in again.
 #[derive(Debug)]
 pub struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+impl FolderLock {
+    /// Another handle of the same lock, for a child process (as its standard input, say): the folder stays locked until
+    /// the last one is closed. It reads as an empty file.
+    ///
+    /// # Errors
+    /// The system's, where a process has no handles left.
+    pub fn share(&self) -> Result<File> {
+        self.file.try_clone()
+    }
 }
 
 /// Locks a folder for as long as the result lives, by a lock on its file [`LOCK_FILE`], which stays. The system lifts
@@ -96,11 +111,20 @@ pub struct FolderLock {
 pub fn lock(folder: &Path) -> Result<FolderLock> {
     let path = folder.join(LOCK_FILE);
     refuse_irregular(&path)?;
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path)?;
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => Err(Error::new(ErrorKind::ResourceBusy, "another process is at work there")),
         // Some network file systems have no locks; better to run without than not at all.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(FolderLock { _file: file }),
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(FolderLock { file }),
+    }
+}
+
+/// Where a file written to `path` goes: to the end of its symbolic links.
+fn destination(path: &Path) -> Result<PathBuf> {
+    match path.metadata() {
+        Ok(found) => check_regular(&found).and_then(|()| path.canonicalize()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(path.to_owned()),
+        Err(error) => Err(error),
     }
 }
 
@@ -259,6 +283,9 @@ mod tests {
         fs::create_dir(&inner).unwrap();
         assert_eq!(write(&inner, b"one").unwrap_err().to_string(), "a folder, expected a regular file");
         assert_eq!(names(folder.path()), ["inner"]);
+        assert!(check_writable(&inner).is_err() && check_writable(&folder.path().join("missing").join("a")).is_err());
+        check_writable(&folder.path().join("a")).unwrap();
+        assert_eq!(names(folder.path()), ["inner"], "checking leaves nothing behind");
         assert!(write(Path::new(".."), b"").is_err());
         assert_eq!(write(Path::new(""), b"").unwrap_err().to_string(), "the path names no file");
     }
@@ -286,7 +313,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let first = lock(folder.path()).unwrap();
         assert_eq!(lock(folder.path()).unwrap_err().kind(), ErrorKind::ResourceBusy);
+        let shared = first.share().unwrap();
         drop(first);
+        assert!(lock(folder.path()).is_err(), "a child still holds it");
+        drop(shared);
         lock(folder.path()).unwrap();
         assert_eq!(lock(&folder.path().join("missing")).unwrap_err().kind(), ErrorKind::NotFound);
     }

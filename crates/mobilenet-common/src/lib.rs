@@ -3,5 +3,6 @@
 pub mod files;
 #[cfg(feature = "json")]
 pub mod json;
+pub mod names;
 pub mod numbers;
 pub mod random;

@@ -5,9 +5,13 @@ use std::path::Path;
 
 use image::imageops::{self, FilterType};
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
+use mobilenet_common::files;
 
 use crate::resize::MAX_SIDE;
 use crate::{Error, Place};
+
+/// The largest picture file that is read: 256 MiB, more than the largest camera's.
+const MAX_FILE_BYTES: u64 = 256 << 20;
 
 /// Decodes a PNG or JPEG, told by its content, to `[size, size, 3]`: the middle square, scaled
 /// (bilinear, antialiased). That is `Resize(size)` and `CenterCrop(size)` of torchvision.
@@ -24,10 +28,11 @@ pub fn decode_image(bytes: &[u8], size: usize) -> Result<Vec<u8>, Error> {
 ///
 /// # Errors
 ///
-/// Those of [`decode_image`], and [`Error::Io`] if the file cannot be read.
+/// Those of [`decode_image`], and [`Error::Io`] if the file cannot be read, is not a regular file or has more than 256
+/// MiB.
 pub fn load_image(path: impl AsRef<Path>, size: usize) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
-    let bytes = std::fs::read(path).map_err(Error::io(path))?;
+    let bytes = files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?;
     decode_square(&bytes, size, || Place::file(path))
 }
 

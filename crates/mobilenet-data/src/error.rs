@@ -7,14 +7,6 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The name of a data source is none of those known.
-    #[error("unknown data source {found:?}: expected one of {expected}")]
-    UnknownSource {
-        /// The names that are known.
-        expected: String,
-        /// The name that was given.
-        found: String,
-    },
     /// A source that reads a folder was given none.
     #[error("the data source {source_name} needs a data folder: none was given")]
     NeedsDataDir {

@@ -12,8 +12,9 @@ mod interop;
 mod load;
 #[cfg(test)]
 mod parity;
+mod progress;
 mod resize;
-mod rng;
+mod source;
 mod sources;
 mod split;
 
@@ -22,6 +23,8 @@ pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
 pub use decode::{decode_image, load_image};
 pub use error::{Error, Place};
-pub use load::{LoadOptions, Progress, Source, load};
+pub use load::{LoadOptions, load};
+pub use progress::Progress;
+pub use source::Source;
 pub use sources::shapes10::Shapes;
 pub use split::Split;

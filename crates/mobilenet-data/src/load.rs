@@ -1,65 +1,10 @@
 //! From a wish (`auto`, `cifar10`, …, a folder) to a data set.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
 
 use crate::sources::load_dir;
 use crate::sources::shapes10::{self, Shapes};
-use crate::{Dataset, Error};
-
-/// Where pictures come from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// The data folder, whatever is in it, if one is given; else CIFAR-10 from the cache or the
-    /// hub; else, if it cannot be had, [`Source::Shapes10`], marked as [`Dataset::fallback`].
-    #[default]
-    Auto,
-    /// CIFAR-10 from the data folder, the cache or the hub, or an error.
-    Cifar10,
-    /// CIFAR-100 (fine labels) from the data folder, the cache or the hub, or an error.
-    Cifar100,
-    /// Ten classes of pictures drawn by code.
-    Shapes10,
-    /// `train/<class>/*` and `test/<class>/*` (or `val`) in the data folder.
-    Folder,
-}
-
-impl Source {
-    /// Every source, in the order of their description.
-    pub const ALL: [Self; 5] = [Self::Auto, Self::Cifar10, Self::Cifar100, Self::Shapes10, Self::Folder];
-
-    /// The name that [`FromStr`] takes and [`fmt::Display`] gives.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Cifar10 => "cifar10",
-            Self::Cifar100 => "cifar100",
-            Self::Shapes10 => "shapes10",
-            Self::Folder => "folder",
-        }
-    }
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Source {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self, Error> {
-        Self::ALL
-            .into_iter()
-            .find(|source| source.name() == name)
-            .ok_or_else(|| Error::UnknownSource { expected: Self::ALL.map(Self::name).join(", "), found: name.into() })
-    }
-}
+use crate::{Dataset, Error, Progress, Source};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,35 +26,6 @@ impl Default for LoadOptions {
     fn default() -> Self {
         Self { source: Source::Auto, data_dir: None, cache_dir: None, image_size: 32, shapes: Shapes::default() }
     }
-}
-
-/// What [`load`] is doing. Said on the thread that called it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Progress {
-    /// A file is being downloaded.
-    Downloading {
-        /// Its name.
-        file: String,
-        /// Bytes so far.
-        done: u64,
-        /// Bytes in all, 0 if not known.
-        total: u64,
-    },
-    /// Pictures of a file or folder are being read.
-    Reading {
-        /// Its name.
-        file: String,
-        /// Pictures so far.
-        done: u64,
-        /// Pictures in all.
-        total: u64,
-    },
-    /// CIFAR-10 could not be had; `shapes10` takes its place.
-    FallingBack {
-        /// Why it could not be had, in one line.
-        reason: String,
-    },
 }
 
 /// Loads a data set; see [`Source`] for what is tried.

@@ -1,7 +1,7 @@
 //! Pictures scaled to another size: bilinear, and antialiased when they become smaller, as torchvision's `Resize` is.
 //!
-//! `image::imageops::resize`, which scales the pictures of files, is the same filter, but works out its weights for every picture
-//! anew and takes many times as long. Here they are kept for all pictures of an epoch.
+//! `image::imageops::resize`, which scales the pictures of files, is the same filter, but works out its weights for
+//! every picture anew and takes many times as long. Here they are kept for all pictures of an epoch.
 
 /// Most pixels of a side that pictures are scaled to.
 pub(crate) const MAX_SIDE: u32 = 16_384;

@@ -1,7 +1,7 @@
 //! Pictures and labels in memory.
 
 use crate::Error;
-use crate::rng::Rng;
+use mobilenet_common::random::SplitMix64;
 
 /// One part of a data set: `u8` pictures, RGB, all of one size, stored `[n, h, w, 3]`, and their
 /// labels.
@@ -97,7 +97,7 @@ impl Split {
             });
         }
         let mut order: Vec<usize> = (0..self.len()).collect();
-        Rng::keyed(&[VALIDATION, seed]).shuffle(&mut order);
+        SplitMix64::keyed(&[VALIDATION, seed]).shuffle(&mut order);
         let (valid, rest) = order.split_at_mut(n);
         valid.sort_unstable();
         rest.sort_unstable();

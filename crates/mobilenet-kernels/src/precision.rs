@@ -1,10 +1,13 @@
 //! float32 or bf16.
 
-use std::fmt;
-use std::str::FromStr;
+use mobilenet_common::names::UnknownName;
+use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// What a training multiplies, and what it keeps of a forward pass for the backward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Display, EnumString, IntoStaticStr, VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum Precision {
     /// float32.
@@ -16,29 +19,30 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::F32, Self::Bf16];
+    /// Every precision.
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
 
-    /// The short name that `FromStr` reads: `f32`, `bf16`.
+    /// The short name that `FromStr` reads and `Display` gives: `f32`, `bf16`.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::Bf16 => "bf16",
+        self.into()
+    }
+}
+
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::new("precision", found, <Precision as VariantNames>::VARIANTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip() {
+        for &precision in Precision::ALL {
+            assert_eq!(precision.name().parse(), Ok(precision));
+            assert_eq!(format!("{precision:>6}"), format!("{:>6}", precision.name()));
         }
-    }
-}
-
-impl fmt::Display for Precision {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Precision {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        let found = Self::ALL.into_iter().find(|precision| precision.name() == name);
-        found.ok_or_else(|| format!("expected f32 or bf16, found {name:?}"))
+        let error = "fp16".parse::<Precision>().unwrap_err().to_string();
+        assert_eq!(error, "unknown precision \"fp16\", expected f32 or bf16");
     }
 }

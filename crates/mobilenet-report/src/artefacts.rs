@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mobilenet_common::files;
 use serde::Deserialize;
 
 pub use mobilenet_schema::{
@@ -12,17 +13,7 @@ pub use mobilenet_schema::{
 
 /// Writes a file so that it is there whole or not at all.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    use std::io::Write as _;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".part");
-    let part = path.with_file_name(name);
-    let write = || {
-        let mut file = std::fs::File::create(&part)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&part, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+    files::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// `mobilenet summary --json`.

@@ -1,27 +1,28 @@
 //! One writer in a folder at a time.
 
-use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use mobilenet_common::files::{self, FolderLock, LOCK_FILE};
 
 /// How often a lock is asked for while another holds it.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Takes the folder's lock, the file `.lock` in it, which holds until the returned file and all its copies are closed. Where
-/// another process holds it, waits for as long as `patience`, then fails; `busy` says what is running there.
-pub fn lock(folder: &Path, busy: &str, patience: Duration) -> Result<File> {
-    let path = folder.join(".lock");
-    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+/// Takes the folder's lock, the file `.lock` in it, which holds until the returned lock and all that share it are
+/// dropped. Where another process holds it, waits for as long as `patience`, then fails; `busy` says what is running
+/// there.
+pub fn lock(folder: &Path, busy: &str, patience: Duration) -> Result<FolderLock> {
     let begun = Instant::now();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if begun.elapsed() < patience => std::thread::sleep(PAUSE),
-            Err(TryLockError::WouldBlock) => bail!("{busy} in {}", folder.display()),
-            // Some network file systems have no locks; better to run without than not at all.
-            Err(TryLockError::Error(_)) => return Ok(file),
+        match files::lock(folder) {
+            Ok(lock) => return Ok(lock),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && begun.elapsed() < patience => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => bail!("{busy} in {}", folder.display()),
+            Err(error) => bail!("cannot write {}: {error}", folder.join(LOCK_FILE).display()),
         }
     }
 }

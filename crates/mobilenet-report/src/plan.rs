@@ -7,6 +7,7 @@ mod stage;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use mobilenet_common::json::differences;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -54,17 +55,12 @@ impl Settings {
             settings.seeds.clear();
             settings.out = None;
             settings.data_dir = settings.data_dir.map(|dir| dir.canonicalize().unwrap_or(dir));
-            let mut fields = Vec::new();
-            if let Ok(value) = serde_json::to_value(&settings) {
-                flatten("", &value, &mut fields);
-            }
-            fields
+            serde_json::to_value(&settings).unwrap_or_default()
         };
-        comparable(earlier)
+        let name = |field: String| field.strip_prefix("recipe.").map(str::to_owned).unwrap_or(field);
+        differences(&comparable(earlier), &comparable(self))
             .into_iter()
-            .zip(comparable(self))
-            .filter(|(before, now)| before != now)
-            .map(|((name, before), (_, now))| (name, before, now))
+            .map(|d| (name(d.field), shown(&d.before), shown(&d.now)))
             .collect()
     }
 
@@ -96,9 +92,16 @@ pub fn flatten(prefix: &str, value: &Value, fields: &mut Vec<(String, String)>) 
                 flatten(&name, inner, fields);
             }
         }
-        Value::Null => fields.push((prefix.to_owned(), "none".to_owned())),
-        Value::String(text) => fields.push((prefix.to_owned(), text.clone())),
-        other => fields.push((prefix.to_owned(), other.to_string())),
+        leaf => fields.push((prefix.to_owned(), shown(leaf))),
+    }
+}
+
+/// A leaf as people read it.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Null => "none".to_owned(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -2,18 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// `2236682` -> `2,236,682`.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
+pub use mobilenet_common::numbers::thousands;
 
 /// `87_980_000` -> `87.98`.
 pub fn millions(n: u64) -> String {

@@ -2,14 +2,19 @@
 
 use std::path::Path;
 
+use mobilenet_common::files;
+
 use crate::{Artefact, Error, Result};
+
+/// The largest file that is read: 256 MiB, far more than the largest there is, an evaluation of all test images.
+const MAX_BYTES: u64 = 256 << 20;
 
 /// Reads one JSON file and checks its values.
 ///
 /// # Errors
 /// Names the file: it cannot be read, is not JSON of this form, or a field holds what cannot be.
 pub fn read<T: Artefact>(path: &Path) -> Result<T> {
-    let text = std::fs::read(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = files::read(path, MAX_BYTES).map_err(|source| Error::Read { path: path.into(), source })?;
     let value: T =
         serde_json::from_slice(&text).map_err(|source| Error::Form { path: path.into(), expected: T::WHAT, source })?;
     value.check().map_err(|problem| Error::Value { path: path.into(), problem })?;
@@ -22,7 +27,7 @@ pub fn read<T: Artefact>(path: &Path) -> Result<T> {
 /// # Errors
 /// Those of [`read`], with the line's number.
 pub fn read_lines<T: Artefact>(path: &Path) -> Result<Vec<T>> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = files::read_text(path, MAX_BYTES).map_err(|source| Error::Read { path: path.into(), source })?;
     let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| !line.is_empty()).collect();
     let mut values: Vec<T> = Vec::with_capacity(lines.len());
     for (place, (i, line)) in lines.iter().enumerate() {

@@ -1,22 +1,25 @@
 //! One `.safetensors` file with everything that resuming needs.
 //!
-//! Tensors: `model.NAME` for every variable (weights and batch-norm statistics) and `optimizer.BUFFER.NAME` for the optimizer's
-//! state, `ema.NAME` for the moving average if there is one. The metadata entry `mobilenet_train` is JSON: format version, configuration, position in the run, metrics so far.
-//! Data order, augmentation and dropout are functions of (seed, epoch, step), so they need no state.
+//! Tensors: `model.NAME` for every variable (weights and batch-norm statistics) and `optimizer.BUFFER.NAME` for the
+//! optimizer's state, `ema.NAME` for the moving average if there is one. The metadata entry `mobilenet_train` is JSON:
+//! format version, configuration, position in the run, metrics so far. Data order, augmentation and dropout are
+//! functions of (seed, epoch, step), so they need no state.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use candle_core::{Tensor, Var};
-use safetensors::tensor::{Dtype, View};
+use mobilenet_common::files;
+use mobilenet_common::json::differences;
+use safetensors::tensor::Dtype;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::files::write_atomically;
 use crate::metrics::Tally;
-use crate::optimizer::{host_values, sorted_vars};
 use crate::run::Best;
+use crate::variables::{NamedArray, host_values, sorted_vars};
 use crate::{Ema, EpochMetrics, Error, Optimizer};
 
 const FORMAT_VERSION: u32 = 1;
@@ -50,32 +53,7 @@ struct Metadata {
     ema_updates: u64,
     progress: Progress,
     /// Everything that must be the same on resuming.
-    settings: serde_json::Value,
-}
-
-/// `f32` numbers with a name and a shape.
-pub(crate) struct NamedArray<'a> {
-    pub name: String,
-    pub shape: Vec<usize>,
-    pub data: Cow<'a, [f32]>,
-}
-
-impl View for NamedArray<'_> {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        self.data.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>().into()
-    }
-
-    fn data_len(&self) -> usize {
-        4 * self.data.len()
-    }
+    settings: Value,
 }
 
 /// All that a training changes as it goes, besides its [`Progress`].
@@ -86,12 +64,7 @@ pub(crate) struct State<'a> {
 }
 
 /// Writes the state of a run.
-pub(crate) fn save(
-    path: &Path,
-    state: &State<'_>,
-    progress: &Progress,
-    settings: &serde_json::Value,
-) -> Result<(), Error> {
+pub(crate) fn save(path: &Path, state: &State<'_>, progress: &Progress, settings: &Value) -> Result<(), Error> {
     let State { vars, optimizer, ema } = state;
     let mut arrays = var_arrays(vars, "model.")?;
     let mut add = |prefix: &str, mut array: NamedArray<'_>| {
@@ -118,8 +91,8 @@ pub(crate) fn save_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), 
 }
 
 /// Reads what [`save`] wrote into the run's state. Nothing is changed if the file does not fit.
-pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &serde_json::Value) -> Result<Progress, Error> {
-    let bytes = read(path)?;
+pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &Value) -> Result<Progress, Error> {
+    let bytes = read(path, state.vars)?;
     let (metadata, mut arrays) = parse(path, &bytes)?;
     let Some(metadata) = metadata else {
         return Err(Error::NotACheckpoint { path: path.into(), reason: format!("its metadata has no {METADATA_KEY}") });
@@ -137,8 +110,9 @@ pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &serde_json::Va
     }
     let metadata: Metadata = serde_json::from_str(&metadata).map_err(not_json)?;
 
-    let mut differences = Vec::new();
-    list_differences("", &metadata.settings, settings, &mut differences);
+    let differences = differences(&of_now(metadata.settings), settings);
+    let differences: Vec<_> =
+        differences.into_iter().map(|d| format!("{} was {}, now {}", d.field, d.before, d.now)).collect();
     if !differences.is_empty() {
         return Err(Error::ConfigChanged { path: path.into(), differences });
     }
@@ -174,9 +148,20 @@ pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &serde_json::Va
     Ok(metadata.progress)
 }
 
+/// The settings of a checkpoint in the places that they have now: a precision among the trainer's settings moves to the
+/// model's, whose it is.
+fn of_now(mut settings: Value) -> Value {
+    let train = settings.get_mut("train").and_then(Value::as_object_mut);
+    let precision = train.and_then(|train| train.remove("precision"));
+    if let (Some(model), Some(precision)) = (settings.get_mut("model").and_then(Value::as_object_mut), precision) {
+        model.entry("precision").or_insert(precision);
+    }
+    settings
+}
+
 /// Reads what [`save_weights`] wrote into the variables.
 pub(crate) fn load_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), Error> {
-    let bytes = read(path)?;
+    let bytes = read(path, vars)?;
     let (_, mut arrays) = parse(path, &bytes)?;
     let vars = sorted_vars(vars)?;
     let expected = vars.iter().map(|(name, var)| (name.clone(), (var.dims().to_vec(), true))).collect();
@@ -203,16 +188,17 @@ fn set_vars(vars: &[(String, Var)], prefix: &str, arrays: &mut HashMap<String, A
 fn write(path: &Path, arrays: Vec<NamedArray<'_>>, metadata: Option<String>) -> Result<(), Error> {
     let metadata = metadata.map(|json| HashMap::from([(METADATA_KEY.to_string(), json)]));
     let named = arrays.into_iter().map(|array| (array.name.clone(), array));
-    let bytes = safetensors::serialize(named, metadata).map_err(|e| Error::Io {
-        action: "write",
-        path: path.into(),
-        source: std::io::Error::other(e),
-    })?;
-    write_atomically(path, &bytes)
+    let bytes =
+        safetensors::serialize(named, metadata).map_err(|e| Error::io("write", path)(std::io::Error::other(e)))?;
+    files::write(path, &bytes).map_err(Error::io("write", path))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|source| Error::Io { action: "read", path: path.into(), source })
+/// Reads a file that holds `vars` and what an optimizer and an average keep of each: the largest sensible one has a few
+/// times the variables' bytes, and a history.
+fn read(path: &Path, vars: &candle_nn::VarMap) -> Result<Vec<u8>, Error> {
+    let elements: usize = sorted_vars(vars)?.iter().map(|(_, var)| var.elem_count()).sum();
+    let max_bytes = 8 * 4 * elements as u64 + (64 << 20);
+    files::read(path, max_bytes).map_err(Error::io("read", path))
 }
 
 /// A tensor of a file. Data of another type than `f32` is left out; the type tells.
@@ -271,17 +257,18 @@ fn check_tensors(
     Err(Error::ModelMismatch { path: path.into(), missing, extra, misshapen })
 }
 
-/// Adds one line per field that differs: its path, the checkpoint's value, the present value.
-fn list_differences(field: &str, saved: &serde_json::Value, now: &serde_json::Value, out: &mut Vec<String>) {
-    use serde_json::Value;
-    if let (Value::Object(a), Value::Object(b)) = (saved, now) {
-        let mut keys: Vec<_> = a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).collect();
-        keys.sort();
-        for key in keys {
-            let path = if field.is_empty() { key.clone() } else { format!("{field}.{key}") };
-            list_differences(&path, a.get(key).unwrap_or(&Value::Null), b.get(key).unwrap_or(&Value::Null), out);
-        }
-    } else if saved != now {
-        out.push(format!("{field} was {saved}, now {now}"));
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_precision_among_the_trainers_settings_is_the_models() {
+        let before = json!({"train": {"epochs": 3, "precision": "bf16"}, "model": {"arch": "v2"}});
+        let now = json!({"train": {"epochs": 3}, "model": {"arch": "v2", "precision": "bf16"}});
+        assert_eq!(of_now(before), now);
+        assert_eq!(of_now(now.clone()), now);
+        assert_eq!(of_now(json!({"train": {"precision": "f32"}, "model": null})), json!({"train": {}, "model": null}));
     }
 }

@@ -1,13 +1,14 @@
 //! The hyper-parameters of a run, one flat block.
 
 use mobilenet_data::Augment;
-use mobilenet_layers::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::ema::check_decay;
+use crate::error::check;
 use crate::{Error, LrFactor, OptimizerConfig, Schedule};
 
-/// Everything that the course of a training depends on besides the model and the data.
+/// Everything that the course of a training depends on besides the model and the data. What the model multiplies and
+/// keeps (float32 or bf16) is the model's: `MobileNet::with_precision`, `Stack::with_precision`.
 ///
 /// A run can only be resumed with the configuration that it was started with.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -32,8 +33,8 @@ pub struct TrainConfig {
     pub warmup_epochs: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
-    /// The decay of an exponential moving average of the weights, per update, after a warm-up ([`Ema`](crate::Ema)). The average is what is evaluated and what the
-    /// run ends with; without one, the weights themselves.
+    /// The decay of an exponential moving average of the weights, per update, after a warm-up ([`Ema`](crate::Ema)).
+    /// The average is what is evaluated and what the run ends with; without one, the weights themselves.
     #[serde(default)]
     pub ema: Option<f64>,
     /// Batches whose gradients are averaged for one update of the weights.
@@ -51,10 +52,6 @@ pub struct TrainConfig {
     /// End the run after so many epochs without a better one on the held-out images.
     #[serde(default)]
     pub early_stop: Option<usize>,
-    /// What the network multiplies and keeps while it is trained; evaluation is always float32. The trainer takes the network
-    /// as it is: whoever makes it sets its precision.
-    #[serde(default)]
-    pub precision: Precision,
 }
 
 fn one() -> usize {
@@ -99,7 +96,6 @@ impl Default for TrainConfig {
             low_resolution: None,
             distillation: None,
             early_stop: None,
-            precision: Precision::F32,
         }
     }
 }
@@ -108,7 +104,8 @@ impl TrainConfig {
     /// Refuses settings that no training can be done with.
     ///
     /// # Errors
-    /// [`Error::Config`], or [`Error::Data`] for the augmentation, with the setting's name, its value and what is expected.
+    /// [`Error::Config`], or [`Error::Data`] for the augmentation, with the setting's name, its value and what is
+    /// expected.
     pub fn validate(&self) -> Result<(), Error> {
         check(self.epochs >= 1, "epochs", self.epochs, "at least 1")?;
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")?;
@@ -168,13 +165,4 @@ impl TrainConfig {
         let warmup = (self.warmup_epochs * steps_per_epoch as f64).round() as usize;
         self.optimizer.lr() * self.schedule.factor(step, self.epochs * steps_per_epoch, warmup)
     }
-}
-
-pub(crate) fn check(
-    holds: bool,
-    field: &'static str,
-    found: impl ToString,
-    expected: &'static str,
-) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Config { field, found: found.to_string(), expected }) }
 }

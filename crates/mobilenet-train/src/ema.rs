@@ -17,9 +17,9 @@ use candle_core::{CpuStorage, InplaceOp2, Layout, Result as CandleResult, Tensor
 use candle_nn::VarMap;
 use rayon::prelude::*;
 
-use crate::checkpoint::NamedArray;
-use crate::optimizer::{host_values, sorted_vars};
-use crate::{Error, config::check};
+use crate::Error;
+use crate::error::check;
+use crate::variables::{NamedArray, host_values, sorted_vars};
 
 /// The average of every variable of a [`VarMap`].
 ///

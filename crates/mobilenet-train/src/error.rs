@@ -1,6 +1,6 @@
 //! Everything that can go wrong, one variant per cause.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::EvalSplit;
 
@@ -65,7 +65,8 @@ pub enum Error {
         /// The logit.
         found: f32,
     },
-    /// The loss became NaN or infinite. The weights are those before the step.
+    /// The loss became NaN or infinite. The step did not update the weights, but its forward pass has already moved
+    /// batch norm's running statistics, which may not be finite any more.
     #[error(
         "the training loss is {loss} in epoch {epoch}, step {step} of {steps}, at learning rate {lr:e}: stopped. A lower learning rate or a warm-up may help"
     )]
@@ -185,4 +186,21 @@ pub enum Error {
     /// The data pipeline failed.
     #[error(transparent)]
     Data(#[from] mobilenet_data::Error),
+}
+
+impl Error {
+    /// For `map_err`: what was tried, and of which file.
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { action, path: path.into(), source }
+    }
+}
+
+/// Fails unless a setting `holds`.
+pub(crate) fn check(
+    holds: bool,
+    field: &'static str,
+    found: impl ToString,
+    expected: &'static str,
+) -> Result<(), Error> {
+    if holds { Ok(()) } else { Err(Error::Config { field, found: found.to_string(), expected }) }
 }

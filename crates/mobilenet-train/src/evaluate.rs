@@ -39,8 +39,8 @@ pub struct Evaluation {
 /// `progress` is called after every batch with the images done and their total, and may stop the evaluation.
 ///
 /// # Errors
-/// [`Error::EmptySplit`], [`Error::Config`] for a batch size of 0, [`Error::Label`] for a label that the model has no output
-/// for, [`Error::EvaluationStopped`].
+/// [`Error::EmptySplit`], [`Error::Config`] for a batch size of 0, [`Error::Label`] for a label that the model has no
+/// output for, [`Error::EvaluationStopped`].
 pub fn evaluate<M: ModuleT + ?Sized>(
     model: &M,
     split: &Arc<Split>,
@@ -92,8 +92,8 @@ pub fn evaluate<M: ModuleT + ?Sized>(
     })
 }
 
-/// A model that answers with the mean of its logits for an image and for its mirror image: test-time augmentation, at twice
-/// the cost. Its accuracy is not that of the plain model and belongs beside it, not in its place.
+/// A model that answers with the mean of its logits for an image and for its mirror image: test-time augmentation, at
+/// twice the cost. Its accuracy is not that of the plain model and belongs beside it, not in its place.
 #[derive(Copy, Clone, Debug)]
 pub struct MirrorAveraged<'a, M>(pub &'a M);
 

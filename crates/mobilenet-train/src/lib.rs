@@ -5,7 +5,6 @@ mod config;
 mod ema;
 mod error;
 mod evaluate;
-mod files;
 mod loss;
 mod metrics;
 mod observer;
@@ -13,12 +12,12 @@ mod optimizer;
 mod run;
 mod schedule;
 mod trainer;
+mod variables;
 
 pub use config::{Distillation, LowResolution, TrainConfig};
 pub use ema::Ema;
 pub use error::Error;
 pub use evaluate::{Evaluation, MirrorAveraged, evaluate};
-pub use files::write_atomically;
 pub use loss::{Targets, Teacher, cross_entropy, loss};
 pub use metrics::{EvalSplit, top_k_correct};
 /// The images that a trainer takes.

@@ -5,8 +5,8 @@ use std::fmt;
 use mobilenet_schema::EvalMetrics;
 use serde::{Deserialize, Serialize};
 
-/// Whether the label is among the `k` largest logits of its image. Equal logits count in the order of their classes; a NaN
-/// at the label never counts.
+/// Whether the label is among the `k` largest logits of its image. Equal logits count in the order of their classes; a
+/// NaN at the label never counts.
 ///
 /// ```
 /// use mobilenet_train::top_k_correct;

@@ -27,8 +27,8 @@ pub struct StepReport {
     pub images_per_second: f64,
 }
 
-/// Follows a training, and may stop it: `ControlFlow::Break(())` ends [`Trainer::fit`](crate::Trainer::fit) with an error. A
-/// stopped run can be resumed.
+/// Follows a training, and may stop it: `ControlFlow::Break(())` ends [`Trainer::fit`](crate::Trainer::fit) with an
+/// error. A stopped run can be resumed.
 ///
 /// `()` is the observer that does nothing.
 pub trait Observer {

@@ -4,12 +4,10 @@ mod config;
 mod muon;
 mod update;
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
-use std::sync::PoisonError;
 
+use candle_core::Var;
 use candle_core::backprop::GradStore;
-use candle_core::{DType, Tensor, Var};
 use candle_nn::VarMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -17,7 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use config::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};
 
 use crate::Error;
-use crate::checkpoint::NamedArray;
+use crate::variables::{NamedArray, sorted_vars};
 use update::{Buffer, Rule};
 
 /// A learning rate of their own for some variables: the schedule's times `factor`. Where several apply, all multiply.
@@ -52,9 +50,9 @@ impl Variables {
 
 /// Updates the variables of a [`VarMap`] from their gradients.
 ///
-/// Variables without a gradient (batch-norm running statistics) are left alone and have no state. On the CPU a step is one
-/// pass over each variable with its gradient and state, in place; on other devices it is a composition of Candle's operations.
-/// AdamW's bias correction counts the optimizer's steps, not each variable's.
+/// Variables without a gradient (batch-norm running statistics) are left alone and have no state. On the CPU a step is
+/// one pass over each variable with its gradient and state, in place; on other devices it is a composition of Candle's
+/// operations. AdamW's bias correction counts the optimizer's steps, not each variable's.
 ///
 /// ```
 /// use candle_core::{DType, Device};
@@ -136,7 +134,8 @@ impl Optimizer {
         self.steps
     }
 
-    /// Updates every variable that has a gradient, at learning rate `lr` (the configured one is only a base for schedules).
+    /// Updates every variable that has a gradient, at learning rate `lr` (the configured one is only a base for
+    /// schedules).
     ///
     /// # Errors
     /// Only Candle's own.
@@ -196,20 +195,4 @@ impl Optimizer {
         }
         Ok(())
     }
-}
-
-/// The variables with their names, sorted: a `VarMap` itself has no fixed order.
-pub(crate) fn sorted_vars(vars: &VarMap) -> Result<Vec<(String, Var)>, Error> {
-    let map = vars.data().lock().unwrap_or_else(PoisonError::into_inner);
-    let mut sorted: Vec<_> = map.iter().map(|(name, var)| (name.clone(), var.clone())).collect();
-    sorted.sort_by(|a, b| a.0.cmp(&b.0));
-    match sorted.iter().find(|(_, var)| var.dtype() != DType::F32) {
-        Some((name, var)) => Err(Error::VariableType { name: name.clone(), found: var.dtype().as_str() }),
-        None => Ok(sorted),
-    }
-}
-
-/// The numbers of a tensor, on the host.
-pub(crate) fn host_values(tensor: &Tensor) -> Result<Cow<'static, [f32]>, Error> {
-    Ok(Cow::Owned(tensor.flatten_all()?.to_vec1::<f32>()?))
 }

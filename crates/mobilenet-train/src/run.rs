@@ -35,8 +35,8 @@ pub struct RunOptions {
     pub resume: bool,
     /// A checkpoint is written after each epoch, and within an epoch when the last is older than this.
     pub checkpoint_interval: Duration,
-    /// What the run depends on that the trainer cannot see, such as the model's settings. Kept in the checkpoint; a run can
-    /// only be resumed with the same value.
+    /// What the run depends on that the trainer cannot see, such as the model's settings. Kept in the checkpoint; a run
+    /// can only be resumed with the same value.
     pub model: serde_json::Value,
 }
 
@@ -63,7 +63,8 @@ pub struct Best {
 pub struct Outcome {
     /// One entry per epoch.
     pub history: Vec<EpochMetrics>,
-    /// With [`EvalSplit::Validation`], the epoch whose weights the model now has. Otherwise it has those of the last epoch.
+    /// With [`EvalSplit::Validation`], the epoch whose weights the model now has. Otherwise it has those of the last
+    /// epoch.
     pub best: Option<Best>,
     /// Wall time of the run over all its resumptions.
     pub elapsed_seconds: f64,

@@ -1,10 +1,10 @@
 //! Learning-rate schedules: pure functions of the step, so that resuming needs no state.
 
 use std::f64::consts::PI;
-use std::fmt;
-use std::str::FromStr;
 
+use mobilenet_common::names::UnknownName;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantArray, VariantNames};
 
 /// How the learning rate changes over a run, always per step.
 ///
@@ -17,8 +17,11 @@ use serde::{Deserialize, Serialize};
 /// assert_eq!(factor(4), 1.0);
 /// assert!((factor(52) - 0.5).abs() < 1e-12);
 /// ```
-#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
+#[derive(
+    Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize, Display, EnumString, VariantArray, VariantNames,
+)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Schedule {
     /// The same rate throughout.
     Constant,
@@ -33,7 +36,7 @@ pub enum Schedule {
 
 impl Schedule {
     /// Every schedule.
-    pub const ALL: [Schedule; 4] = [Schedule::Constant, Schedule::Cosine, Schedule::OneCycle, Schedule::Triangular];
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
 
     /// What the base learning rate is multiplied with at `step` (from 0) of `total` steps.
     ///
@@ -76,27 +79,8 @@ fn anneal(from: f64, to: f64, step: f64, length: f64) -> f64 {
     to + (from - to) * 0.5 * (1.0 + (PI * done).cos())
 }
 
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Schedule::Constant => "constant",
-            Schedule::Cosine => "cosine",
-            Schedule::OneCycle => "one-cycle",
-            Schedule::Triangular => "triangular",
-        })
-    }
-}
-
-impl FromStr for Schedule {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        let known = |schedule: &Schedule| schedule.to_string() == s;
-        Self::ALL
-            .into_iter()
-            .find(known)
-            .ok_or_else(|| format!("unknown schedule {s:?}, expected constant, cosine, one-cycle or triangular"))
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::new("schedule", found, <Schedule as VariantNames>::VARIANTS)
 }
 
 #[cfg(test)]
@@ -105,7 +89,7 @@ mod tests {
 
     #[test]
     fn stays_between_0_and_1_at_every_length() {
-        for schedule in Schedule::ALL {
+        for &schedule in Schedule::ALL {
             for total in 0..40 {
                 for (warmup, step) in (0..=total).flat_map(|w| (0..=total).map(move |s| (w, s))) {
                     let factor = schedule.factor(step, total, warmup);
@@ -131,10 +115,11 @@ mod tests {
 
     #[test]
     fn names_round_trip() {
-        for schedule in Schedule::ALL {
+        for &schedule in Schedule::ALL {
             assert_eq!(schedule.to_string().parse::<Schedule>().unwrap(), schedule);
             assert_eq!(serde_json::to_string(&schedule).unwrap(), format!("\"{schedule}\""));
         }
-        assert!("linear".parse::<Schedule>().is_err());
+        let error = "linear".parse::<Schedule>().unwrap_err().to_string();
+        assert_eq!(error, "unknown schedule \"linear\", expected constant, cosine, one-cycle or triangular");
     }
 }

@@ -1,7 +1,8 @@
 //! The training loop.
 //!
-//! Everything random is a function of (seed, epoch, step): the data order and augmentation in `mobilenet-data`, the dropout
-//! masks by reseeding before each step. So a run that was killed and resumed repeats exactly what it would have done.
+//! Everything random is a function of (seed, epoch, step): the data order and augmentation in `mobilenet-data`, the
+//! dropout masks by reseeding before each step. So a run that was killed and resumed repeats exactly what it would have
+//! done.
 
 mod settings;
 mod steps;
@@ -11,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use candle_nn::{ModuleT, VarMap};
+use mobilenet_common::files;
 use mobilenet_layers::DropoutRng;
 
 use crate::checkpoint::{self, Progress, State};
-use crate::files::write_atomically;
 use crate::run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
 use crate::{Ema, EpochMetrics, Error, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
 
@@ -48,7 +49,8 @@ impl Run<'_> {
 }
 
 impl<'a, M: ModuleT> Trainer<'a, M> {
-    /// A trainer of `model`, whose variables are `vars` and whose dropout layers draw from `dropout` (a new one if it has none).
+    /// A trainer of `model`, whose variables are `vars` and whose dropout layers draw from `dropout` (a new one if it
+    /// has none).
     ///
     /// # Errors
     /// [`Error::Config`] for settings that no training can be done with.
@@ -72,15 +74,15 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
 
     /// Trains from the variables' present values, or from the checkpoint in `run_dir` if `options` say so.
     ///
-    /// Writes into `run_dir` (made if needed), after each epoch and atomically: the weights of the best epoch so far if the
-    /// images to judge by are held-out ones, the checkpoint, the metrics. Killed at any moment and resumed with the same
-    /// settings it ends in the same weights, bit for bit, as if it had not been. A finished run that is resumed only loads
-    /// its weights.
+    /// Writes into `run_dir` (made if needed), after each epoch and atomically: the weights of the best epoch so far if
+    /// the images to judge by are held-out ones, the checkpoint, the metrics. Killed at any moment and resumed with the
+    /// same settings it ends in the same weights, bit for bit, as if it had not been. A finished run that is resumed
+    /// only loads its weights.
     ///
     /// # Errors
-    /// [`Error::EmptySplit`], [`Error::NoBatches`]; [`Error::RunExists`] for a folder that holds a checkpoint when not told to
-    /// resume; [`Error::ConfigChanged`], [`Error::ModelMismatch`] and others for a checkpoint that does not fit;
-    /// [`Error::NonFiniteLoss`]; [`Error::Stopped`] if the observer says so; [`Error::Io`].
+    /// [`Error::EmptySplit`], [`Error::NoBatches`]; [`Error::RunExists`] for a folder that holds a checkpoint when not
+    /// told to resume; [`Error::ConfigChanged`], [`Error::ModelMismatch`] and others for a checkpoint that does not
+    /// fit; [`Error::NonFiniteLoss`]; [`Error::Stopped`] if the observer says so; [`Error::Io`].
     pub fn fit(
         &self,
         data: &FitData,
@@ -98,11 +100,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         if steps_per_epoch == 0 {
             return Err(Error::NoBatches { images: data.train.len(), batch_size: self.config.batch_size });
         }
-        std::fs::create_dir_all(run_dir).map_err(|source| Error::Io {
-            action: "create",
-            path: run_dir.into(),
-            source,
-        })?;
+        std::fs::create_dir_all(run_dir).map_err(Error::io("create", run_dir))?;
 
         let mut run = Run {
             data,
@@ -125,7 +123,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
             (Ok(true), false) => return Err(Error::RunExists { path: run.checkpoint }),
             // Written before the first step, so that a folder or disk that cannot hold it shows now.
             (Ok(false), _) => checkpoint::save(&run.checkpoint, &state, &progress, &run.settings)?,
-            (Err(source), _) => return Err(Error::Io { action: "read", path: run.checkpoint, source }),
+            (Err(error), _) => return Err(Error::io("read", &run.checkpoint)(error)),
         }
         run.clock.0 = progress.elapsed_seconds;
         // A kill between checkpoint and metrics leaves the metrics behind: the checkpoint's history is the truth.
@@ -228,5 +226,5 @@ fn write_metrics(path: &Path, history: &[EpochMetrics]) -> Result<(), Error> {
         lines += &serde_json::to_string(metrics)?;
         lines.push('\n');
     }
-    write_atomically(path, lines.as_bytes())
+    files::write(path, lines.as_bytes()).map_err(Error::io("write", path))
 }

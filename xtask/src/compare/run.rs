@@ -1,12 +1,12 @@
 //! Runs the stages, one process each, and says how far it is.
 
-use std::fs::File;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
+use mobilenet_common::files::FolderLock;
 use mobilenet_report::agreement::Agreement;
 use mobilenet_report::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
 use mobilenet_report::names::Source;
@@ -22,7 +22,7 @@ use super::{announce, build, command};
 ///
 /// The lock of the folder is every child's standard input (it is empty): so it holds as long as a child lives, even if
 /// this process is killed, and no second training can start in the folder of one that still runs.
-pub fn run(settings: &Settings, out: &Path, stages: &[Stage], lock: &File) -> Result<()> {
+pub fn run(settings: &Settings, out: &Path, stages: &[Stage], lock: &FolderLock) -> Result<()> {
     let mut runner = Runner {
         binary: PathBuf::new(),
         lock,
@@ -71,7 +71,7 @@ struct Runner<'a> {
     estimator: Estimator,
     data: Option<DataInfo>,
     started: Instant,
-    lock: &'a File,
+    lock: &'a FolderLock,
     /// Whether a stand-in for the data has been announced
     warned: bool,
 }
@@ -289,7 +289,7 @@ impl Runner<'_> {
     fn spawn(&self, args: &[String], stdout: Stdio, stderr: Stdio) -> Result<(ExitStatus, Vec<u8>)> {
         let output = Command::new(&self.binary)
             .args(args)
-            .stdin(self.lock.try_clone().context("cannot share the folder's lock")?)
+            .stdin(self.lock.share().context("cannot share the folder's lock")?)
             .stdout(stdout)
             .stderr(stderr)
             .spawn()

@@ -1,10 +1,11 @@
 //! The peers' Python: an environment of its own under `target/peers`, or an interpreter that is there already.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
+
+use mobilenet_common::files::FolderLock;
 
 use crate::compare::build;
 use mobilenet_report::artefacts;
@@ -22,7 +23,7 @@ pub struct Environment {
     /// For exported networks and the processes' output
     pub folder: PathBuf,
     /// Held as long as this lives
-    _lock: File,
+    _lock: FolderLock,
 }
 
 /// Writes the worker and finds or makes its interpreter.

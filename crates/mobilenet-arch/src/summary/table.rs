@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use mobilenet_common::numbers::thousands;
+
 use super::{FLOAT_BYTES, LayerSummary, Summary, elements};
 
 impl fmt::Display for Summary {
@@ -29,8 +31,8 @@ impl fmt::Display for Summary {
         let input_bytes = FLOAT_BYTES * elements(&self.input);
         let param_bytes = FLOAT_BYTES * self.params;
         let total_bytes = input_bytes + self.activation_bytes + param_bytes;
-        writeln!(f, "Total params            {} ({})", grouped(self.params), millions(self.params))?;
-        writeln!(f, "Total MACs              {} ({})", grouped(self.macs), millions(self.macs))?;
+        writeln!(f, "Total params            {} ({})", thousands(self.params), millions(self.params))?;
+        writeln!(f, "Total MACs              {} ({})", thousands(self.macs), millions(self.macs))?;
         writeln!(f, "Input size              {}", megabytes(input_bytes))?;
         writeln!(f, "Activations, all layers {}", megabytes(self.activation_bytes))?;
         writeln!(f, "Params size             {}", megabytes(param_bytes))?;
@@ -39,7 +41,7 @@ impl fmt::Display for Summary {
 }
 
 fn cells(layer: &LayerSummary) -> [String; 6] {
-    let count = |n: u64| if n == 0 { "-".to_string() } else { grouped(n) };
+    let count = |n: u64| if n == 0 { "-".to_string() } else { thousands(n) };
     [
         layer.name.clone(),
         format!("{} {}", layer.kind.name(), layer.detail).trim_end().to_string(),
@@ -65,19 +67,6 @@ fn write_row(f: &mut fmt::Formatter, cells: &[String; 6], widths: &[usize; 6]) -
     )
 }
 
-/// `1234567` as `1,234,567`.
-fn grouped(n: u64) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 fn millions(n: u64) -> String {
     format!("{:.2} M", n as f64 / 1e6)
 }
@@ -89,15 +78,7 @@ fn megabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::summary;
-    use super::*;
     use crate::{Arch, ModelConfig, Preset};
-
-    #[test]
-    fn digits_are_grouped() {
-        for (n, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (12_345_678, "12,345,678")] {
-            assert_eq!(grouped(n), text);
-        }
-    }
 
     #[test]
     fn the_table_is_aligned_and_ends_in_the_totals() {

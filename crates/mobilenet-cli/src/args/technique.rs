@@ -1,4 +1,4 @@
-//! Options of `mobilenet train` beyond optimizer and schedule: what is done to the images, to the weights and to the loss.
+//! Options of `mobilenet train` beyond optimizer and schedule: augmentation, averaging of weights, distillation.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,16 @@ const FEATURES: &str = "features";
 
 #[derive(Args, Default)]
 pub struct TechniqueArgs {
-    /// Train on the images as they are: no flips, crops or any of the following
+    /// Train on the original images: no flips, crops or any of the following
     #[arg(long, help_heading = "Augmentation", conflicts_with_all = ["alternate_flip", "reflect", "random_erasing", "mixup", "cutmix"])]
     pub no_augment: bool,
-    /// Mirror each image the other way in every epoch than in the one before, instead of at random
+    /// Mirror each image in every other epoch instead of at random
     #[arg(long, help_heading = "Augmentation")]
     pub alternate_flip: bool,
-    /// Reflect the image where a crop leaves it, instead of black
+    /// Pad crops with the image's reflection instead of black
     #[arg(long, help_heading = "Augmentation")]
     pub reflect: bool,
-    /// Probability that a rectangle of an image is erased [default: 0]
+    /// Probability of erasing a rectangle of an image [default: 0]
     #[arg(long, value_name = "P", value_parser = share, allow_negative_numbers = true, help_heading = "Augmentation")]
     pub random_erasing: Option<f64>,
     /// Blend the images of a batch in pairs, with weights from Beta(ALPHA, ALPHA)
@@ -34,11 +34,11 @@ pub struct TechniqueArgs {
     /// Train on images of this height and width in the first epochs
     #[arg(long, value_name = "PIXELS", value_parser = at_least_1, requires = "low_resolution_share", help_heading = "Augmentation")]
     pub low_resolution: Option<usize>,
-    /// Share of the epochs, 0 to 1, that --low-resolution lasts
+    /// Share of the epochs, 0 to 1, that use --low-resolution
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, requires = "low_resolution", help_heading = "Augmentation")]
     pub low_resolution_share: Option<f64>,
 
-    /// Evaluate and keep an exponential moving average of the weights with this decay per update, such as 0.999
+    /// Evaluate and keep an exponential moving average of the weights, with this decay per update, such as 0.999
     #[arg(long, value_name = "DECAY", value_parser = fraction, allow_negative_numbers = true, help_heading = "Weights")]
     pub ema: Option<f64>,
     /// Average the gradients of N batches for one update [default: 1]
@@ -50,17 +50,17 @@ pub struct TechniqueArgs {
     /// Multiply the learning rate of everything below the classifier, for fine-tuning [default: 1]
     #[arg(long, value_name = "FACTOR", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Weights")]
     pub body_lr: Option<f64>,
-    /// End after N epochs without a better one on the --validation images
+    /// Stop after N epochs without improvement on the --validation images
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
     pub early_stop: Option<usize>,
 
-    /// Learn from this run's network too (knowledge distillation); it must know the same classes
+    /// Learn from this run's network too (knowledge distillation); it must have the same classes
     #[arg(long, value_name = "RUN", help_heading = "Teacher")]
     pub teacher: Option<PathBuf>,
-    /// Soften the answers of both by this temperature [default: 4]
+    /// Temperature that softens both networks' outputs [default: 4]
     #[arg(long, value_name = "T", value_parser = above_0, allow_negative_numbers = true, help_heading = "Teacher")]
     pub temperature: Option<f64>,
-    /// Share of the teacher's word in the loss, 0 to 1; the labels have the rest [default: 0.5]
+    /// Weight of the teacher in the loss, 0 to 1; the labels have the rest [default: 0.5]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, help_heading = "Teacher")]
     pub teacher_weight: Option<f64>,
 }

@@ -2,45 +2,46 @@
 
 use std::mem;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
+use mobilenet_common::names::UnknownName;
 use mobilenet_layers::Precision;
 use mobilenet_models::Arch;
 use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdConfig};
+use strum::{EnumString, VariantNames};
 
 use super::values::{above_0, at_least_0, at_least_1, fraction, parse};
 use super::{DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
 use crate::recipe::Recipe;
 
-/// Train a network and write everything about the run into a folder
+/// Train a network and keep everything about the run in a folder
 ///
-/// The folder then holds config.json (all settings), metrics.jsonl (one line per epoch), checkpoint.safetensors (for
-/// --resume), model.safetensors (the final weights under torchvision's names) and, last, train.json.
+/// The folder will hold config.json (all settings), metrics.jsonl (one line per epoch), checkpoint.safetensors (for
+/// --resume), model.safetensors (the final weights under torchvision's names) and finally train.json.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   The article's protocol on CIFAR-10 (100 epochs, AdamW, cosine, flip and crop):
     mobilenet train --model v2 --data cifar10 --data-dir data/cifar10 --out runs/v2
-  A quick look, on a part of the data:
+  A quick try on part of the data:
     mobilenet train --model v3-small --epochs 3 --batch-size 32 --limit-train 2048 --limit-test 1000 --out runs/quick
-  SGD as most published CIFAR-10 figures use it:
+  SGD as in most published CIFAR-10 results:
     mobilenet train --model v2 --optimizer sgd --lr 0.1 --weight-decay 5e-4 --warmup-epochs 5 --epochs 200 \\
         --out runs/sgd
   Fine-tuning torchvision's weights on folders of pictures (pets/train/CLASS/*, pets/test/CLASS/*):
     mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --data-dir pets --out runs/pets
-  Fine-tuning a run of one's own on other data, the classifier alone:
+  Fine-tuning the classifier alone of an earlier run on other data:
     mobilenet train --init-from runs/v2 --freeze features --data cifar100 --epochs 5 --out runs/v2-100
-  Few epochs, well used, and a large network that teaches a small one:
+  A recipe for few epochs, and a large network that teaches a small one:
     mobilenet train --model v3-large --recipe fast --out runs/large
     mobilenet train --model v3-small --recipe fast --teacher runs/large --out runs/small
-  Going on after a crash or kill; what the run was started with need not be said again:
+  Resuming after a crash or kill; the settings need not be repeated:
     mobilenet train --resume --out runs/v2")]
 pub struct TrainArgs {
-    /// Folder of the run; made if it is not there
+    /// Folder of the run; created if missing
     #[arg(long, value_name = "RUN")]
     pub out: PathBuf,
-    /// Go on with the run in --out from its last checkpoint, or start it if there is none
+    /// Resume the run in --out from its last checkpoint, or start it if there is none
     #[arg(long)]
     pub resume: bool,
     /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
@@ -48,16 +49,16 @@ pub struct TrainArgs {
     pub model: Option<Arch>,
     #[command(flatten)]
     pub shape: ShapeArgs,
-    /// Settings to start from: article, or fast, which is made for few epochs of CIFAR-10 [default: article]
+    /// Settings to start from: article, or fast, which suits few epochs of CIFAR-10 [default: article]
     #[arg(long, value_name = "RECIPE", value_parser = parse::<Recipe>)]
     pub recipe: Option<Recipe>,
-    /// Start from these weights: .safetensors or torchvision's .pth; the classifier may have other classes
+    /// Start from these weights (.safetensors or torchvision's .pth); the number of classes may differ
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "init_from")]
     pub init: Option<PathBuf>,
-    /// Start from the network and the weights of a finished run; the data may have other classes
+    /// Start from the network and weights of a finished run; the data may have other classes
     #[arg(long, value_name = "RUN")]
     pub init_from: Option<PathBuf>,
-    /// Leave these layers, and their batch norm's statistics, as they are
+    /// Keep these layers and their batch norm statistics unchanged
     #[arg(long, value_name = "LAYERS", value_enum)]
     pub freeze: Option<Freeze>,
 
@@ -69,7 +70,8 @@ pub struct TrainArgs {
     /// Evaluate on the first N test images only
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
     pub limit_test: Option<usize>,
-    /// Hold N training images out, judge every epoch on them instead of the test images and keep the best epoch's weights
+    /// Hold out N training images, evaluate each epoch on them instead of the test images and keep the best epoch's
+    /// weights
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
     pub validation: Option<usize>,
 
@@ -79,11 +81,11 @@ pub struct TrainArgs {
     /// Images per step [default: 128]
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]
     pub batch_size: Option<usize>,
-    /// Source of the initial weights, the data order, the augmentation and dropout [default: 1]
+    /// Seed of initial weights, data order, augmentation and dropout [default: 1]
     #[arg(long, value_name = "SEED", help_heading = "Training")]
     pub seed: Option<u64>,
-    /// Update rule: adamw, sgd (Nesterov, momentum 0.9) or muon (orthogonalized momentum for 1x1 convolutions, adamw for the
-    /// rest) [default: adamw]
+    /// Update rule: adamw, sgd (Nesterov, momentum 0.9) or muon (orthogonalized momentum for 1x1 convolutions, adamw
+    /// for the rest) [default: adamw]
     #[arg(long, value_name = "RULE", value_parser = parse::<Rule>, help_heading = "Training")]
     pub optimizer: Option<Rule>,
     /// Peak learning rate [default: 1e-3 (adamw), 0.1 (sgd), 3e-3 (muon)]
@@ -92,10 +94,10 @@ pub struct TrainArgs {
     /// Weight decay [default: 1e-4 (adamw), 5e-4 (sgd), 0.1 (muon)]
     #[arg(long, value_name = "DECAY", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Training")]
     pub weight_decay: Option<f64>,
-    /// Leave batch norm and biases out of the weight decay
+    /// Exclude batch norm and biases from weight decay
     #[arg(long, help_heading = "Training")]
     pub no_decay_norm: bool,
-    /// Course of the learning rate: cosine, one-cycle, triangular or constant [default: cosine]
+    /// Learning rate schedule: cosine, one-cycle, triangular or constant [default: cosine]
     #[arg(long, value_name = "SCHEDULE", value_parser = parse::<Schedule>, help_heading = "Training")]
     pub schedule: Option<Schedule>,
     /// Epochs of linear warm-up before the schedule, fractions allowed [default: 0]
@@ -104,8 +106,8 @@ pub struct TrainArgs {
     /// Share of the target probability spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true, help_heading = "Training")]
     pub label_smoothing: Option<f64>,
-    /// Multiply and keep float32 (f32) or bf16, in about 70 % of the time where the processor multiplies it; on the CPU,
-    /// in training [default: f32]
+    /// Number format of training on the CPU: f32, or bf16 for products and kept activations, which takes about 70 % of
+    /// the time on processors that multiply bf16 [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, help_heading = "Training")]
     pub precision: Option<Precision>,
     #[command(flatten)]
@@ -126,7 +128,8 @@ pub enum Freeze {
 }
 
 /// `--optimizer`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, VariantNames)]
+#[strum(serialize_all = "lowercase", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Rule {
     AdamW,
     Sgd,
@@ -148,15 +151,6 @@ impl Rule {
     }
 }
 
-impl FromStr for Rule {
-    type Err = String;
-
-    fn from_str(s: &str) -> Result<Self, String> {
-        match s {
-            "adamw" => Ok(Self::AdamW),
-            "sgd" => Ok(Self::Sgd),
-            "muon" => Ok(Self::Muon),
-            _ => Err(format!("unknown optimizer \"{s}\", expected adamw, sgd or muon")),
-        }
-    }
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::new("optimizer", found, <Rule as VariantNames>::VARIANTS)
 }

@@ -3,12 +3,26 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
+use mobilenet_common::numbers::thousands;
+
 pub fn parse<T: FromStr<Err: Display>>(s: &str) -> Result<T, String> {
     s.parse().map_err(|e: T::Err| e.to_string())
 }
 
 pub fn at_least_1(s: &str) -> Result<usize, String> {
     s.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a whole number, at least 1".into())
+}
+
+/// A whole number from 1 to `MAX`: beyond that the memory or the time of no machine is enough.
+pub fn up_to<const MAX: usize>(s: &str) -> Result<usize, String> {
+    let expected = || format!("expected a whole number, at least 1 and at most {}", thousands(MAX as u64));
+    s.parse().ok().filter(|n| (1..=MAX).contains(n)).ok_or_else(expected)
+}
+
+/// A whole number from 0 to `MAX`.
+pub fn zero_up_to<const MAX: usize>(s: &str) -> Result<usize, String> {
+    let expected = || format!("expected a whole number, at least 0 and at most {}", thousands(MAX as u64));
+    s.parse().ok().filter(|n| (0..=MAX).contains(n)).ok_or_else(expected)
 }
 
 /// A whole number, perhaps in thousands (`500k`), millions (`2.5M`) or billions (`1G`).

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result, bail};
 use mobilenet_bench::Environment;
+use mobilenet_common::files;
 use serde::{Deserialize, Serialize};
 
-/// Networks of one comparison that were measured on this machine. Only these have accuracies that can be held against each
-/// other: one data set, one recipe.
+use crate::run::MAX_JSON_BYTES;
+
+/// Networks of one comparison that were measured on this machine. Only these have accuracies that can be compared with
+/// each other: one data set, one recipe.
 #[derive(Debug)]
 pub struct Comparison {
     /// The comparison's folder.
@@ -30,7 +33,7 @@ pub struct Candidate {
     pub label: String,
     /// The width multiplier.
     pub width_mult: f64,
-    /// Share of the test images named rightly, the mean over the seeds.
+    /// Share of the test images classified correctly, the mean over the seeds.
     pub test_top1: f64,
     /// Its 95 % interval.
     pub test_top1_interval: [f64; 2],
@@ -154,7 +157,7 @@ pub fn find(from: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// Reads one `results.json` and takes what was measured on `machine`; `None` if nothing was.
 pub fn read(path: &Path, machine: &Machine, left_out: &mut Vec<LeftOut>) -> Result<Option<Comparison>> {
-    let text = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = files::read(path, MAX_JSON_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
     let results: Results = serde_json::from_slice(&text)
         .with_context(|| format!("{} is not the results of a comparison", path.display()))?;
     let from = path.parent().unwrap_or(path).to_path_buf();

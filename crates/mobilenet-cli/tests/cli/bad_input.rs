@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{assert_fails, read, records, Place};
+use crate::common::{Place, assert_fails, read, records};
 
 fn fails(place: &Place, line: &str, status: i32, expected: &str) {
     assert_fails(&place.command(line).output().unwrap(), line, status, expected);
@@ -16,15 +16,17 @@ fn bad_options() {
         ("train --model v2 --out r --batch-size 0", "--batch-size"),
         ("train --model v2 --out r --width -1", "--width"),
         ("summary --model v2 --width -1", "--width"),
-        ("summary --model v4", "v2, v3-large, v3-small"),
+        ("summary --model v4", "v2, v2-hs, v2-hs-se, v2-hs-se-k5, v3-large, v3-small"),
+        ("summary --model v2 --num-classes 0", "--num-classes"),
         ("bench --model v2 --batch 0", "--batch"),
+        ("bench --model v2 --threads 1000000", "--threads is 1000000, expected 1 to "),
+        ("bench --model v2 --iterations 18446744073709551615", "--iterations"),
         ("bench --model v2 --device gpu", "cpu, cuda, cuda:N or metal"),
         ("data --data mnist", "cifar10"),
     ] {
         fails(&place, line, 2, expected);
     }
     for (line, expected) in [
-        ("summary --model v2 --num-classes 0", "num_classes"),
         ("summary --model v2 --width 1e9", "width"),
         ("summary --model v2 --reduced-tail", "reduced_tail"),
         ("train --model v2 --out r --epochs 2 --warmup-epochs 3", "warmup_epochs"),
@@ -137,4 +139,50 @@ fn bad_weights_and_pictures() {
         fs::write(place.path("run/config.json"), settings).unwrap();
         fails(&place, "eval --run run", 1, "config.json");
     }
+}
+
+/// A pipe without a writer, a device without an end: an error at once.
+#[cfg(unix)]
+#[test]
+fn what_is_no_regular_file_is_refused() {
+    let place = Place::new();
+    place.run(&place.train("run").replace("--epochs 3", "--epochs 1"));
+    let pipe = |name: &str| {
+        let path = place.path(name);
+        let _ = fs::remove_file(&path);
+        assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+    };
+    pipe("pipe");
+    for found in ["pipe", "/dev/zero", "data"] {
+        let expected = "expected a regular file";
+        fails(&place, &format!("predict --run run {found}"), 1, expected);
+        fails(&place, &(place.train("new") + &format!(" --init {found}")), 1, expected);
+        fs::remove_dir_all(place.path("new")).unwrap();
+    }
+    fs::create_dir(place.path("run/eval.json")).unwrap();
+    fails(&place, "eval --run run --data-dir nowhere", 1, "run/eval.json: a folder, expected a regular file");
+
+    // A link that leads nowhere does not make a run take the checkpoint's weights.
+    fs::remove_dir(place.path("run/eval.json")).unwrap();
+    fs::remove_file(place.path("run/model.safetensors")).unwrap();
+    std::os::unix::fs::symlink("nowhere", place.path("run/model.safetensors")).unwrap();
+    fails(&place, "eval --run run", 1, "model.safetensors");
+    fs::remove_file(place.path("run/model.safetensors")).unwrap();
+    pipe("run/checkpoint.safetensors");
+    fails(&place, "eval --run run", 1, "checkpoint.safetensors: a named pipe, expected a regular file");
+    pipe("data/data_batch_1.bin");
+    fails(&place, &place.train("new"), 1, "data_batch_1.bin: a named pipe, expected a regular file");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_takes_one_training_at_a_time() {
+    let place = Place::new();
+    fs::create_dir(place.path("run")).unwrap();
+    let lock = fs::File::open(place.path("run")).unwrap();
+    lock.lock().unwrap();
+    fails(&place, &place.train("run"), 1, "run: another training is running there");
+    assert!(!place.path("run/config.json").exists());
+    drop(lock);
+    place.run(&place.train("run").replace("--epochs 3", "--epochs 1"));
 }

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use mobilenet_bench::{environment, BuildInfo};
-use serde_json::{json, Value};
+use mobilenet_bench::{BuildInfo, environment};
+use serde_json::{Value, json};
 
-use crate::common::{assert_fails, text, Place};
+use crate::common::{Place, assert_fails, text};
 
 /// This machine's name for its processor.
 fn processor() -> String {
@@ -71,7 +71,7 @@ fn the_best_of_this_machine_within_the_limits() {
     assert_eq!(found["left_out"], json!([]));
 }
 
-/// A comparison is not held against another: another data set, another recipe.
+/// A comparison is not compared with another: another data set, another recipe.
 #[test]
 fn each_comparison_has_a_choice_of_its_own() {
     let place = place();

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
-use crate::common::{assert_fails, read, text, Place, SMALLEST};
+use crate::common::{Place, SMALLEST, assert_fails, read, text};
 use serde_json::Value;
 
 fn assert_keys(value: &Value, keys: &str) {
@@ -204,4 +204,22 @@ fn a_reader_that_leaves_early_is_no_failure() {
         assert!(child.wait().unwrap().success(), "{line}: {stderr}");
         assert_eq!(stderr, "");
     }
+}
+
+#[test]
+fn the_number_of_threads_comes_from_the_option_or_the_environment() {
+    let place = Place::new();
+    let bench = "bench --model v3-small --width 0.35 --batch 2 --warmup 0 --iterations 1 --json";
+    for (line, environment, expected) in
+        [(bench.to_owned(), "1", 1), (bench.to_owned(), "2", 2), (format!("--threads 2 {bench}"), "1", 2)]
+    {
+        let output = place.command(&line).env("RAYON_NUM_THREADS", environment).output().unwrap();
+        let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(found["threads"], expected, "{line} with {environment}");
+    }
+    let output = place.command(bench).env("RAYON_NUM_THREADS", "1000000").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        String::from_utf8(output.stderr).unwrap().starts_with("error: RAYON_NUM_THREADS is 1000000, expected 1 to ")
+    );
 }

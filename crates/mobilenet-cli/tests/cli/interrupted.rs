@@ -1,4 +1,4 @@
-//! A training that is killed, or has no room to write, can be gone on with and loses nothing.
+//! A training that is killed, or has no room to write, can be resumed and loses nothing.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::common::{assert_fails, read, records, text, Place};
+use crate::common::{Place, assert_fails, read, records, text};
 
 const SIGKILL: i32 = 9;
 

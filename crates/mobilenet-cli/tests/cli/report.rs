@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::common::{assert_fails, Place};
+use crate::common::{Place, assert_fails};
 
 #[test]
 fn one_run_or_several_make_a_page() {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::common::{assert_fails, read, text, Place};
+use crate::common::{Place, assert_fails, read, text};
 
 /// A training of the smallest network that ends in seconds.
 fn train(place: &Place, out: &str, options: &str) -> Value {

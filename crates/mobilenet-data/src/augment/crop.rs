@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rng::Rng;
+use mobilenet_common::random::SplitMix64;
 
 /// What lies beyond the edges of a picture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -11,8 +11,9 @@ pub enum Padding {
     /// Black, before normalization.
     #[default]
     Black,
-    /// The picture mirrored at its edge pixel, which is not repeated (PyTorch's `reflect`): before `abc` comes `cb`. There is one
-    /// pixel less of it than the picture is high or wide; more padding than that is an [`Error::Config`](crate::Error::Config).
+    /// The picture mirrored at its edge pixel, which is not repeated (PyTorch's `reflect`): before `abc` comes `cb`.
+    /// There is one pixel less of it than the picture is high or wide; more padding than that is an
+    /// [`Error::Config`](crate::Error::Config).
     Reflect,
 }
 
@@ -26,7 +27,7 @@ pub(crate) struct Crop {
 }
 
 /// Down and right, at most `padding` pixels either way.
-pub(super) fn draw_shift(rng: &mut Rng, padding: usize) -> (isize, isize) {
+pub(super) fn draw_shift(rng: &mut SplitMix64, padding: usize) -> (isize, isize) {
     let mut shift = || rng.below(2 * padding + 1) as isize - padding as isize;
     (shift(), shift())
 }

@@ -1,7 +1,7 @@
 //! Random erasing (Zhong et al. 2017, arXiv:1708.04896), with the numbers of torchvision's `RandomErasing`.
 
 use super::Area;
-use crate::rng::Rng;
+use mobilenet_common::random::SplitMix64;
 
 /// Share of the picture that is erased, at least and at most.
 const SCALE: (f64, f64) = (0.02, 0.33);
@@ -9,8 +9,9 @@ const SCALE: (f64, f64) = (0.02, 0.33);
 const RATIO: (f64, f64) = (0.3, 3.3);
 const ATTEMPTS: usize = 10;
 
-/// An area of a picture of `height` x `width`; `None` if ten draws give none that is smaller than the picture both ways.
-pub(super) fn draw(rng: &mut Rng, (height, width): (usize, usize)) -> Option<Area> {
+/// An area of a picture of `height` x `width`; `None` if ten draws give none that is smaller than the picture both
+/// ways.
+pub(super) fn draw(rng: &mut SplitMix64, (height, width): (usize, usize)) -> Option<Area> {
     for _ in 0..ATTEMPTS {
         let pixels = (height * width) as f64 * rng.uniform(SCALE.0, SCALE.1);
         let ratio = rng.uniform(RATIO.0.ln(), RATIO.1.ln()).exp();
@@ -32,7 +33,7 @@ mod tests {
         let (mut share, mut log_ratio, mut middle) = (0.0, 0.0, (0.0, 0.0));
         let draws = 4000;
         for i in 0..draws {
-            let area = draw(&mut Rng::keyed(&[i]), (height, width)).unwrap();
+            let area = draw(&mut SplitMix64::keyed(&[i]), (height, width)).unwrap();
             assert!(area.top + area.height <= height && area.left + area.width <= width, "{area:?}");
             let of_all = area.pixels() as f64 / (height * width) as f64;
             let ratio = area.height as f64 / area.width as f64;
@@ -53,7 +54,7 @@ mod tests {
     fn small_pictures_are_left_or_erased_within() {
         for size in [(1, 1), (1, 9), (2, 2), (3, 7)] {
             for i in 0..300 {
-                if let Some(area) = draw(&mut Rng::keyed(&[i]), size) {
+                if let Some(area) = draw(&mut SplitMix64::keyed(&[i]), size) {
                     assert!(area.height < size.0 && area.width < size.1, "{size:?}: {area:?}");
                     assert!(area.top + area.height <= size.0 && area.left + area.width <= size.1, "{area:?}");
                 }

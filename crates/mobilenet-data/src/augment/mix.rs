@@ -9,10 +9,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::Area;
-use crate::rng::Rng;
+use mobilenet_common::random::SplitMix64;
 
-/// How the pictures of a batch, normalized, are mixed with each other: each with the one before it, the first with the last.
-/// What a picture's label is then says [`Mixed`](crate::Mixed).
+/// How the pictures of a batch, normalized, are mixed with each other: each with the one before it, the first with the
+/// last. What a picture's label is then says [`Mixed`](crate::Mixed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Mix {
@@ -33,7 +33,7 @@ pub enum Mix {
 
 impl Mix {
     /// One batch's draw, for pictures of `size`.
-    pub(super) fn draw(self, rng: &mut Rng, (height, width): (usize, usize)) -> Option<Mixing> {
+    pub(super) fn draw(self, rng: &mut SplitMix64, (height, width): (usize, usize)) -> Option<Mixing> {
         match self {
             Mix::None => None,
             Mix::MixUp { alpha } => Some(Mixing::Blend { lambda: rng.beta(alpha) }),
@@ -75,7 +75,8 @@ impl Mixing {
     /// Mixes the pictures of a batch, each of `width` and `image_size` values, each with the one before it.
     pub fn apply(self, images: &mut [f32], image_size: usize, width: usize) {
         let Some(last) = images.chunks_exact(image_size).next_back() else { return };
-        // The picture before, as it was. In an area the pictures' pixels are exchanged with it; it is not read elsewhere.
+        // The picture before, as it was. In an area the pictures' pixels are exchanged with it; it is not read
+        // elsewhere.
         let mut before = last.to_vec();
         for image in images.chunks_exact_mut(image_size) {
             match self {
@@ -104,7 +105,7 @@ mod tests {
         let size = (7, 10);
         let mut lambdas = Vec::new();
         for i in 0..2000 {
-            let mixing = Mix::CutMix { alpha: 1.0 }.draw(&mut Rng::keyed(&[i]), size).unwrap();
+            let mixing = Mix::CutMix { alpha: 1.0 }.draw(&mut SplitMix64::keyed(&[i]), size).unwrap();
             // A black and a white picture: what is white in the black one came from the other.
             let mut images = [vec![0f32; 210], vec![1f32; 210]].concat();
             mixing.apply(&mut images, 210, size.1);
@@ -138,6 +139,6 @@ mod tests {
     #[test]
     fn no_pictures_are_no_error() {
         Mixing::Blend { lambda: 0.5 }.apply(&mut [], 12, 2);
-        assert_eq!(Mix::None.draw(&mut Rng::keyed(&[1]), (2, 2)), None);
+        assert_eq!(Mix::None.draw(&mut SplitMix64::keyed(&[1]), (2, 2)), None);
     }
 }

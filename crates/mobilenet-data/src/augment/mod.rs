@@ -1,7 +1,7 @@
 //! What is done to training pictures: each by itself (mirror, crop, erase), and then a whole batch (mix).
 //!
-//! Everything is drawn from streams of [`Rng`] that are keyed by seed, epoch and the picture's index (or, for a mix, the
-//! step), so that it depends on nothing else.
+//! Everything is drawn from streams of [`SplitMix64`] that are keyed by seed, epoch and the picture's index (or, for a
+//! mix, the step), so that it depends on nothing else.
 
 mod area;
 mod crop;
@@ -11,7 +11,7 @@ mod mix;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::rng::Rng;
+use mobilenet_common::random::SplitMix64;
 
 pub(crate) use self::area::Area;
 pub(crate) use self::crop::Crop;
@@ -33,16 +33,16 @@ pub struct Augment {
     pub flip: bool,
     /// Pixels added on every side before a picture of the old size is cut out of it.
     pub crop_padding: usize,
-    /// With `flip`: only the first epoch's mirrors are drawn; in each later epoch every picture is seen the other way round
-    /// than in the epoch before, so that two epochs show both (Jordan 2024, arXiv:2404.00498).
+    /// With `flip`: only the first epoch's mirrors are drawn; in each later epoch every picture is seen the other way
+    /// round than in the epoch before, so that two epochs show both (Jordan 2024, arXiv:2404.00498).
     #[serde(default)]
     pub alternate_flip: bool,
     /// What the added pixels are.
     #[serde(default)]
     pub padding: Padding,
-    /// Probability, 0 to 1, that a rectangle of a picture becomes the set's mean color, as torchvision's `RandomErasing`
-    /// does after normalization (Zhong et al. 2017, arXiv:1708.04896): 0.02 to 0.33 of the area, 0.3 to 3.3 times as high as
-    /// it is wide.
+    /// Probability, 0 to 1, that a rectangle of a picture becomes the set's mean color, as torchvision's
+    /// `RandomErasing` does after normalization (Zhong et al. 2017, arXiv:1708.04896): 0.02 to 0.33 of the area, 0.3 to
+    /// 3.3 times as high as it is wide.
     #[serde(default)]
     pub random_erasing: f64,
     /// How the pictures of a batch are mixed with each other.
@@ -105,15 +105,15 @@ impl Augment {
         Ok(())
     }
 
-    /// What is drawn for the picture `index`, to which it is applied in the same order: a crop of the picture as it is stored,
-    /// and an area to erase of the picture of `size` that the network gets.
+    /// What is drawn for the picture `index`, to which it is applied in the same order: a crop of the picture as it is
+    /// stored, and an area to erase of the picture of `size` that the network gets.
     pub(crate) fn draw(&self, seed: u64, epoch: u64, index: usize, size: (usize, usize)) -> Change {
-        let mut rng = Rng::keyed(&[PICTURE, seed, epoch, index as u64]);
+        let mut rng = SplitMix64::keyed(&[PICTURE, seed, epoch, index as u64]);
         let (dy, dx) = crop::draw_shift(&mut rng, self.crop_padding);
         // Always drawn, so that switching the flip does not move the crops.
         let mut mirror = rng.below(2) == 1;
         if self.alternate_flip {
-            let first = Rng::keyed(&[MIRROR, seed, index as u64]).below(2) == 1;
+            let first = SplitMix64::keyed(&[MIRROR, seed, index as u64]).below(2) == 1;
             mirror = first != (epoch % 2 == 1);
         }
         let crop = Crop { dy, dx, mirror: self.flip && mirror, padding: self.padding };
@@ -123,7 +123,7 @@ impl Augment {
 
     /// How the batch of `step` is mixed, if at all; its pictures are of `size`.
     pub(crate) fn draw_mixing(&self, seed: u64, epoch: u64, step: usize, size: (usize, usize)) -> Option<Mixing> {
-        self.mix.draw(&mut Rng::keyed(&[MIX, seed, epoch, step as u64]), size)
+        self.mix.draw(&mut SplitMix64::keyed(&[MIX, seed, epoch, step as u64]), size)
     }
 }
 

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 
 use candle_core::{Device, Tensor};
 
-use super::{Batch, BatchConfig, Mixed};
+use super::config::{Batch, BatchConfig, Mixed};
 use crate::resize::Resizer;
-use crate::rng::Rng;
 use crate::{Error, Normalization, Split};
+use mobilenet_common::random::SplitMix64;
 
 /// Batches that may wait, ready, for their consumer.
 const QUEUE: usize = 3;
@@ -87,7 +87,7 @@ impl Drop for Worker {
 fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, usize), sender: &SyncSender<Raw>) {
     let mut order: Vec<usize> = (0..split.len()).collect();
     if cfg.shuffle {
-        Rng::keyed(&[ORDER, cfg.seed, cfg.epoch]).shuffle(&mut order);
+        SplitMix64::keyed(&[ORDER, cfg.seed, cfg.epoch]).shuffle(&mut order);
     }
     let mut maker = Maker::new(split, norm, cfg, size);
     let image_size = size.0 * size.1 * 3;

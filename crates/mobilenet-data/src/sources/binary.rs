@@ -11,6 +11,8 @@ use crate::{Dataset, Error, Place, Progress, Split};
 
 const SIDE: usize = 32;
 const PLANE: usize = SIDE * SIDE;
+/// The largest file that is read: 1 GiB, six times the training images of CIFAR-100.
+const MAX_FILE_BYTES: u64 = 1 << 30;
 
 /// A kind of record: how many classes each of its leading labels has. The last one is used.
 struct Record {
@@ -50,7 +52,7 @@ fn load(
     let mut read = |paths: &[PathBuf]| {
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for path in paths {
-            let bytes = std::fs::read(path).map_err(Error::io(path))?;
+            let bytes = mobilenet_common::files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?;
             sums.push(files::with_sum(path, &files::sha256_of(&bytes)));
             parse(path, &bytes, record, &mut pixels, &mut labels)?;
             let read = labels.len() as u64;

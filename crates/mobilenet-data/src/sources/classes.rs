@@ -30,13 +30,16 @@ pub(crate) fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.into()).collect()
 }
 
+/// The largest list of names that is read: 1 MiB.
+const MAX_LIST_BYTES: u64 = 1 << 20;
+
 /// The names in the text file `list` beside `data`, one a line, or else the built-in ones.
 pub(crate) fn named_in(data: &Path, list: &str, built_in: &[&str]) -> Result<Vec<String>, Error> {
     let path = data.with_file_name(list);
     if !path.is_file() {
         return Ok(owned(built_in));
     }
-    let bytes = std::fs::read(&path).map_err(Error::io(&path))?;
+    let bytes = mobilenet_common::files::read(&path, MAX_LIST_BYTES).map_err(Error::io(&path))?;
     let text = String::from_utf8_lossy(&bytes);
     let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect();
     if names.len() != built_in.len() {

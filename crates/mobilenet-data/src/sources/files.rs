@@ -1,9 +1,10 @@
 //! Folders and checksums.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use mobilenet_common::files;
+use mobilenet_common::numbers::thousands;
 use sha2::{Digest, Sha256};
 
 use crate::Error;
@@ -42,7 +43,7 @@ pub(crate) fn names(paths: &[PathBuf]) -> String {
 
 /// SHA-256 of a file, in hexadecimal.
 pub(crate) fn sha256(path: &Path) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(Error::io(path))?;
+    let mut file = files::open(path, u64::MAX).map_err(Error::io(path))?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
@@ -69,19 +70,7 @@ pub(crate) fn with_sum(path: &Path, sha256: &str) -> String {
 
 /// `50,000 training and 10,000 test images`.
 pub(crate) fn counts(train: usize, test: usize) -> String {
-    format!("{} training and {} test images", thousands(train), thousands(test))
-}
-
-fn thousands(n: usize) -> String {
-    let digits = n.to_string();
-    let mut out = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
+    format!("{} training and {} test images", thousands(train as u64), thousands(test as u64))
 }
 
 #[cfg(test)]
@@ -90,9 +79,7 @@ mod tests {
 
     #[test]
     fn numbers_and_checksums_for_people() {
-        for (n, expected) in [(0, "0"), (999, "999"), (1000, "1,000"), (1234567, "1,234,567")] {
-            assert_eq!(thousands(n), expected);
-        }
+        assert_eq!(counts(50_000, 10_000), "50,000 training and 10,000 test images");
         let empty = sha256_of(b"");
         assert_eq!(with_sum(Path::new("a/b.bin"), &empty), "b.bin (sha256 e3b0c44298fc)");
     }

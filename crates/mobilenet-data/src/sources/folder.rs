@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::files;
 use crate::decode::{check_size, load_image};
-use crate::rng::Rng;
 use crate::{Dataset, Error, Progress, Split};
+use mobilenet_common::random::SplitMix64;
 
 /// First word of the key of the order of the pictures.
 const MIX: u64 = u64::from_le_bytes(*b"folder..");
@@ -66,7 +66,7 @@ fn pictures(part: &Path, classes: &[String]) -> Result<Vec<(PathBuf, u32)>, Erro
         }
         pictures.extend(found.into_iter().map(|path| (path, label as u32)));
     }
-    Rng::keyed(&[MIX]).shuffle(&mut pictures);
+    SplitMix64::keyed(&[MIX]).shuffle(&mut pictures);
     Ok(pictures)
 }
 

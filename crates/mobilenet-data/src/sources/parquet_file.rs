@@ -7,6 +7,7 @@ use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use mobilenet_common::files;
 use parquet::basic::{Encoding, Type};
 use parquet::column::page::{Page, PageMetadata, PageReader};
 use parquet::column::reader::{ColumnReader, get_column_reader};
@@ -32,7 +33,7 @@ pub(crate) fn call<T>(path: &Path, reader: impl FnOnce() -> ParquetResult<T>) ->
 
 /// Opens a file and checks that its columns lie inside of it.
 pub(crate) fn open(path: &Path) -> Result<SerializedFileReader<File>, Error> {
-    let file = File::open(path).map_err(Error::io(path))?;
+    let file = files::open(path, u64::MAX).map_err(Error::io(path))?;
     let length = file.metadata().map_err(Error::io(path))?.len();
     let reader = call(path, || SerializedFileReader::new(file))?;
     for group in reader.metadata().row_groups() {

@@ -10,8 +10,8 @@
 use rayon::prelude::*;
 
 use super::{classes, files};
-use crate::rng::Rng;
 use crate::{Dataset, Error, Split};
+use mobilenet_common::random::SplitMix64;
 
 /// How much of `shapes10` to draw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ fn split(seed: u64, part: u64, n: usize) -> Result<Split, Error> {
         .par_chunks_exact_mut(SIDE * SIDE * 3)
         .zip(&labels)
         .enumerate()
-        .for_each(|(i, (image, &label))| draw(label, &mut Rng::keyed(&[PICTURE, seed, part, i as u64]), image));
+        .for_each(|(i, (image, &label))| draw(label, &mut SplitMix64::keyed(&[PICTURE, seed, part, i as u64]), image));
     Split::new(pixels, labels, SIDE, SIDE)
 }
 
@@ -89,12 +89,12 @@ fn split(seed: u64, part: u64, n: usize) -> Result<Split, Error> {
 fn label(seed: u64, part: u64, i: usize) -> u32 {
     let n = CLASSES.len();
     let mut order: [u32; CLASSES.len()] = std::array::from_fn(|class| class as u32);
-    Rng::keyed(&[ORDER, seed, part, (i / n) as u64]).shuffle(&mut order);
+    SplitMix64::keyed(&[ORDER, seed, part, (i / n) as u64]).shuffle(&mut order);
     order[i % n]
 }
 
 /// Draws one picture `[32, 32, 3]`.
-fn draw(class: u32, rng: &mut Rng, image: &mut [u8]) {
+fn draw(class: u32, rng: &mut SplitMix64, image: &mut [u8]) {
     let (front, back, back2) = colors(rng);
     let shape = Placed::draw(rng, class, (5.5, 12.0), 4.0);
     let clutter: Vec<(Placed, [f32; 3])> = (0..rng.below(4)).map(|_| (speck(rng), color(rng))).collect();
@@ -118,7 +118,7 @@ fn draw(class: u32, rng: &mut Rng, image: &mut [u8]) {
 }
 
 /// A front color that stands out from both of the background's, two of which are akin.
-fn colors(rng: &mut Rng) -> ([f32; 3], [f32; 3], [f32; 3]) {
+fn colors(rng: &mut SplitMix64) -> ([f32; 3], [f32; 3], [f32; 3]) {
     let distance = |a: [f32; 3], b: [f32; 3]| (0..3).map(|c| (a[c] - b[c]).abs()).sum::<f32>();
     let back = color(rng);
     let back2 = back.map(|v| (v + rng.between(-70.0, 70.0)).clamp(0.0, 255.0));
@@ -134,7 +134,7 @@ fn colors(rng: &mut Rng) -> ([f32; 3], [f32; 3], [f32; 3]) {
     (opposite, back, back2)
 }
 
-fn color(rng: &mut Rng) -> [f32; 3] {
+fn color(rng: &mut SplitMix64) -> [f32; 3] {
     [0; 3].map(|_| rng.between(0.0, 255.0))
 }
 
@@ -143,7 +143,7 @@ fn mix(a: [f32; 3], b: [f32; 3], part: f32) -> [f32; 3] {
 }
 
 /// A small circle or square that has nothing to do with the class.
-fn speck(rng: &mut Rng) -> Placed {
+fn speck(rng: &mut SplitMix64) -> Placed {
     let class = rng.below(2) as u32;
     Placed::draw(rng, class, (1.0, 2.2), 15.0)
 }
@@ -162,7 +162,7 @@ struct Placed {
 }
 
 impl Placed {
-    fn draw(rng: &mut Rng, class: u32, radius: (f32, f32), away: f32) -> Self {
+    fn draw(rng: &mut SplitMix64, class: u32, radius: (f32, f32), away: f32) -> Self {
         let radius = rng.between(radius.0, radius.1);
         let center = (15.5 + rng.between(-away, away), 15.5 + rng.between(-away, away));
         // Up to 12 degrees: the tangent of half the angle gives cosine and sine without either.
@@ -243,7 +243,7 @@ mod tests {
     fn every_class_covers_enough_to_be_seen() {
         for class in 0..10 {
             for i in 0..200 {
-                let shape = Placed::draw(&mut Rng::keyed(&[i]), class, (5.5, 12.0), 4.0);
+                let shape = Placed::draw(&mut SplitMix64::keyed(&[i]), class, (5.5, 12.0), 4.0);
                 let area: f32 = (0..SIDE * SIDE).map(|at| shape.coverage((at % SIDE) as f32, (at / SIDE) as f32)).sum();
                 assert!((25.0..600.0).contains(&area), "class {class}, draw {i}: {area} pixels");
             }

@@ -9,13 +9,13 @@ mod torch;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::Path;
 use std::sync::PoisonError;
 
 use candle_core::{DType, Var};
 use candle_nn::VarMap;
+use mobilenet_common::files;
 use safetensors::tensor::{Dtype, TensorView};
 
 use crate::{Error, TensorProblem};
@@ -114,7 +114,7 @@ pub fn save(vars: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
         views.push((name.as_str(), view));
     }
     let bytes = safetensors::serialize(views, None).map_err(candle_core::Error::from)?;
-    write_atomically(path, &bytes).map_err(|source| Error::Io { path: path.to_path_buf(), action: "write", source })
+    files::write(path, &bytes).map_err(|source| Error::Io { path: path.to_path_buf(), action: "write", source })
 }
 
 fn sorted(vars: &VarMap) -> BTreeMap<String, Var> {
@@ -126,7 +126,7 @@ fn sorted(vars: &VarMap) -> BTreeMap<String, Var> {
 fn read(path: &Path) -> Result<(Format, Vec<u8>), Error> {
     let io = |source| Error::Io { path: path.to_path_buf(), action: "read", source };
     let not_weights = |found| Error::NotWeights { path: path.to_path_buf(), found };
-    let file = File::open(path).map_err(io)?;
+    let file = files::open(path, MAX_FILE_BYTES).map_err(io)?;
     let mut bytes = Vec::new();
     (&file).take(storage::HEAD_BYTES).read_to_end(&mut bytes).map_err(io)?;
     let format = Format::of(&bytes).map_err(not_weights)?;
@@ -179,20 +179,4 @@ fn compare(
         .filter(|(name, _)| !vars.contains_key(*name))
         .map(|(name, tensor)| TensorProblem::Unexpected { name: name.clone(), found: tensor.shape.clone() });
     missing.into_iter().chain(unexpected).chain(differing).collect()
-}
-
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    // Temporary files are private by default; weights get the permissions any new file would.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
 }

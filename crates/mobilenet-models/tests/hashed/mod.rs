@@ -1,17 +1,11 @@
 //! The numbers of `tests/fixtures/torchvision_parity.py`: every value a function of its tensor's name and its index.
 
+use mobilenet_common::random::{SplitMix64, fnv1a};
+
 /// `n` numbers in `[-1, 1)`: FNV-1a of the name, then SplitMix64 of that plus the index; the upper 24 bits.
 pub fn hashed(name: &str, n: usize) -> impl Iterator<Item = f64> + use<> {
-    let seed = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    (1..=n as u64).map(move |i| {
-        let mut z = seed.wrapping_add(i.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        (z >> 40) as f64 / 2f64.powi(23) - 1.0
-    })
+    let mut numbers = SplitMix64::new(fnv1a(name.as_bytes()));
+    (0..n).map(move |_| (numbers.next_u64() >> 40) as f64 / 2f64.powi(23) - 1.0)
 }
 
 /// The values of a weight; the Python tells why those for training are others.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mobilenet_common::numbers::quantile;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 use serde::Serialize;
@@ -49,7 +50,7 @@ fn resample(first: &[Answers<'_>], second: &[Answers<'_>], over_seeds: bool) -> 
     }
     differences.sort_by(f64::total_cmp);
     let tail = (1.0 - LEVEL) / 2.0;
-    Some((quantile(&differences, tail), quantile(&differences, 1.0 - tail)))
+    Some((quantile(&differences, tail)?, quantile(&differences, 1.0 - tail)?))
 }
 
 /// What each of `n` seeds weighs in the mean.
@@ -83,13 +84,6 @@ fn patterns(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<(Vec<Vec<bo
     let mut patterns: Vec<_> = known.into_iter().collect();
     patterns.sort_by_key(|&(_, id)| id);
     Some((patterns.into_iter().map(|(pattern, _)| pattern).collect(), images))
-}
-
-/// Of sorted values, between neighbors in proportion (as NumPy's default).
-fn quantile(sorted: &[f64], q: f64) -> f64 {
-    let place = q * (sorted.len() - 1) as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    below + (above - below) * place.fract()
 }
 
 #[cfg(test)]

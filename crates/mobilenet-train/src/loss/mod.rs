@@ -5,8 +5,8 @@
 //! q    = (1 - s) * (lambda * onehot(labels) + (1 - lambda) * onehot(partners' labels)) + s / classes
 //! ```
 //!
-//! The first term with label smoothing `s` is `torch.nn.CrossEntropyLoss(label_smoothing = s)`, its mix of two labels that of MixUp
-//! and CutMix; the second is knowledge distillation (Hinton et al. 2015, arXiv:1503.02531).
+//! The first term with label smoothing `s` is `torch.nn.CrossEntropyLoss(label_smoothing = s)`, its mix of two labels
+//! that of MixUp and CutMix; the second is knowledge distillation (Hinton et al. 2015, arXiv:1503.02531).
 
 mod term;
 
@@ -54,9 +54,9 @@ impl<'a> Targets<'a> {
 /// On the CPU it is one operation under autograd, in `f64` inside; on other devices a composition of Candle's own.
 ///
 /// # Errors
-/// [`Error::Label`] for a label that is not less than `classes`, [`Error::Shape`] and [`Error::TeacherShape`] for tensors that do
-/// not fit, [`Error::TeacherLogits`] for a teacher's logits that are not finite, [`Error::Config`] for shares that are not
-/// between 0 and 1 and a temperature that is not above 0.
+/// [`Error::Label`] for a label that is not less than `classes`, [`Error::Shape`] and [`Error::TeacherShape`] for
+/// tensors that do not fit, [`Error::TeacherLogits`] for a teacher's logits that are not finite, [`Error::Config`] for
+/// shares that are not between 0 and 1 and a temperature that is not above 0.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -84,8 +84,8 @@ pub fn loss(logits: &Tensor, targets: &Targets<'_>) -> Result<Tensor, Error> {
 /// `label_smoothing` is the share of the target probability that is spread evenly over all classes (0: none).
 ///
 /// # Errors
-/// [`Error::Label`] for a label that is not less than `classes`, [`Error::Shape`] for tensors that do not fit, [`Error::Config`]
-/// for a smoothing that is not between 0 and 1.
+/// [`Error::Label`] for a label that is not less than `classes`, [`Error::Shape`] for tensors that do not fit,
+/// [`Error::Config`] for a smoothing that is not between 0 and 1.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};

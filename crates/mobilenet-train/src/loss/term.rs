@@ -5,7 +5,8 @@
 //! d term / d logits = weight * (p - t) / (n * T)
 //! ```
 //!
-//! The entropy of the targets is a constant. Without it the term is a cross-entropy, with it a Kullback-Leibler divergence.
+//! The entropy of the targets is a constant. Without it the term is a cross-entropy, with it a Kullback-Leibler
+//! divergence.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result as CandleResult, Shape, Tensor, bail};
 
@@ -41,7 +42,8 @@ impl Term {
     fn mean_cross_entropy(&self, logits: &[f32], classes: usize) -> f64 {
         let rows = logits.chunks_exact(classes).zip(self.targets.chunks_exact(classes));
         let n = rows.len() as f64;
-        // As t sums to 1, sum of t * log p = sum of t * x / T - log_sum. A logit of minus infinity is no harm where t is 0.
+        // As t sums to 1, sum of t * log p = sum of t * x / T - log_sum. A logit of minus infinity is no harm where t
+        // is 0.
         let of_row = |(row, targets): (&[f32], &[f64])| {
             let scores = row.iter().zip(targets).filter(|&(_, &t)| t > 0.0);
             log_sum_exp_at(row, self.temperature)

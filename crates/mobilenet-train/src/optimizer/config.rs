@@ -46,14 +46,15 @@ impl Default for SgdConfig {
     }
 }
 
-/// Hyper-parameters of Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon/>): momentum whose direction for a
-/// matrix is brought close to the nearest orthogonal one, so that no few directions of the weights take all of the step.
+/// Hyper-parameters of Muon (Jordan et al. 2024, <https://kellerjordan.github.io/posts/muon/>): momentum whose
+/// direction for a matrix is brought close to the nearest orthogonal one, so that no few directions of the weights take
+/// all of the step.
 ///
-/// It updates the weights of 1×1 convolutions without a bias, which in a MobileNet are those with batch norm after them and
-/// most of the parameters. All other variables (depthwise and spatial convolutions, batch norm, biases, linear layers) get
-/// [`AdamWConfig`]'s rule. As in `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` (Liu et al. 2025,
-/// <https://arxiv.org/abs/2502.16982>) a matrix moves by `0.2 * sqrt(max(rows, columns))` times the learning rate, which makes
-/// one rate and one decay fit both.
+/// It updates the weights of 1×1 convolutions without a bias, which in a MobileNet are those with batch norm after them
+/// and most of the parameters. All other variables (depthwise and spatial convolutions, batch norm, biases, linear
+/// layers) get [`AdamWConfig`]'s rule. As in `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"` (Liu et al. 2025,
+/// <https://arxiv.org/abs/2502.16982>) a matrix moves by `0.2 * sqrt(max(rows, columns))` times the learning rate,
+/// which makes one rate and one decay fit both.
 #[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct MuonConfig {
     /// Learning rate of all variables, to be multiplied by the schedule.

@@ -8,8 +8,8 @@
 use candle_core::{DType, Result as CandleResult, Tensor, Var};
 use mobilenet_kernels::matmul::{Sizes, ab, abt, atb};
 
-/// Newton-Schulz iterations, and the coefficients of each: `x -> a x + b (x xᵀ) x + c (x xᵀ)² x` (Jordan et al. 2024). They
-/// bring every singular value that is not tiny into 0.7 to 1.2 rather than to 1, in the fewest iterations.
+/// Newton-Schulz iterations, and the coefficients of each: `x -> a x + b (x xᵀ) x + c (x xᵀ)² x` (Jordan et al. 2024).
+/// They bring every singular value that is not tiny into 0.7 to 1.2 rather than to 1, in the fewest iterations.
 ///
 /// Every iteration multiplies by a polynomial of the Gram matrix `x xᵀ`, and polynomials of one matrix commute: so the
 /// iterations are done on the Gram matrix, of the smaller side, and their product is applied to `x` once.

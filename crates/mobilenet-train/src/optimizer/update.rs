@@ -14,9 +14,10 @@ use std::cell::RefCell;
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result as CandleResult, Tensor, Var, bail};
 use rayon::prelude::*;
 
+use super::config::OptimizerConfig;
 use super::muon::Muon;
-use super::{OptimizerConfig, host_values};
 use crate::Error;
+use crate::variables::host_values;
 
 /// Elements that one task updates; a smaller variable is not split.
 const CHUNK: usize = 32 * 1024;

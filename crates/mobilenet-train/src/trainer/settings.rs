@@ -1,10 +1,11 @@
 //! What a run must be given, and what must be the same when it is resumed.
 
 use candle_nn::ModuleT;
+use mobilenet_common::random::Fingerprint;
 use mobilenet_data::Split;
 
 use super::Trainer;
-use crate::config::check;
+use crate::error::check;
 use crate::run::FitData;
 use crate::{Error, EvalSplit, TrainConfig};
 
@@ -42,17 +43,12 @@ impl<M: ModuleT> Trainer<'_, M> {
     }
 }
 
-/// A number that tells splits apart (not a cryptographic one): FNV-1a over words of shape, labels and pixels.
+/// A number that tells splits apart, of their shape, labels and pixels.
 fn fingerprint(split: &Split) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
-    let mut add = |word: u64| hash = (hash ^ word).wrapping_mul(0x0100_0000_01b3).rotate_left(29);
-    add(split.height() as u64);
-    add(split.width() as u64);
-    split.labels().iter().for_each(|&label| add(u64::from(label)));
-    for chunk in split.pixels().chunks(8) {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        add(u64::from_le_bytes(word));
-    }
-    format!("{hash:016x}")
+    let mut fingerprint = Fingerprint::new();
+    fingerprint.add(split.height() as u64);
+    fingerprint.add(split.width() as u64);
+    split.labels().iter().for_each(|&label| fingerprint.add(u64::from(label)));
+    fingerprint.add_bytes(split.pixels());
+    format!("{:016x}", fingerprint.value())
 }

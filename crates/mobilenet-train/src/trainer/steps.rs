@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use candle_core::backprop::GradStore;
 use candle_nn::ModuleT;
+use mobilenet_common::random::mix;
 use mobilenet_data::{Batch, BatchConfig, batches};
 
 use super::{Run, Trainer};
@@ -135,14 +136,4 @@ impl<M: ModuleT> Trainer<'_, M> {
         let end = first.saturating_add(accumulate).min(steps);
         (end * batch_size).min(images) - first * batch_size
     }
-}
-
-/// One well-mixed number from several (SplitMix64, Steele et al. 2014).
-fn mix(words: &[u64]) -> u64 {
-    words.iter().fold(0, |state, word| {
-        let mut z = (state ^ word).wrapping_add(0x9e37_79b9_7f4a_7c15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    })
 }

@@ -1,4 +1,5 @@
-//! Losses, optimizers and schedules against the numbers in `fixtures/torch.json`, which `fixtures/make_torch_json.py` made.
+//! Losses, optimizers and schedules against the numbers in `fixtures/torch.json`, which `fixtures/make_torch_json.py`
+//! made.
 
 use std::collections::BTreeMap;
 

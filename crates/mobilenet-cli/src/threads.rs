@@ -1,0 +1,67 @@
+//! `--threads`: how many threads rayon and Candle compute with.
+//!
+//! Both read the number from the environment, once, when their pools start, and Candle from nowhere else. A program
+//! cannot change its own environment safely once it runs, so it starts itself again with another one: on Unix in the
+//! same process.
+
+use std::env;
+use std::ffi::OsStr;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+/// The variables that rayon and Candle read.
+const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
+
+/// Threads that are allowed for each core. More of them only wait for each other.
+const PER_CORE: usize = 4;
+
+/// Sees to it that everything computes with `threads`; without a number, with what the environment says, or else with
+/// all cores. `None` if the program can go on as it is, the exit status if a second start did all the work.
+///
+/// # Errors
+/// More threads than are allowed for each core; a program that cannot be started again.
+pub fn set(threads: Option<usize>) -> Result<Option<ExitCode>> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mut changes = Vec::new();
+    let mut usual = cores;
+    for name in VARIABLES {
+        let said = env::var(name).ok().and_then(|value| value.parse().ok()).filter(|&n: &usize| n > 0);
+        let wanted = threads.or(said).unwrap_or(usual);
+        // As Candle does: without a number of its own it takes rayon's.
+        usual = wanted;
+        if wanted > PER_CORE * cores {
+            let source = if threads.is_some() { "--threads" } else { name };
+            let most = PER_CORE * cores;
+            bail!("{source} is {wanted}, expected 1 to {most}: {PER_CORE} for each of the {cores} cores");
+        }
+        if said != Some(wanted) {
+            changes.push((name, wanted.to_string()));
+        }
+    }
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let program = env::current_exe().context("the program cannot be started again with another number of threads")?;
+    let mut command = Command::new(program);
+    command.args(env::args_os().skip(1)).envs(changes);
+    start(command, env::args_os().next().as_deref())
+        .map(Some)
+        .context("the program cannot be started again with another number of threads")
+}
+
+/// Goes on as `command`, under the name that this program was called by.
+#[cfg(unix)]
+fn start(mut command: Command, name: Option<&OsStr>) -> Result<ExitCode> {
+    use std::os::unix::process::CommandExt;
+    if let Some(name) = name {
+        command.arg0(name);
+    }
+    Err(command.exec().into())
+}
+
+#[cfg(not(unix))]
+fn start(mut command: Command, _: Option<&OsStr>) -> Result<ExitCode> {
+    let status = command.status()?;
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}
