@@ -35,8 +35,11 @@ pub struct Against {
 /// A setting that differs.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
+    /// Name of the setting
     pub name: String,
+    /// Its value then
     pub then: String,
+    /// Its value now
     pub now: String,
 }
 
@@ -44,23 +47,32 @@ pub struct Setting {
 #[derive(Debug, Serialize)]
 pub struct Change {
     #[serde(rename = "model")]
+    /// The network
     pub network: Network,
     /// Mean test accuracies over so many seeds
     pub test_top1: ThenNow,
+    /// How many then and now
     pub seeds: (usize, usize),
     /// Now minus then, tested; nothing if neither seeds nor images allow a test
     pub comparison: Option<Comparison>,
+    /// Median latency of a single image, in milliseconds
     pub latency_ms: Option<ThenNow>,
+    /// Images per second of training
     pub training_images_per_second: ThenNow,
+    /// Number of parameters
     pub params: ThenNow,
+    /// Multiply-adds of one image
     pub macs: ThenNow,
+    /// Epochs of training
     pub epochs: ThenNow,
 }
 
 /// A figure then and now.
 #[derive(Copy, Clone, Debug, PartialEq, Serialize)]
 pub struct ThenNow {
+    /// The earlier figure
     pub then: f64,
+    /// The present figure
     pub now: f64,
 }
 

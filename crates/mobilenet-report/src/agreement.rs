@@ -7,7 +7,9 @@ use super::artefacts::Eval;
 /// In how many of its seeds a network classifies an image correctly.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
+    /// Seeds that are right
     pub right: usize,
+    /// Seeds in all
     pub seeds: usize,
 }
 
@@ -29,9 +31,13 @@ impl Tally {
 /// How two networks stand to one image. All but the last hold in every seed of both.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Both are right
     BothRight,
+    /// Only the first is right
     OnlyFirst,
+    /// Only the second is right
     OnlySecond,
+    /// Both are wrong
     BothWrong,
     /// At least one network is right in some seeds and wrong in others
     Unsettled,
@@ -40,12 +46,19 @@ pub enum Kind {
 /// Images of one class by [`Kind`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ClassCounts {
+    /// Name of the class; of the last row, of all together
     pub class: String,
+    /// Test images of this class
     pub images: usize,
+    /// Images on which only the first network is right
     pub only_first: usize,
+    /// Images on which only the second network is right
     pub only_second: usize,
+    /// Images on which both are right
     pub both_right: usize,
+    /// Images on which both are wrong
     pub both_wrong: usize,
+    /// Images that depend on the seed
     pub unsettled: usize,
 }
 
@@ -150,7 +163,7 @@ pub fn answer(evals: &[&Eval], image: usize) -> Option<(usize, f64, Tally)> {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// An evaluation of which only labels and answers matter.

@@ -19,14 +19,18 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 /// `mobilenet summary --json`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Summary {
+    /// Number of parameters
     pub params: u64,
+    /// Multiply-adds of one image
     pub macs: u64,
+    /// Every layer in order
     pub layers: Vec<Layer>,
 }
 
 /// One layer of a summary.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Layer {
+    /// What it is: `conv`, `depthwise`, `squeeze-excite`, `activation`, `add` and so on
     pub kind: String,
     /// Window and stride, the activation's name, the squeeze width
     #[serde(default)]
@@ -36,7 +40,9 @@ pub struct Layer {
     pub block: Option<usize>,
     /// `[c, h, w]` or `[c]`
     pub output: Vec<u64>,
+    /// Number of parameters
     pub params: u64,
+    /// Multiply-adds of one image
     pub macs: u64,
 }
 

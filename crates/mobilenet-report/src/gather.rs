@@ -26,14 +26,21 @@ pub use model::{Counts, Model, Run};
 /// Everything that a comparison has left.
 #[derive(Debug)]
 pub struct Gathered {
+    /// What was asked for
     pub settings: Settings,
+    /// The data set
     pub data: DataInfo,
+    /// The networks with a finished run
     pub models: Vec<Model>,
+    /// Counts of every network with a summary
     pub summaries: Vec<Counts>,
+    /// What the machine can do at best, if it was measured
     pub roofline: Option<Roofline>,
+    /// Example images; empty if they are left out
     pub pictures: Vec<Picture>,
     /// That of the last run; `origins` has all
     pub environment: Environment,
+    /// Where each artefact comes from
     pub origins: Vec<Origin>,
     /// Each pair of networks compared, that of the verdict first
     pub comparisons: Vec<Pair>,
@@ -46,8 +53,11 @@ pub struct Gathered {
 /// Two networks and how their accuracies compare; nothing if they saw different images.
 #[derive(Debug)]
 pub struct Pair {
+    /// The network that is subtracted
     pub first: Network,
+    /// The network it is subtracted from
     pub second: Network,
+    /// Nothing if they cannot be compared
     pub comparison: Option<Comparison>,
 }
 

@@ -8,10 +8,15 @@ use super::text::list;
 /// What an origin is asked for.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub enum Trait {
+    /// The commit of the program
     Commit,
+    /// The kind of processor
     Processor,
+    /// How many threads computed
     Threads,
+    /// The day
     Date,
+    /// Which copy of the data was read
     Copy,
 }
 

@@ -106,7 +106,7 @@ fn shown(value: &Value) -> String {
 }
 
 #[cfg(test)]
-pub mod tests {
+pub(crate) mod tests {
     use super::super::names::{Arch, Profile, RecipeName};
     use super::*;
 

@@ -33,7 +33,9 @@ pub struct Runs {
 pub struct Training {
     /// Its folder's name
     pub name: String,
+    /// The network
     pub network: Network,
+    /// Its seed
     pub seed: u64,
     /// `metrics.jsonl`
     pub epochs: Vec<EpochMetrics>,
@@ -43,6 +45,7 @@ pub struct Training {
     pub config: Value,
     /// `eval.json`, if there is one
     pub eval: Option<Eval>,
+    /// Where it was trained
     pub origin: Origin,
 }
 

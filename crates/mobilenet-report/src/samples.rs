@@ -10,6 +10,7 @@ const GROUP_SIZE: usize = 4;
 /// Test images of one kind.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Group {
+    /// How the two networks did on them
     pub kind: Kind,
     /// Places in the test set
     pub indices: Vec<usize>,

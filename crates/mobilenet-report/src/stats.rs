@@ -21,6 +21,7 @@ pub use welch::{Welch, is_known};
 /// What one run answered.
 #[derive(Copy, Clone, Debug)]
 pub struct Answers<'a> {
+    /// The seed of its training
     pub seed: u64,
     /// Accuracy, a fraction
     pub top1: f64,

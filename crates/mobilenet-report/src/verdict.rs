@@ -211,7 +211,7 @@ pub fn warning(gathered: &Gathered) -> Option<Inline> {
 pub fn fallback_warning(data: &DataInfo) -> Option<Inline> {
     if data.fallback {
         Some(format!(
-            "CIFAR-10 could not be had. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
+            "CIFAR-10 was not available. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
             data.name
         ).into())
     } else if data.name == "shapes10" {

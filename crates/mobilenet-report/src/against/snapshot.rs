@@ -17,9 +17,13 @@ use crate::stats::{self, Answers};
 pub struct Snapshot {
     /// As it was typed
     pub path: PathBuf,
+    /// Its plan
     pub settings: Settings,
+    /// The data it was trained on
     pub data: DataSet,
+    /// Where its artefacts come from
     pub origins: Vec<Origin>,
+    /// The figures of each network
     pub networks: Vec<Figures>,
 }
 

@@ -59,7 +59,11 @@ fn sums(network: Network, times: &Blocks) -> String {
     let between = if rest >= 0.0 {
         format!("the other {} ({}) pass between the blocks", milliseconds(rest), percent(rest / whole))
     } else {
-        format!("{} ({}) less: a clock in every block, and noise", milliseconds(-rest), percent(-rest / whole))
+        format!(
+            "{} ({}) less: timing each block adds a little, and there is noise",
+            milliseconds(-rest),
+            percent(-rest / whole)
+        )
     };
     format!(
         "The blocks of {} add up to {}, the whole takes {}; {between}.",

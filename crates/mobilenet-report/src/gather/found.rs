@@ -67,7 +67,8 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
         settings.seeds.sort_unstable();
     }
     let names: Vec<_> = more.iter().map(|&(network, seed)| run_name(network, seed)).collect();
-    Ok((!names.is_empty()).then(|| format!("Beside the runs of the last call this report takes in {}.", list(&names))))
+    Ok((!names.is_empty())
+        .then(|| format!("In addition to the runs of the last command, this report includes {}.", list(&names))))
 }
 
 /// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).

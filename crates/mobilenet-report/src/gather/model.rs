@@ -9,34 +9,47 @@ use crate::stats::{self, Answers};
 /// Layers and counts of one network at both presets.
 #[derive(Debug)]
 pub struct Counts {
+    /// The network
     pub network: Network,
+    /// At 32×32 pixels
     pub cifar: Summary,
+    /// At 224×224 pixels with 1000 classes, if it is there
     pub imagenet: Option<Summary>,
 }
 
 /// One network.
 #[derive(Debug)]
 pub struct Model {
+    /// The network
     pub network: Network,
+    /// Number of parameters
     pub params: u64,
+    /// Multiply-adds of one image
     pub macs: u64,
     /// Of the rounds in which inference was timed, the one with the middle latency
     pub bench: Option<Bench>,
     /// The median latency of every round in milliseconds, in the order of time
     pub rounds: Vec<f64>,
+    /// Training steps timed by themselves
     pub training_bench: Option<Bench>,
     /// Block by block, at each of the batches that were timed
     pub blocks: Vec<Blocks>,
+    /// Its finished runs, one a seed
     pub runs: Vec<Run>,
 }
 
 /// One finished training.
 #[derive(Debug)]
 pub struct Run {
+    /// Its seed
     pub seed: u64,
+    /// Name of its folder
     pub name: String,
+    /// `metrics.jsonl`
     pub epochs: Vec<EpochMetrics>,
+    /// `train.json`
     pub record: TrainRecord,
+    /// `eval.json`
     pub eval: Eval,
     /// `train` of its `config.json`
     pub settings: Value,

@@ -34,7 +34,7 @@ pub fn notes(model: &Model) -> Vec<String> {
     let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
     if timed.is_none() {
         notes.push(format!(
-            "The training steps of {} were not timed by themselves: whether the machine was quiet while it trained is not known, and its time says little.",
+            "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it trained is not known, so its time is no basis for a comparison.",
             model.network.label()
         ));
     }
@@ -42,7 +42,7 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.extend(epochs(run));
         if let Some(timed) = timed.filter(|&timed| is_slowed(run, timed)) {
             notes.push(format!(
-                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy during the training, and its time says little.",
+                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy with something else during the training, so its time is no basis for a comparison.",
                 run.name,
                 significant(run.images_per_second()),
                 significant(timed)

@@ -12,13 +12,28 @@ pub enum Stage {
     /// Describe the data set: `data.json`
     Data,
     /// Layers, parameters, MACs: `summary-<model>.json`, `summary-<model>-imagenet.json`
-    Summary { network: Network, imagenet: bool },
+    Summary {
+        /// The network
+        network: Network,
+        /// At 224×224 pixels instead of 32×32
+        imagenet: bool,
+    },
     /// Latency, throughput and memory of inference, once in each round: `bench-<model>.json`, `bench-<model>-2.json` …
-    Bench { network: Network, round: u64 },
+    Bench {
+        /// The network
+        network: Network,
+        /// Its number, from 1
+        round: u64,
+    },
     /// Speed and memory of training steps: `bench-<model>-train.json`
     BenchTraining(Network),
     /// Time of each block in inference: `blocks-<model>.json`, with larger batches `blocks-<model>-batch<n>.json`
-    Blocks { network: Network, batch: u64 },
+    Blocks {
+        /// The network
+        network: Network,
+        /// Images at once
+        batch: u64,
+    },
     /// What the machine can do at best: `roofline.json`
     Roofline,
     /// `<model>-s<seed>/train.json`, written last

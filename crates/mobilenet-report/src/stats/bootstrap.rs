@@ -19,6 +19,7 @@ const SEED: u64 = 1;
 /// A 95 % interval of second minus first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Bootstrap {
+    /// The interval, in fractions
     pub interval: (f64, f64),
     /// Whether seeds were drawn too, not only test images
     pub over_seeds: bool,

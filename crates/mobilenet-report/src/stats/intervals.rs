@@ -17,11 +17,13 @@ const Z: f64 = 1.959_963_984_540_054;
 pub struct Estimate {
     /// Number of seeds
     pub n: usize,
+    /// Their mean
     pub mean: f64,
     /// Sample standard deviation over the seeds; absent for one
     pub deviation: Option<f64>,
     /// 95 % interval of the mean; absent where one value says nothing about its scatter
     pub interval: Option<(f64, f64)>,
+    /// What the interval is made from
     pub basis: Basis,
 }
 

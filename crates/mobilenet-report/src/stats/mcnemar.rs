@@ -22,6 +22,7 @@ pub struct McNemar {
     pub only_second: u64,
     /// Exact binomial rather than chi-squared with continuity correction
     pub exact: bool,
+    /// Chance of a split at least this uneven between equally good networks
     pub p_value: f64,
 }
 

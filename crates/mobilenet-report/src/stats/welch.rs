@@ -11,6 +11,7 @@ use super::{deviation, mean};
 pub struct Welch {
     /// How many of the first and of the second network
     pub seeds: (usize, usize),
+    /// Chance of a difference at least this large between equally good networks
     pub p_value: f64,
     /// 95 % interval of second minus first
     pub interval: (f64, f64),
