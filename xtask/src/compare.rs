@@ -19,7 +19,7 @@ use mobilenet_report::gather;
 use mobilenet_report::lock::lock;
 use mobilenet_report::names::{self, Precision, Profile, RecipeName, Source};
 use mobilenet_report::network::{Network, Selection};
-use mobilenet_report::plan::{Recipe, Settings, Stage};
+use mobilenet_report::plan::{ComparisonPlan, PlannedRecipe, Stage};
 use mobilenet_report::{verdict, write};
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
@@ -164,7 +164,7 @@ fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
 }
 
 /// The options as settings, checked as far as possible before any long work.
-fn settings(args: &Args) -> Result<Settings> {
+fn settings(args: &Args) -> Result<ComparisonPlan> {
     if args.data == Source::Folder && args.data_dir.is_none() {
         bail!("--data folder needs --data-dir");
     }
@@ -177,10 +177,10 @@ fn settings(args: &Args) -> Result<Settings> {
     }
     let mut recipe = profile::recipe(args.profile);
     if let Some(name) = args.recipe {
-        recipe = Recipe { name, optimizer: None, lr: None, weight_decay: None, schedule: None, ..recipe };
+        recipe = PlannedRecipe { name, optimizer: None, lr: None, weight_decay: None, schedule: None, ..recipe };
     }
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
-    Ok(Settings {
+    Ok(ComparisonPlan {
         profile: args.profile,
         models: unique(&args.models.iter().flat_map(|selection| selection.0.iter().copied()).collect::<Vec<Network>>()),
         seeds: unique(&args.seeds),
@@ -207,7 +207,7 @@ pub fn unique<T: PartialEq + Copy>(values: &[T]) -> Vec<T> {
 
 /// `runs/compare-PROFILE`.
 fn usual_out(profile: Profile) -> PathBuf {
-    Path::new("runs").join(format!("compare-{}", profile.key()))
+    Path::new("runs").join(format!("compare-{}", profile.name()))
 }
 
 /// [`usual_out`] in the workspace, as short as it can be written from here.

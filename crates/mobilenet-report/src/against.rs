@@ -11,7 +11,7 @@ use super::artefacts::Origin;
 use super::gather::Gathered;
 use super::network::Network;
 use super::origins::{self, Trait};
-use super::plan::Settings;
+use super::plan::ComparisonPlan;
 use super::stats::{self, Comparison};
 use super::text::{list, percent, points, significant, thousands};
 
@@ -105,7 +105,7 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
     Against { path: then.path.clone(), warnings: warnings(then, &now), settings, networks, unmatched }
 }
 
-fn change(then: &Figures, now: &Figures, (before, after): (&Settings, &Settings)) -> Change {
+fn change(then: &Figures, now: &Figures, (before, after): (&ComparisonPlan, &ComparisonPlan)) -> Change {
     let figure = |then: u64, now: u64| ThenNow { then: then as f64, now: now as f64 };
     Change {
         network: now.network,
@@ -237,12 +237,12 @@ mod tests {
             "data": {"name": "cifar10", "test_images_used": 1_000},
             "environment": {"commit": "fedcba9", "processor": "AMD EPYC 9R14", "threads": 2},
             "models": [{
-                "model": "v2", "params": 2_236_682, "macs": 87_977_984, "latency_ms": null,
+                "model": "v2", "params": 2_236_682, "macs": 87_977_984, "test_top1": 0.25, "latency_ms": null,
                 "training_images_per_second": 41.0,
                 "runs": [{"seed": 1, "test_top1": 0.25}],
             }],
         });
-        let then = Snapshot::from_results(Path::new("old.json"), &results).unwrap();
+        let then = Snapshot::from_results(Path::new("old.json"), serde_json::from_value(results).unwrap());
         let found = against(&then, &fixture());
         assert_eq!(found.networks.len(), 1);
         assert_eq!((found.networks[0].comparison.as_ref(), found.networks[0].latency_ms), (None, None));

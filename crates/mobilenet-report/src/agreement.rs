@@ -1,6 +1,6 @@
 //! On which test images two networks agree, counted over their seeds.
 
-use serde::Serialize;
+use mobilenet_schema::ClassCounts;
 
 use super::artefacts::Eval;
 
@@ -41,25 +41,6 @@ pub enum Kind {
     BothWrong,
     /// At least one network is right in some seeds and wrong in others
     Unsettled,
-}
-
-/// Images of one class by [`Kind`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct ClassCounts {
-    /// Name of the class; of the last row, of all together
-    pub class: String,
-    /// Test images of this class
-    pub images: usize,
-    /// Images on which only the first network is right
-    pub only_first: usize,
-    /// Images on which only the second network is right
-    pub only_second: usize,
-    /// Images on which both are right
-    pub both_right: usize,
-    /// Images on which both are wrong
-    pub both_wrong: usize,
-    /// Images that depend on the seed
-    pub unsettled: usize,
 }
 
 /// Two networks on the same test images.

@@ -29,7 +29,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     let subtitle = rich!(
         "{}, profile `{}`, {} {}; {}",
         gathered.data.label(),
-        gathered.settings.profile.key(),
+        gathered.settings.profile.name(),
         if seeds.len() == 1 { "seed" } else { "seeds" },
         list(&seeds),
         created,

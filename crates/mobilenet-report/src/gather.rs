@@ -17,7 +17,7 @@ use super::artefacts::{
 };
 use super::network::{self, Network};
 use super::origins;
-use super::plan::{BENCH_ROUNDS, BLOCK_BATCHES, Settings, Sizes, Stage, run_name, summarized};
+use super::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, ComparisonPlan, Sizes, Stage, run_name, summarized};
 use super::stats::{self, Comparison};
 
 pub use found::config_mismatch;
@@ -27,7 +27,7 @@ pub use model::{Counts, Model, Run};
 #[derive(Debug)]
 pub struct Gathered {
     /// What was asked for
-    pub settings: Settings,
+    pub settings: ComparisonPlan,
     /// The data set
     pub data: DataInfo,
     /// The networks with a finished run
@@ -123,7 +123,7 @@ impl Gathered {
 /// Reads the artefacts under `out`. Runs that are not complete are left out and named in the notes; a folder
 /// without one complete run is an error.
 pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
-    let Some(mut settings) = Settings::read(out)? else {
+    let Some(mut settings) = plan::read(out)? else {
         bail!("{} holds no comparison (no plan.json)", out.display());
     };
     let data: DataInfo = artefacts::read(&Stage::Data.artefact(out))?;
@@ -196,7 +196,7 @@ fn optional<T: Artefact>(stage: &Stage, out: &Path, notes: &mut Vec<String>) -> 
 }
 
 /// The counts of all networks that have a summary; those that were compared must.
-fn read_counts(out: &Path, settings: &Settings, notes: &mut Vec<String>) -> Result<Vec<Counts>> {
+fn read_counts(out: &Path, settings: &ComparisonPlan, notes: &mut Vec<String>) -> Result<Vec<Counts>> {
     let mut all = Vec::new();
     for network in summarized(settings) {
         let stage = |imagenet| Stage::Summary { network, imagenet };

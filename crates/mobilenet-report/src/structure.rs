@@ -1,6 +1,6 @@
 //! Block by block: what V3 does differently from V2, read from the layers of the two summaries.
 
-use super::artefacts::Summary;
+use super::artefacts::{LayerKind, Summary};
 use super::text::millions;
 
 /// One block of a network.
@@ -45,18 +45,18 @@ pub fn blocks(summary: &Summary) -> Vec<Block> {
         block.params += layer.params;
         block.macs += layer.macs;
         if let [c, h, w] = layer.output[..] {
-            block.output = [c, h, w];
+            block.output = [c, h, w].map(|extent| extent as u64);
         }
-        match layer.kind.as_str() {
-            "depthwise" => {
-                block.expanded = layer.output.first().copied().unwrap_or(0);
+        match layer.kind {
+            LayerKind::Depthwise => {
+                block.expanded = layer.output.first().map_or(0, |&channels| channels as u64);
                 block.window = first_word(&layer.detail);
             }
-            "squeeze-excite" => {
+            LayerKind::SqueezeExcite => {
                 block.squeeze = layer.detail.rsplit(' ').next().and_then(|n| n.parse().ok());
             }
-            "activation" => block.activation = layer.detail.clone(),
-            "add" => block.residual = true,
+            LayerKind::Activation => block.activation = layer.detail.clone(),
+            LayerKind::Add => block.residual = true,
             _ => {}
         }
     }
@@ -144,11 +144,14 @@ mod tests {
     use super::*;
 
     fn summary(layers: serde_json::Value) -> Summary {
-        serde_json::from_value(json!({"params": 100, "macs": 1000, "layers": layers})).unwrap()
+        let summary = json!({"model": "v3-large", "preset": "cifar", "input": [3, 32, 32], "num_classes": 10,
+                             "width_mult": 1.0, "params": 100, "macs": 1000, "activation_bytes": 1, "layers": layers});
+        serde_json::from_value(summary).unwrap()
     }
 
     fn layer(block: usize, kind: &str, detail: &str, output: [u64; 3]) -> serde_json::Value {
-        json!({"kind": kind, "detail": detail, "block": block, "output": output, "params": 10, "macs": 100})
+        json!({"name": "", "kind": kind, "detail": detail, "block": block, "output": output, "params": 10, "macs": 100,
+               "activation_bytes": 4 * output.iter().product::<u64>()})
     }
 
     #[test]

@@ -130,8 +130,8 @@ pub fn caveats(gathered: &Gathered) -> Vec<Inline> {
             share(done),
             count(recipe.epochs, "epoch"),
             thousands(sizes.train),
-            gathered.settings.profile.key(),
-            recipe.name.key(),
+            gathered.settings.profile.name(),
+            recipe.name.name(),
             carries
         ));
     }

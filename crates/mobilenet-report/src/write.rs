@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use mobilenet_schema::{ClassCounts, DataInfo, NetworkResult, PairResult, Results, ResultsData, RunResult};
 use serde_json::{Value, json};
 
 use super::against::Against;
-use super::agreement::{Agreement, ClassCounts};
+use super::agreement::Agreement;
 use super::audit::{self, Claim};
-use super::document::{Block, Document, Section};
+use super::document::{Block, Document, Inline, Section};
 use super::gather::{Gathered, Model, Pair};
 use super::runs::{Runs, Training};
 use super::{artefacts, content, html, markdown, samples, stats, text};
@@ -21,11 +22,10 @@ pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Resu
     fresh_folder(&out.join("plots"), "svg", true)?;
     fresh_folder(&out.join("samples"), "png", !gathered.pictures.is_empty())?;
     write_document(out, &document)?;
-    let mut results = results(gathered, &claims, &document, &created);
-    if let Some(against) = against {
-        results["against"] = json!(against);
-    }
-    let results = serde_json::to_vec_pretty(&results)?;
+    let mut results = results(gathered, &claims, &document, &created)?;
+    results.against = against.map(serde_json::to_value).transpose()?;
+    // As a value first: its keys are sorted.
+    let results = serde_json::to_vec_pretty(&serde_json::to_value(&results)?)?;
     artefacts::write(&out.join("results.json"), &results)
 }
 
@@ -37,6 +37,7 @@ pub fn write_runs(out: &Path, runs: &Runs) -> Result<()> {
     let plots = out.join("plots");
     std::fs::create_dir_all(&plots).with_context(|| format!("cannot make {}", plots.display()))?;
     write_document(out, &document)?;
+    let pairs = runs.pairs.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
     let results = json!({
         "title": document.title.plain(),
         "created": created,
@@ -46,7 +47,7 @@ pub fn write_runs(out: &Path, runs: &Runs) -> Result<()> {
         "origins": runs.trainings.iter().map(|training| &training.origin).collect::<Vec<_>>(),
         "trainings": runs.trainings.iter().map(training).collect::<Vec<_>>(),
         "models": runs.models.iter().map(trained).collect::<Vec<_>>(),
-        "pairs": runs.pairs.iter().filter_map(pair).collect::<Vec<_>>(),
+        "pairs": pairs,
     });
     artefacts::write(&out.join("results.json"), &serde_json::to_vec_pretty(&results)?)
 }
@@ -143,57 +144,59 @@ fn write_files(out: &Path, section: &Section) -> Result<()> {
 }
 
 /// `results.json`: the figures, for programs.
-fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Value {
+fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Result<Results> {
     let settings = &gathered.settings;
     let sizes = gathered.sizes();
-    let pairs: Vec<_> = gathered.comparisons.iter().filter_map(pair).collect();
-    json!({
-        "title": document.title.plain(),
-        "created": created,
-        "profile": settings.profile,
-        "settings": settings,
-        "share_of_article": gathered.share_of_article(),
-        "warning": document.warning,
-        "verdict": document.verdict,
-        "caveats": document.caveats,
-        "notes": gathered.notes,
-        "data": {
-            "name": gathered.data.name,
-            "copy": gathered.data.copy,
-            "fallback": gathered.data.fallback,
-            "classes": gathered.data.classes,
-            "train_images": gathered.data.train_images,
-            "test_images": gathered.data.test_images,
-            "train_images_used": sizes.train,
-            "test_images_used": sizes.test,
+    let pairs = gathered.comparisons.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
+    let DataInfo { name, copy, classes, train_images, test_images, fallback, .. } = gathered.data.clone();
+    Ok(Results {
+        title: document.title.plain(),
+        created: created.to_owned(),
+        profile: Some(settings.profile),
+        settings: settings.clone(),
+        share_of_article: gathered.share_of_article(),
+        warning: document.warning.as_ref().map(Inline::source),
+        verdict: document.verdict.iter().map(Inline::source).collect(),
+        caveats: document.caveats.iter().map(Inline::source).collect(),
+        notes: gathered.notes.clone(),
+        data: ResultsData {
+            name,
+            copy,
+            fallback,
+            classes,
+            train_images,
+            test_images,
+            train_images_used: sizes.train,
+            test_images_used: sizes.test,
         },
-        "environment": gathered.environment,
-        "commands": gathered.commands,
-        "origins": gathered.origins,
-        "models": gathered.models.iter().map(model).collect::<Vec<_>>(),
-        "roofline": gathered.roofline,
-        "difference": pairs.first(),
-        "pairs": pairs,
-        "disagreement": disagreement(gathered),
-        "claims": claims,
+        environment: gathered.environment.clone(),
+        commands: gathered.commands.clone(),
+        origins: gathered.origins.clone(),
+        models: gathered.models.iter().map(model).collect::<Result<_>>()?,
+        roofline: gathered.roofline.clone(),
+        difference: pairs.first().cloned(),
+        pairs,
+        disagreement: disagreement(gathered),
+        claims: claims.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
+        against: None,
     })
 }
 
 /// Two networks against each other; the first of these is the verdict's.
-fn pair(pair: &Pair) -> Option<Value> {
-    let found = pair.comparison.as_ref()?;
-    Some(json!({
-        "first": pair.first,
-        "second": pair.second,
-        "test_top1": found.difference,
-        "seeds": found.seeds,
-        "interval": found.interval(),
-        "p_value": found.p_value(),
-        "test": found.test(),
-        "within_noise": found.is_noise(),
-        "welch": found.welch,
-        "mcnemar": found.mcnemar,
-        "bootstrap": found.bootstrap,
+fn pair(pair: &Pair) -> Result<Option<PairResult>> {
+    let Some(found) = pair.comparison.as_ref() else { return Ok(None) };
+    Ok(Some(PairResult {
+        first: pair.first,
+        second: pair.second,
+        test_top1: found.difference,
+        seeds: found.seeds,
+        interval: found.interval(),
+        p_value: found.p_value(),
+        test: found.test().to_string(),
+        within_noise: found.is_noise(),
+        welch: serde_json::to_value(&found.welch)?,
+        mcnemar: serde_json::to_value(&found.mcnemar)?,
+        bootstrap: serde_json::to_value(&found.bootstrap)?,
     }))
 }
 
@@ -203,53 +206,47 @@ fn disagreement(gathered: &Gathered) -> Option<Vec<ClassCounts>> {
     Some(Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))?.by_class())
 }
 
-fn model(model: &Model) -> Value {
-    let runs: Vec<_> = model
-        .runs
-        .iter()
-        .map(|run| {
-            json!({
-                "seed": run.seed,
-                "run": run.name,
-                "epochs": run.record.epochs,
-                "test_top1": run.eval.test_top1,
-                "test_top5": run.eval.test_top5,
-                "test_loss": run.eval.test_loss,
-                "train_top1": run.eval.train_top1,
-                "seconds": run.record.seconds,
-                "seconds_per_epoch": run.seconds_per_epoch(),
-                "images_per_second": run.images_per_second(),
-                "peak_rss_bytes": run.record.peak_rss_bytes,
-                "weights": run.record.weights,
-                "processor": run.processor,
-            })
-        })
-        .collect();
-    let figures: serde_json::Map<_, _> =
-        content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
+fn model(model: &Model) -> Result<NetworkResult> {
+    let runs = model.runs.iter().map(|run| RunResult {
+        seed: run.seed,
+        run: run.name.clone(),
+        epochs: run.record.epochs,
+        test_top1: run.eval.test_top1,
+        test_top5: run.eval.test_top5,
+        test_loss: run.eval.test_loss,
+        train_top1: run.eval.train_top1,
+        seconds: run.record.seconds,
+        seconds_per_epoch: run.seconds_per_epoch(),
+        images_per_second: run.images_per_second(),
+        peak_rss_bytes: run.record.peak_rss_bytes,
+        weights: run.record.weights.clone(),
+        processor: run.processor.clone(),
+    });
+    let figures = content::figures(model).into_iter();
+    let figures = figures.map(|(key, estimate)| Ok((key.to_owned(), serde_json::to_value(estimate)?)));
     let bench = model.bench.as_ref();
-    json!({
-        "model": model.network,
-        "label": model.network.label(),
-        "arch": model.network.arch,
-        "width_mult": model.network.width.factor(),
-        "epochs": model.runs.iter().map(|run| run.record.epochs).min(),
-        "params": model.params,
-        "macs": model.macs,
-        "test_top1": model.test_top1(),
-        "figures": figures,
-        "test_top1_deviation": (model.runs.len() > 1).then(|| model.deviation(|run| run.eval.test_top1)),
-        "test_top1_interval": stats::wilson(model.test_top1(), model.runs[0].eval.test_images),
-        "runs": runs,
-        "latency_ms": bench.map(|b| &b.latency_ms),
-        "latency_rounds_ms": model.rounds,
-        "threads": bench.and_then(|b| b.threads),
-        "processor": bench.map(|b| &b.environment.processor),
-        "images_per_second": bench.map(|b| b.images_per_second),
-        "throughput": bench.map(|b| &b.throughput),
-        "peak_rss_bytes": bench.and_then(|b| b.peak_rss_bytes),
-        "blocks": model.blocks,
-        "training_images_per_second": model.training_speed(),
+    Ok(NetworkResult {
+        model: model.network,
+        label: Some(model.network.label()),
+        arch: Some(model.network.arch),
+        width_mult: Some(model.network.width.factor()),
+        epochs: model.runs.iter().map(|run| run.record.epochs).min(),
+        params: model.params,
+        macs: model.macs,
+        test_top1: model.test_top1(),
+        figures: figures.collect::<Result<_>>()?,
+        test_top1_deviation: (model.runs.len() > 1).then(|| model.deviation(|run| run.eval.test_top1)),
+        test_top1_interval: Some(stats::wilson(model.test_top1(), model.runs[0].eval.test_images).into()),
+        runs: runs.collect(),
+        latency_ms: bench.map(|b| b.latency_ms),
+        latency_rounds_ms: model.rounds.clone(),
+        threads: bench.and_then(|b| b.threads),
+        processor: bench.map(|b| b.environment.processor.clone()),
+        images_per_second: bench.map(|b| b.images_per_second),
+        throughput: bench.map(|b| b.throughput.clone()),
+        peak_rss_bytes: bench.and_then(|b| b.peak_rss_bytes),
+        blocks: model.blocks.clone(),
+        training_images_per_second: model.training_speed(),
     })
 }
 

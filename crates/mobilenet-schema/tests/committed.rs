@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use mobilenet_schema::{
-    Artefact, Bench, DataInfo, EpochMetrics, Eval, RooflineRecord, TrainRecord, read, read_lines,
-    to_pretty_json_with_short_arrays,
+    Artefact, Bench, ComparisonPlan, DataInfo, EpochMetrics, Eval, Results, RooflineRecord, Summary, TrainRecord, read,
+    read_lines, to_pretty_json_with_short_arrays,
 };
 use serde::Serialize;
 
@@ -67,6 +67,8 @@ fn every_committed_artefact_is_read_and_written_again() {
             match name {
                 "data.json" => round_trip::<DataInfo>(&path, exact),
                 "roofline.json" => round_trip::<RooflineRecord>(&path, exact),
+                "plan.json" => round_trip::<ComparisonPlan>(&path, false),
+                "results.json" => round_trip::<Results>(&path, false),
                 "train.json" => round_trip::<TrainRecord>(&path, exact),
                 "eval.json" => {
                     round_trip::<Eval>(&path, exact);
@@ -81,6 +83,7 @@ fn every_committed_artefact_is_read_and_written_again() {
                     let again: Vec<_> = epochs.iter().map(|epoch| serde_json::to_string(epoch).unwrap()).collect();
                     assert!(!exact || text.lines().eq(again.iter().map(String::as_str)), "{}", path.display());
                 }
+                _ if name.starts_with("summary-") => round_trip::<Summary>(&path, exact),
                 _ if name.starts_with("bench-") || name.starts_with("blocks-") => round_trip::<Bench>(&path, exact),
                 _ => continue,
             }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use mobilenet_report::artefacts::DataInfo;
 use mobilenet_report::network;
-use mobilenet_report::plan::{Settings, Sizes, Stage};
+use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage};
 use mobilenet_report::text::{self, count, list, thousands};
 
 use super::estimate::Estimator;
 
 /// Says what will be done and how long it should take. Of the `all` stages `open` are still to be run.
 pub fn plan(
-    settings: &Settings,
+    settings: &ComparisonPlan,
     out: &Path,
     (all, open): (usize, &[&Stage]),
     estimator: &Estimator,
@@ -20,7 +20,7 @@ pub fn plan(
     let recipe = &settings.recipe;
     let sizes = Sizes::new(settings, data);
     let seeds: Vec<_> = settings.seeds.iter().map(u64::to_string).collect();
-    println!("Comparing {}, profile {}", network::title(&settings.models), settings.profile.key());
+    println!("Comparing {}, profile {}", network::title(&settings.models), settings.profile.name());
     println!(
         "  training    {} of {} images, batch {}, {}, {}; {} {}",
         count(recipe.epochs, "epoch"),

@@ -7,7 +7,7 @@ use mobilenet_report::artefacts::{self, DataInfo};
 use mobilenet_report::gather::{Gathered, config_mismatch};
 use mobilenet_report::names::Source;
 use mobilenet_report::network::{Network, Width};
-use mobilenet_report::plan::{Settings, Stage, run_name};
+use mobilenet_report::plan::{ComparisonPlan, Stage, run_name};
 use serde_json::Value;
 
 use super::profile;
@@ -17,7 +17,7 @@ use super::stages::{block_passes, stages};
 /// images wanted as examples.
 pub fn arguments(
     stage: &Stage,
-    settings: &Settings,
+    settings: &ComparisonPlan,
     out: &Path,
     data: Option<&DataInfo>,
     images: &[usize],
@@ -48,7 +48,7 @@ pub fn arguments(
             args.option("--preset", "cifar").option("--num-classes", classes);
             args.word("--train").option("--batch", batch);
             // A handful of steps: enough to correct the estimate.
-            args.option("--warmup", 2).option("--iterations", 6).option("--precision", settings.precision.key());
+            args.option("--warmup", 2).option("--iterations", 6).option("--precision", settings.precision.name());
             machine(&mut args, settings);
             args.word("--json");
         }
@@ -71,11 +71,11 @@ pub fn arguments(
             let recipe = &settings.recipe;
             args.word("train").network(*network);
             source(&mut args, settings, data);
-            args.option("--recipe", recipe.name.key()).option("--epochs", recipe.epochs);
+            args.option("--recipe", recipe.name.name()).option("--epochs", recipe.epochs);
             args.option("--batch-size", batch).option("--seed", seed);
             args.changed("--optimizer", recipe.optimizer.as_ref()).changed("--lr", recipe.lr);
             args.changed("--weight-decay", recipe.weight_decay).changed("--schedule", recipe.schedule.as_ref());
-            args.option("--precision", settings.precision.key());
+            args.option("--precision", settings.precision.name());
             if let Some(limit) = recipe.limit_train {
                 args.option("--limit-train", limit);
             }
@@ -136,27 +136,27 @@ impl Args {
 
 /// `--data` and `--data-dir`. Once the set is known, `auto` becomes that set, so that a network that comes or goes
 /// between two stages cannot change the data under the comparison.
-fn source(args: &mut Args, settings: &Settings, data: Option<&DataInfo>) {
+fn source(args: &mut Args, settings: &ComparisonPlan, data: Option<&DataInfo>) {
     let key = match (settings.data, &settings.data_dir, data) {
         (Source::Auto, None, Some(data)) if data.name == "cifar10" => Source::Cifar10,
         (Source::Auto, None, Some(data)) if data.name == "shapes10" => Source::Shapes10,
         (asked, _, _) => asked,
     };
-    args.option("--data", key.key());
+    args.option("--data", key.name());
     if let Some(dir) = &settings.data_dir {
         args.option("--data-dir", dir.display());
     }
 }
 
 /// `--device` and `--threads`, where they differ from the defaults.
-fn machine(args: &mut Args, settings: &Settings) {
+fn machine(args: &mut Args, settings: &ComparisonPlan) {
     if settings.device != "cpu" {
         args.option("--device", &settings.device);
     }
     threads(args, settings);
 }
 
-fn threads(args: &mut Args, settings: &Settings) {
+fn threads(args: &mut Args, settings: &ComparisonPlan) {
     if let Some(threads) = settings.threads {
         args.option("--threads", threads);
     }
@@ -178,19 +178,19 @@ pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
 }
 
 /// The command that makes the whole comparison in `out`.
-fn whole(settings: &Settings, out: &Path, pictures: bool) -> String {
+fn whole(settings: &ComparisonPlan, out: &Path, pictures: bool) -> String {
     let usual = profile::recipe(settings.profile);
     let recipe = &settings.recipe;
     let mut args = Args::default();
-    args.option("--profile", settings.profile.key());
+    args.option("--profile", settings.profile.name());
     args.option("--models", settings.models.iter().map(|network| network.key()).collect::<Vec<_>>().join(","));
     args.option("--seeds", settings.seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(","));
-    args.changed("--recipe", (recipe.name != usual.name).then(|| recipe.name.key()));
+    args.changed("--recipe", (recipe.name != usual.name).then(|| recipe.name.name()));
     // Given even where it is the profile's: that number may change from version to version.
     args.option("--epochs", recipe.epochs);
     source(&mut args, settings, None);
     machine(&mut args, settings);
-    args.option("--precision", settings.precision.key()).option("--out", out.display());
+    args.option("--precision", settings.precision.name()).option("--out", out.display());
     if !pictures {
         args.word("--no-samples");
     }
@@ -218,7 +218,7 @@ fn line(program: &str, args: &[String]) -> String {
 
 /// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
 /// it silently could destroy hours of work.
-pub fn is_complete(stage: &Stage, settings: &Settings, out: &Path, images: &[usize]) -> Result<bool> {
+pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images: &[usize]) -> Result<bool> {
     let path = stage.artefact(out);
     match stage {
         Stage::Train(network, seed) => {
@@ -277,7 +277,7 @@ mod tests {
         let mut settings = settings();
         let data = DataInfo { name: "shapes10".to_owned(), ..DataInfo::default() };
         let out = Path::new("out");
-        let line = |settings: &Settings, data| {
+        let line = |settings: &ComparisonPlan, data| {
             display(&arguments(&Stage::Train(Arch::V2.into(), 1), settings, out, data, &[]))
         };
         assert!(line(&settings, None).contains("--data auto"));
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn the_whole_comparison_is_one_command() {
         let mut settings = settings();
-        let line = |settings: &Settings| whole(settings, Path::new("runs/x"), false);
+        let line = |settings: &ComparisonPlan| whole(settings, Path::new("runs/x"), false);
         assert_eq!(
             line(&settings),
             "cargo xtask compare --profile smoke --models v2,v3-large --seeds 1 --epochs 3 --data auto --precision f32 --out runs/x --no-samples"
@@ -336,7 +336,7 @@ mod tests {
         for file in ["plan.json", "v2-s1/config.json", "v2-s1/eval.json", "v2-s1/train.json"] {
             std::fs::copy(comparison().join(file), out.join(file)).unwrap();
         }
-        let settings = Settings::read(&out).unwrap().unwrap();
+        let settings = mobilenet_report::plan::read(&out).unwrap().unwrap();
         let trained = || is_complete(&Stage::Train(Arch::V2.into(), 1), &settings, &out, &[]).unwrap();
         assert!(trained(), "the fixture's runs are evaluated and without weights");
         let eval = Stage::Eval(Arch::V2.into(), 1).artefact(&out);

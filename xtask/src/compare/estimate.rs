@@ -2,7 +2,7 @@
 
 use mobilenet_arch::Rate;
 use mobilenet_report::network::Network;
-use mobilenet_report::plan::{Settings, Sizes, Stage};
+use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage};
 
 use super::stages::block_passes;
 
@@ -46,7 +46,7 @@ impl Estimator {
     }
 
     /// Seconds one stage takes.
-    pub fn seconds(&self, stage: &Stage, settings: &Settings, sizes: Sizes) -> f64 {
+    pub fn seconds(&self, stage: &Stage, settings: &ComparisonPlan, sizes: Sizes) -> f64 {
         match *stage {
             Stage::Data | Stage::Samples => 2.0,
             Stage::Summary { .. } => 0.1,
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn profiles_take_on_two_threads_what_they_promise() {
         for (profile, minutes) in [(Profile::Smoke, 1.0..8.0), (Profile::Quick, 20.0..40.0)] {
-            let settings = Settings { recipe: recipe(profile), ..settings() };
+            let settings = ComparisonPlan { recipe: recipe(profile), ..settings() };
             let estimator = Estimator::new(2);
             let sizes = Sizes::new(&settings, None);
             let stages = stages(&settings, true);

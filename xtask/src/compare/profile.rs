@@ -4,33 +4,33 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use mobilenet_report::names::{Profile, RecipeName};
-use mobilenet_report::plan::{Recipe, Settings, Stage};
+use mobilenet_report::plan::{self, ComparisonPlan, PlannedRecipe, Stage};
 
 /// The numbers of each profile.
 ///
 /// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
 /// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
-pub fn recipe(profile: Profile) -> Recipe {
+pub fn recipe(profile: Profile) -> PlannedRecipe {
     match profile {
-        Profile::Smoke => Recipe {
+        Profile::Smoke => PlannedRecipe {
             batch_size: 16,
             limit_train: Some(4_096),
             limit_test: Some(1_000),
             lr: Some(2e-3),
             schedule: Some("one-cycle".to_owned()),
-            ..Recipe::plain(RecipeName::Article, 4)
+            ..PlannedRecipe::plain(RecipeName::Article, 4)
         },
-        Profile::Quick => Recipe::plain(RecipeName::Fast, 4),
-        Profile::Fast => Recipe::plain(RecipeName::Fast, 30),
-        Profile::Article => Recipe::plain(RecipeName::Article, 100),
+        Profile::Quick => PlannedRecipe::plain(RecipeName::Fast, 4),
+        Profile::Fast => PlannedRecipe::plain(RecipeName::Fast, 30),
+        Profile::Article => PlannedRecipe::plain(RecipeName::Article, 100),
     }
 }
 
 /// Fails if the folder's earlier artefacts were made with other settings.
-pub fn check_against(settings: &Settings, out: &Path) -> Result<()> {
+pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
     // Before the first artefact, a plan binds nobody.
     let begun = Stage::Data.artefact(out).exists();
-    let Some(earlier) = Settings::read(out)?.filter(|_| begun) else {
+    let Some(earlier) = plan::read(out)?.filter(|_| begun) else {
         return Ok(());
     };
     let differences = settings.differences(&earlier);
@@ -55,14 +55,14 @@ pub mod tests {
     use super::*;
 
     /// Settings with numbers of their own: what is tested with them does not hang on how a profile is tuned.
-    pub fn settings() -> Settings {
-        let recipe = Recipe {
+    pub fn settings() -> ComparisonPlan {
+        let recipe = PlannedRecipe {
             batch_size: 16,
             limit_train: Some(2_000),
             limit_test: Some(1_000),
-            ..Recipe::plain(RecipeName::Article, 3)
+            ..PlannedRecipe::plain(RecipeName::Article, 3)
         };
-        Settings {
+        ComparisonPlan {
             profile: Profile::Smoke,
             models: vec![Arch::V2.into(), Arch::V3Large.into()],
             seeds: vec![1],

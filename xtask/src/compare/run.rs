@@ -11,7 +11,7 @@ use mobilenet_report::agreement::Agreement;
 use mobilenet_report::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
 use mobilenet_report::names::Source;
 use mobilenet_report::network::{self, Network};
-use mobilenet_report::plan::{Settings, Sizes, Stage, run_name};
+use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage, run_name};
 use mobilenet_report::{samples, text, verdict};
 
 use super::estimate::Estimator;
@@ -22,7 +22,7 @@ use super::{announce, build, command};
 ///
 /// The lock of the folder is every child's standard input (it is empty): so it holds as long as a child lives, even if
 /// this process is killed, and no second training can start in the folder of one that still runs.
-pub fn run(settings: &Settings, out: &Path, stages: &[Stage], lock: &FolderLock) -> Result<()> {
+pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &FolderLock) -> Result<()> {
     let mut runner = Runner {
         binary: PathBuf::new(),
         lock,
@@ -55,7 +55,7 @@ pub fn available_threads() -> u64 {
 }
 
 /// The cargo feature a device asks for.
-fn device_feature(settings: &Settings) -> Vec<&'static str> {
+fn device_feature(settings: &ComparisonPlan) -> Vec<&'static str> {
     match settings.device.as_str() {
         "metal" => vec!["metal"],
         device if device.starts_with("cuda") => vec!["cuda"],
@@ -65,7 +65,7 @@ fn device_feature(settings: &Settings) -> Vec<&'static str> {
 
 struct Runner<'a> {
     binary: PathBuf,
-    settings: &'a Settings,
+    settings: &'a ComparisonPlan,
     out: &'a Path,
     stages: &'a [Stage],
     estimator: Estimator,
@@ -87,7 +87,7 @@ impl Runner<'_> {
 
     /// Says, once, that the pictures are not the article's.
     fn warn(&mut self) {
-        let asked = DataInfo { name: self.settings.data.key().to_owned(), ..DataInfo::default() };
+        let asked = DataInfo { name: self.settings.data.name().to_owned(), ..DataInfo::default() };
         let data = self.data.as_ref().unwrap_or(&asked);
         if let Some(warning) = verdict::fallback_warning(data).filter(|_| !self.warned) {
             println!("\nWARNING: {}", warning.plain());

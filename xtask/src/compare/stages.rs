@@ -1,6 +1,6 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
-use mobilenet_report::plan::{BENCH_ROUNDS, BLOCK_BATCHES, Settings, Stage, summarized};
+use mobilenet_report::plan::{BENCH_ROUNDS, BLOCK_BATCHES, ComparisonPlan, Stage, summarized};
 
 /// What a stage does, in a few words.
 pub fn title(stage: &Stage) -> String {
@@ -27,7 +27,7 @@ pub fn block_passes(batch: u64) -> (u64, u64) {
 
 /// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of the
 /// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
-pub fn stages(settings: &Settings, samples: bool) -> Vec<Stage> {
+pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
     let mut stages = vec![Stage::Data];
     for imagenet in [false, true] {
         stages.extend(summarized(settings).into_iter().map(|network| Stage::Summary { network, imagenet }));
@@ -86,7 +86,7 @@ mod tests {
     #[test]
     fn other_widths_have_artefacts_of_their_own() {
         let models = ["v2", "v2@0.5", "v2-hs"].map(|key| key.parse().unwrap()).into();
-        let stages = stages(&Settings { models, ..settings() }, false);
+        let stages = stages(&ComparisonPlan { models, ..settings() }, false);
         let files: Vec<_> = stages.iter().map(|s| s.artefact(Path::new(""))).collect();
         for file in ["summary-v2@0.5.json", "summary-v3-small.json", "bench-v2-hs.json", "v2@0.5-s1/train.json"] {
             assert_eq!(files.iter().filter(|path| **path == Path::new(file)).count(), 1, "{file}");
@@ -96,7 +96,7 @@ mod tests {
     #[test]
     fn blocks_are_timed_on_the_cpu_alone() {
         let block_stages = |device: &str| {
-            let settings = Settings { device: device.to_owned(), ..settings() };
+            let settings = ComparisonPlan { device: device.to_owned(), ..settings() };
             let is_one = |stage: &Stage| matches!(stage, Stage::Blocks { .. } | Stage::Roofline);
             stages(&settings, true).iter().filter(|stage| is_one(stage)).count()
         };

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use mobilenet_bench::Environment;
-use mobilenet_common::files;
-use serde::{Deserialize, Serialize};
-
-use crate::run::MAX_JSON_BYTES;
+use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, ResultsData};
+use serde::Serialize;
 
 /// Networks of one comparison that were measured on this machine. Only these have accuracies that can be compared with
 /// each other: one data set, one recipe.
@@ -81,59 +79,6 @@ impl std::fmt::Display for Machine {
     }
 }
 
-#[derive(Deserialize)]
-struct Results {
-    settings: Settings,
-    data: Data,
-    environment: Measured,
-    models: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Settings {
-    device: String,
-    recipe: Option<Recipe>,
-}
-
-#[derive(Deserialize)]
-struct Recipe {
-    epochs: u64,
-}
-
-#[derive(Deserialize)]
-struct Data {
-    name: String,
-    #[serde(default)]
-    fallback: bool,
-}
-
-#[derive(Deserialize)]
-struct Measured {
-    processor: Option<String>,
-    threads: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    model: String,
-    label: Option<String>,
-    width_mult: Option<f64>,
-    epochs: Option<u64>,
-    test_top1: f64,
-    test_top1_interval: [f64; 2],
-    params: u64,
-    macs: u64,
-    latency_ms: Option<Latency>,
-    peak_rss_bytes: Option<u64>,
-    processor: Option<String>,
-    threads: Option<usize>,
-}
-
-#[derive(Deserialize)]
-struct Latency {
-    p50: f64,
-}
-
 /// The `results.json` to read: of the folders given, which must have one, or of every folder in `runs`.
 pub fn find(from: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let file = |folder: &Path| folder.join("results.json");
@@ -157,44 +102,51 @@ pub fn find(from: &[PathBuf]) -> Result<Vec<PathBuf>> {
 
 /// Reads one `results.json` and takes what was measured on `machine`; `None` if nothing was.
 pub fn read(path: &Path, machine: &Machine, left_out: &mut Vec<LeftOut>) -> Result<Option<Comparison>> {
-    let text = files::read(path, MAX_JSON_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
-    let results: Results = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not the results of a comparison", path.display()))?;
+    let results: Results = mobilenet_schema::read(path)?;
     let from = path.parent().unwrap_or(path).to_path_buf();
     let mut candidates = Vec::new();
     for entry in results.models {
-        let model = entry.model.clone();
+        let model = entry.model.key();
         match candidate(entry, &results.settings, &results.environment, machine) {
             Ok(candidate) => candidates.push(candidate),
             Err(why) => left_out.push(LeftOut { model: Some(model), from: from.clone(), why }),
         }
     }
-    let Data { name, fallback } = results.data;
+    let ResultsData { name, fallback, .. } = results.data;
     let stand_in = fallback || name == "shapes10";
     Ok((!candidates.is_empty()).then_some(Comparison { from, data: name, stand_in, candidates }))
 }
 
 /// The network, or why it cannot be chosen here.
-fn candidate(entry: Entry, settings: &Settings, run: &Measured, machine: &Machine) -> Result<Candidate, String> {
+fn candidate(
+    entry: NetworkResult,
+    plan: &ComparisonPlan,
+    run: &Environment,
+    machine: &Machine,
+) -> Result<Candidate, String> {
     let Some(latency) = entry.latency_ms else { return Err("its latency was not measured".to_owned()) };
-    if settings.device != "cpu" {
-        return Err(format!("measured on {}, not on the CPU", settings.device));
-    }
-    let measured = entry.processor.as_ref().or(run.processor.as_ref()).zip(entry.threads.or(run.threads));
-    let Some((processor, threads)) = measured else {
-        return Err("its results do not say on which machine it was measured".to_owned());
+    let Some(test_top1_interval) = entry.test_top1_interval else {
+        return Err("its results do not say how exact its accuracy is".to_owned());
     };
-    let measured = Machine { processor: processor.clone(), threads };
+    if plan.device != "cpu" {
+        return Err(format!("measured on {}, not on the CPU", plan.device));
+    }
+    let processor = entry.processor.unwrap_or_else(|| run.processor.clone());
+    let threads = entry.threads.map_or(run.threads, |threads| usize::try_from(threads).unwrap_or(usize::MAX));
+    if processor.is_empty() || threads == 0 {
+        return Err("its results do not say on which machine it was measured".to_owned());
+    }
+    let measured = Machine { processor, threads };
     if measured != *machine {
         return Err(format!("measured on {measured}"));
     }
     Ok(Candidate {
-        label: entry.label.unwrap_or_else(|| entry.model.clone()),
-        model: entry.model,
-        width_mult: entry.width_mult.unwrap_or(1.0),
+        label: entry.label.unwrap_or_else(|| entry.model.label()),
+        model: entry.model.key(),
+        width_mult: entry.width_mult.unwrap_or_else(|| entry.model.width.factor()),
         test_top1: entry.test_top1,
-        test_top1_interval: entry.test_top1_interval,
-        epochs: entry.epochs.or(settings.recipe.as_ref().map(|recipe| recipe.epochs)),
+        test_top1_interval,
+        epochs: entry.epochs.or(Some(plan.recipe.epochs)),
         latency_ms: latency.p50,
         params: entry.params,
         macs: entry.macs,

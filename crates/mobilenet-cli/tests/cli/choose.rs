@@ -19,11 +19,15 @@ fn write(place: &Place, name: &str, processor: &str, networks: &[(&str, f64, f64
         .map(|(model, top1, ms, params)| {
             json!({"model": model, "label": format!("Mobile {model}"), "width_mult": 1.0, "epochs": 4,
                    "params": params, "macs": 20 * params, "test_top1": top1,
-                   "test_top1_interval": [top1 - 0.01, top1 + 0.01], "latency_ms": {"p50": ms, "p90": 2.0 * ms},
+                   "test_top1_interval": [top1 - 0.01, (top1 + 0.01).min(1.0)], "runs": [{"seed": 1, "test_top1": top1}],
+                   "latency_ms": {"p50": ms, "p90": 2.0 * ms, "p99": 3.0 * ms, "mean": 1.2 * ms},
+                   "training_images_per_second": 100.0,
                    "peak_rss_bytes": 30_000_000, "threads": 2, "processor": processor})
         })
         .collect();
-    let results = json!({"settings": {"device": "cpu"}, "data": {"name": "cifar10", "fallback": false},
+    let settings = json!({"profile": "quick", "models": [], "seeds": [1], "data": "cifar10", "device": "cpu",
+                          "recipe": {"epochs": 4, "batch_size": 128}});
+    let results = json!({"settings": settings, "data": {"name": "cifar10", "fallback": false},
                          "environment": {"processor": processor, "threads": 2}, "models": models});
     let folder = place.path("runs").join(name);
     fs::create_dir_all(&folder).unwrap();
@@ -113,6 +117,11 @@ fn what_cannot_be_answered_says_how_to_go_on() {
     fs::create_dir(place.path("runs/other")).unwrap();
     fs::write(place.path("runs/other/results.json"), "{}").unwrap();
     fails("choose --from runs/other", 1, "runs/other/results.json is not the results of a comparison");
+    write(&place, "damaged", &processor(), &[("v2", 42.0, 1.0, 1_000_000)]);
+    let problem = "results.json: models[0].test_top1: expected a share from 0 to 1, found 42";
+    fails("choose --from runs/damaged", 1, problem);
+    let said = place.run("--threads 2 choose");
+    assert!(said.contains(problem) && !said.contains("4200"), "{said}");
     assert!(place.run("--threads 2 choose").contains("runs/other: "));
 
     let empty = Place::new();

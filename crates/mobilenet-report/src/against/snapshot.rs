@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
-use serde_json::Value;
+use mobilenet_schema::{NetworkResult, Results, RunResult};
 
-use crate::artefacts::{self, Environment, LatencyMs, Origin};
+use crate::artefacts::{self, Origin};
 use crate::gather::{Gathered, Model, Scope, gather};
 use crate::network::Network;
-use crate::plan::Settings;
+use crate::plan::ComparisonPlan;
 use crate::stats::{self, Answers};
 
 /// What an earlier comparison found.
@@ -18,7 +17,7 @@ pub struct Snapshot {
     /// As it was typed
     pub path: PathBuf,
     /// Its plan
-    pub settings: Settings,
+    pub settings: ComparisonPlan,
     /// The data it was trained on
     pub data: DataSet,
     /// Where its artefacts come from
@@ -28,10 +27,9 @@ pub struct Snapshot {
 }
 
 /// What the accuracies are of.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataSet {
     pub name: String,
-    #[serde(rename = "test_images_used")]
     pub test_images: u64,
 }
 
@@ -72,7 +70,8 @@ impl Snapshot {
         if !results.exists() {
             bail!("{} holds no comparison: neither plan.json nor results.json", what());
         }
-        Self::from_results(path, &artefacts::read(&results).with_context(|| format!("{} holds no comparison", what()))?)
+        let results = artefacts::read(&results).with_context(|| format!("{} holds no comparison", what()))?;
+        Ok(Self::from_results(path, results))
     }
 
     /// What a comparison at hand has found.
@@ -87,36 +86,10 @@ impl Snapshot {
     }
 
     /// Of a `results.json`.
-    pub fn from_results(path: &Path, results: &Value) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Results {
-            settings: Settings,
-            data: DataSet,
-            #[serde(default)]
-            environment: Environment,
-            #[serde(default)]
-            origins: Vec<Origin>,
-            models: Vec<Found>,
-        }
-        #[derive(Deserialize)]
-        struct Found {
-            model: Network,
-            params: u64,
-            macs: u64,
-            latency_ms: Option<LatencyMs>,
-            training_images_per_second: f64,
-            runs: Vec<FoundRun>,
-        }
-        #[derive(Deserialize)]
-        struct FoundRun {
-            seed: u64,
-            test_top1: f64,
-        }
-        let found: Results = serde_json::from_value(results.clone())
-            .with_context(|| format!("--against {} is not the results.json of a comparison", path.display()))?;
+    pub fn from_results(path: &Path, results: Results) -> Self {
         let run =
-            |run: FoundRun| Run { seed: run.seed, top1: run.test_top1, labels: Vec::new(), predicted: Vec::new() };
-        let network = |found: Found| Figures {
+            |run: RunResult| Run { seed: run.seed, top1: run.test_top1, labels: Vec::new(), predicted: Vec::new() };
+        let network = |found: NetworkResult| Figures {
             network: found.model,
             params: found.params,
             macs: found.macs,
@@ -124,17 +97,17 @@ impl Snapshot {
             images_per_second: found.training_images_per_second,
             runs: found.runs.into_iter().map(run).collect(),
         };
-        let mut origins = found.origins;
+        let mut origins = results.origins;
         if origins.is_empty() {
-            origins.push(Origin { what: "last run".to_owned(), environment: found.environment, copy: None });
+            origins.push(Origin { what: "last run".to_owned(), environment: results.environment, copy: None });
         }
-        Ok(Self {
+        Self {
             path: path.to_owned(),
-            settings: found.settings,
-            data: found.data,
+            settings: results.settings,
+            data: DataSet { name: results.data.name, test_images: results.data.test_images_used },
             origins,
-            networks: found.models.into_iter().map(network).collect(),
-        })
+            networks: results.models.into_iter().map(network).collect(),
+        }
     }
 
     /// Fails if this is the comparison in `out` itself.
@@ -204,7 +177,7 @@ mod tests {
         };
         check(&std::env::temp_dir().join("mobilenet-report-no-such-folder"), "no such folder");
         check(&folder().join("v2-s1"), "neither plan.json nor results.json");
-        check(&folder().join("data.json"), "not the results.json of a comparison");
+        check(&folder().join("data.json"), "data.json is not the results of a comparison");
         check(&folder().join("v2-s1/metrics.jsonl"), "holds no comparison");
     }
 }

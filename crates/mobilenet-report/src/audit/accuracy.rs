@@ -43,7 +43,7 @@ fn training(recipe: RecipeName, done: f64) -> Footing {
     match recipe {
         RecipeName::Article if done >= 0.95 => Footing::Same,
         RecipeName::Article => Footing::OtherTraining(after),
-        other => Footing::OtherTraining(format!("{after}, by recipe {}", other.key())),
+        other => Footing::OtherTraining(format!("{after}, by recipe {}", other.name())),
     }
 }
 

@@ -1,7 +1,9 @@
 //! Where the networks go wrong, and where only one of them does.
 
 use super::pictures;
-use crate::agreement::{Agreement, ClassCounts};
+use mobilenet_schema::ClassCounts;
+
+use crate::agreement::Agreement;
 use crate::artefacts::Eval;
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};

@@ -183,7 +183,7 @@ fn mistakes_of(runs: &Runs) -> Option<Section> {
 fn settings(runs: &Runs) -> Section {
     let columns: Vec<_> = runs.trainings.iter().map(|t| (t.name.clone(), &t.config["train"])).collect();
     let blocks = training::settings(&columns).into_iter().collect();
-    Section { title: "Settings".into(), blocks }
+    Section { title: "ComparisonPlan".into(), blocks }
 }
 
 fn how(runs: &Runs) -> Section {

@@ -10,11 +10,11 @@ use super::Run;
 use crate::artefacts::{self, Environment, Eval, Origin};
 use crate::network::Network;
 use crate::origins::Trait;
-use crate::plan::{Settings, run_name};
+use crate::plan::{ComparisonPlan, run_name};
 use crate::text::list;
 
 /// Reads one run. One that was trained with other settings than the comparison's is an error.
-pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) -> Result<(Run, Origin)> {
+pub fn read_run(out: &Path, settings: &ComparisonPlan, network: Network, seed: u64) -> Result<(Run, Origin)> {
     let name = run_name(network, seed);
     let folder = out.join(&name);
     for (file, missing) in [("train.json", "its training has not ended"), ("eval.json", "it has not been evaluated")] {
@@ -40,7 +40,7 @@ pub fn read_run(out: &Path, settings: &Settings, network: Network, seed: u64) ->
 
 /// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or
 /// were copied into the folder. Says which.
-pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
+pub fn extend(settings: &mut ComparisonPlan, out: &Path) -> Result<Option<String>> {
     let mut more = Vec::new();
     let entries = std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
     for entry in entries {
@@ -72,15 +72,15 @@ pub fn extend(settings: &mut Settings, out: &Path) -> Result<Option<String>> {
 }
 
 /// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
-pub fn config_mismatch(config: &Value, settings: &Settings, seed: u64) -> Option<(&'static str, String, String)> {
+pub fn config_mismatch(config: &Value, settings: &ComparisonPlan, seed: u64) -> Option<(&'static str, String, String)> {
     let recipe = &settings.recipe;
     let number = |n: u64| Value::from(n);
     let wanted = [
-        ("recipe", "/recipe", Value::from(recipe.name.key())),
+        ("recipe", "/recipe", Value::from(recipe.name.name())),
         ("epochs", "/train/epochs", number(recipe.epochs)),
         ("batch size", "/train/batch_size", number(recipe.batch_size)),
         ("seed", "/train/seed", number(seed)),
-        ("precision", "/train/precision", Value::from(settings.precision.key())),
+        ("precision", "/train/precision", Value::from(settings.precision.name())),
         ("limit-train", "/data/limit_train", recipe.limit_train.map_or(Value::Null, number)),
         ("limit-test", "/data/limit_test", recipe.limit_test.map_or(Value::Null, number)),
     ];

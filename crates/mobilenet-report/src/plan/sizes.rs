@@ -1,6 +1,6 @@
 //! How many images an epoch and an evaluation have.
 
-use super::Settings;
+use super::ComparisonPlan;
 use crate::artefacts::DataInfo;
 
 /// Epochs of the article's training.
@@ -17,7 +17,7 @@ pub struct Sizes {
 
 impl Sizes {
     /// What the settings leave of the data set; of CIFAR's 50,000 and 10,000 as long as the set is not known.
-    pub fn new(settings: &Settings, data: Option<&DataInfo>) -> Self {
+    pub fn new(settings: &ComparisonPlan, data: Option<&DataInfo>) -> Self {
         let (train, test) = data.map_or((50_000, 10_000), |d| (d.train_images, d.test_images));
         let cut = |all: u64, limit: Option<u64>| limit.map_or(all, |limit| limit.min(all));
         Self { train: cut(train, settings.recipe.limit_train), test: cut(test, settings.recipe.limit_test) }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::Settings;
+use super::ComparisonPlan;
 use crate::names::Arch;
 use crate::network::Network;
 
@@ -86,7 +86,7 @@ pub fn run_name(network: Network, seed: u64) -> String {
 const AUDITED: [Arch; 3] = [Arch::V2, Arch::V3Large, Arch::V3Small];
 
 /// The networks with a summary: those of the audits, then what else is compared.
-pub fn summarized(settings: &Settings) -> Vec<Network> {
+pub fn summarized(settings: &ComparisonPlan) -> Vec<Network> {
     let mut networks: Vec<Network> = AUDITED.map(Network::from).into();
     networks.extend(settings.models.iter().filter(|network| !AUDITED.iter().any(|&arch| **network == arch.into())));
     networks
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn every_published_network_has_a_summary() {
         let models = ["v2", "v2-hs"].map(|key| key.parse().unwrap()).into();
-        let keys: Vec<_> = summarized(&Settings { models, ..settings() }).iter().map(|n| n.key()).collect();
+        let keys: Vec<_> = summarized(&ComparisonPlan { models, ..settings() }).iter().map(|n| n.key()).collect();
         assert_eq!(keys, ["v2", "v3-large", "v3-small", "v2-hs"]);
     }
 }
