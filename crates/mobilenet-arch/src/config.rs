@@ -197,6 +197,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::{ConvPlan, LayerPlan};
 
     #[test]
     fn presets_are_read_as_they_are_written() {
@@ -249,15 +250,27 @@ mod tests {
         assert!(serde_json::from_str::<ModelConfig>(&unknown).is_err());
     }
 
+    /// The momentum of a layer's batch norms.
+    fn norms(layer: &LayerPlan) -> Vec<f64> {
+        let of = |conv: &ConvPlan| conv.config.norm.momentum;
+        match layer {
+            LayerPlan::Conv(conv) => vec![of(conv)],
+            LayerPlan::Bottleneck(block) => {
+                block.expand.iter().chain([&block.depthwise, &block.project]).map(of).collect()
+            }
+        }
+    }
+
     #[test]
     fn every_batch_norm_gets_the_momentum_that_is_asked_for() {
         for arch in Arch::all() {
             for (asked, expected) in [(None, arch.description().norm.momentum), (Some(0.3), 0.3)] {
                 let config = ModelConfig { bn_momentum: asked, ..ModelConfig::new(arch, 10, Preset::Cifar) };
                 let mut plan = Plan::new(&config).unwrap();
-                let count = plan.blocks.len() + 2;
-                let found: Vec<f64> = plan.norms().map(|norm| norm.momentum).collect();
-                assert_eq!(found, vec![expected; count], "{arch} {asked:?}");
+                let count = plan.norms().count();
+                let found: Vec<f64> = plan.layers().iter().flat_map(|placed| norms(&placed.layer)).collect();
+                assert!(count > plan.blocks.len() && found.len() >= count, "{arch}");
+                assert_eq!(found, vec![expected; found.len()], "{arch} {asked:?}");
             }
         }
     }

@@ -5,12 +5,14 @@ mod blocks;
 mod config;
 mod description;
 mod error;
+pub mod graph;
 mod layers;
 mod names;
 mod network;
 pub mod plan;
 mod registry;
 mod summary;
+mod units;
 
 pub use blocks::{BottleneckConfig, InvertedResidualConfig};
 pub use config::{ModelConfig, Preset};

@@ -1,7 +1,9 @@
 //! A model as a list of layer and block configurations: what a [`ModelConfig`](crate::ModelConfig) and the tables come to.
 //!
-//! The networks are assembled from it and [`summary`](crate::summary()) counted from it, so that nothing is written twice.
+//! [`Plan::layers`] gives its layers with the paths of their variables: networks are assembled from them, and the list of
+//! operations ([`crate::graph`]) is made of them, so that nothing is written twice.
 
+pub use crate::units::{BottleneckPlan, ConvPlan, LayerPlan, SqueezeExcitePlan};
 use crate::{Activation, BatchNormConfig, BottleneckConfig, ConvBnActConfig, InvertedResidualConfig, make_divisible};
 
 /// What a plan is made of beside the network's table: a [`ModelConfig`](crate::ModelConfig) that was checked.
@@ -28,28 +30,18 @@ impl Options {
     }
 }
 
-/// A whole model: `features.0` (stem), `features.1..=n` (blocks), `features.n+1` (head), mean over the pixels, classifier.
+/// A whole model: `features.0` (stem), `features.1..=n` (blocks), `features.n+1` (head, if there is one), mean over the pixels,
+/// classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The first convolution, 3×3, from 3 channels.
     pub stem: ConvPlan,
     /// The blocks, first to last.
     pub blocks: Vec<BlockPlan>,
-    /// The last convolution, 1×1.
-    pub head: ConvPlan,
+    /// The last convolution, 1×1; MobileNetV1 has none.
+    pub head: Option<ConvPlan>,
     /// What follows the mean over the pixels.
     pub classifier: ClassifierPlan,
-}
-
-/// A convolution with batch norm and activation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ConvPlan {
-    /// Input channels.
-    pub c_in: usize,
-    /// Output channels.
-    pub c_out: usize,
-    /// Everything else.
-    pub config: ConvBnActConfig,
 }
 
 /// A block and whether its input is added to its output.
@@ -65,19 +57,45 @@ pub struct BlockPlan {
     pub residual: bool,
 }
 
-/// A block of either network.
+/// A block.
 #[derive(Clone, Debug, PartialEq)]
 pub enum BlockConfig {
     /// MobileNetV2's.
     V2(InvertedResidualConfig),
     /// MobileNetV3's, and those of the steps from V2 to it.
     V3(BottleneckConfig),
+    /// Convolutions one after the other, such as MobileNetV1's depthwise one and the 1×1 after it.
+    Chain(Vec<ConvPlan>),
+}
+
+/// A part of a network, with something of the same name in a summary's blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// The first convolution.
+    Stem,
+    /// A block, counted from 1.
+    Block(usize),
+    /// The last convolution.
+    Head,
+    /// The mean over the pixels and what follows it.
+    Classifier,
+}
+
+/// A layer of the features and where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlacedLayer {
+    /// The part that it belongs to.
+    pub part: Part,
+    /// The path that its own paths are below: `features.3`.
+    pub path: String,
+    /// The layer.
+    pub layer: LayerPlan,
 }
 
 /// `[linear, h-swish,] dropout, linear`
 #[derive(Clone, Debug, PartialEq)]
 pub struct ClassifierPlan {
-    /// The head's channels.
+    /// The features' channels.
     pub c_in: usize,
     /// The units of V3's hidden layer; V2 has none.
     pub hidden: Option<usize>,
@@ -91,33 +109,68 @@ impl ClassifierPlan {
     /// The path of V3's hidden linear layer.
     pub const HIDDEN_PATH: &'static str = "classifier.0";
 
+    /// The paths that the last linear layer can have.
+    pub const LAST_PATHS: [&'static str; 2] = ["classifier.3", "classifier.1"];
+
     /// The path of the last linear layer, the one whose shape depends on the number of classes.
     pub fn last_path(&self) -> &'static str {
-        if self.hidden.is_some() { "classifier.3" } else { "classifier.1" }
+        let [after_hidden, alone] = Self::LAST_PATHS;
+        if self.hidden.is_some() { after_hidden } else { alone }
     }
 }
 
 impl Plan {
+    /// The layers of the features with their places, in the order they run. Each runs as one, and is one layer of a stack.
+    pub fn layers(&self) -> Vec<PlacedLayer> {
+        let path = |i: usize| format!("features.{i}");
+        let mut layers = vec![PlacedLayer { part: Part::Stem, path: path(0), layer: self.stem.clone().into() }];
+        for (i, block) in (1..).zip(&self.blocks) {
+            let (part, residual) = (Part::Block(i), block.residual);
+            match &block.config {
+                BlockConfig::V2(config) => {
+                    let layer = BottleneckPlan { residual, ..config.layer() }.into();
+                    layers.push(PlacedLayer { part, path: path(i), layer });
+                }
+                BlockConfig::V3(config) => {
+                    let layer = BottleneckPlan { residual, ..config.layer() }.into();
+                    layers.push(PlacedLayer { part, path: path(i), layer });
+                }
+                BlockConfig::Chain(convs) => layers.extend(convs.iter().enumerate().map(|(j, conv)| PlacedLayer {
+                    part,
+                    path: format!("{}.{j}", path(i)),
+                    layer: conv.clone().into(),
+                })),
+            }
+        }
+        let head = self.head.iter().map(|head| PlacedLayer {
+            part: Part::Head,
+            path: path(self.blocks.len() + 1),
+            layer: head.clone().into(),
+        });
+        layers.extend(head);
+        layers
+    }
+
     /// The settings of every batch norm.
     pub(crate) fn norms(&mut self) -> impl Iterator<Item = &mut BatchNormConfig> {
-        let blocks = self.blocks.iter_mut().map(|block| match &mut block.config {
-            BlockConfig::V2(config) => &mut config.norm,
-            BlockConfig::V3(config) => &mut config.norm,
+        let blocks = self.blocks.iter_mut().flat_map(|block| match &mut block.config {
+            BlockConfig::V2(config) => vec![&mut config.norm],
+            BlockConfig::V3(config) => vec![&mut config.norm],
+            BlockConfig::Chain(convs) => convs.iter_mut().map(|conv| &mut conv.config.norm).collect(),
         });
-        [&mut self.stem.config.norm, &mut self.head.config.norm].into_iter().chain(blocks)
+        let head = self.head.iter_mut().map(|head| &mut head.config.norm);
+        std::iter::once(&mut self.stem.config.norm).chain(blocks).chain(head)
     }
 }
 
-impl ConvPlan {
-    /// A k×k convolution over all channels.
-    pub(crate) fn dense(
-        (c_in, c_out): (usize, usize),
-        (kernel, stride): (usize, usize),
-        norm: BatchNormConfig,
-        activation: Activation,
-    ) -> Self {
-        Self { c_in, c_out, config: ConvBnActConfig::dense(kernel, stride, norm, activation) }
-    }
+/// A k×k convolution over all channels.
+pub(crate) fn dense(
+    (c_in, c_out): (usize, usize),
+    (kernel, stride): (usize, usize),
+    norm: BatchNormConfig,
+    activation: Activation,
+) -> ConvPlan {
+    ConvPlan::new(c_in, c_out, ConvBnActConfig::dense(kernel, stride, norm, activation))
 }
 
 impl ClassifierPlan {

@@ -22,14 +22,28 @@ impl Arch {
         Self::all().filter(|arch| arch.is_published())
     }
 
-    /// All names, as a help text lists them: `v2, v3-large`.
+    /// The steps between published networks, this project's own.
+    pub fn steps() -> impl Iterator<Item = Self> + Clone {
+        Self::all().filter(|arch| !arch.is_published())
+    }
+
+    /// All names in this order, as errors list them: `v2, v3-large`.
     pub fn names() -> String {
-        Self::all().map(Self::name).collect::<Vec<_>>().join(", ")
+        list(Self::all())
+    }
+
+    /// All names, as the help of a command line lists them, with what the unpublished ones are.
+    pub fn help() -> String {
+        format!("{} (steps from v2 to v3-large: {})", Self::names(), list(Self::steps()))
     }
 
     fn place(self) -> usize {
         Self::all().position(|arch| arch == self).unwrap_or(REGISTRY.len())
     }
+}
+
+fn list(archs: impl Iterator<Item = Arch>) -> String {
+    archs.map(Arch::name).collect::<Vec<_>>().join(", ")
 }
 
 impl PartialOrd for Arch {

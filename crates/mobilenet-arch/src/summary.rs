@@ -1,13 +1,12 @@
 //! What a model consists of: every layer's output shape, parameters, multiply-adds and activation size.
 
-mod count;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Arch, Preset};
-
-pub use count::summary;
+use crate::graph::{Operation, OperationKind, elements, operations};
+use crate::plan::{Part, Plan};
+use crate::{Arch, Error, ModelConfig, Preset};
 
 /// The bytes of a number: everything is counted as float32.
 const FLOAT_BYTES: u64 = 4;
@@ -120,6 +119,74 @@ impl LayerKind {
     }
 }
 
+/// Counts a model's layers for images of `(height, width)` pixels, without making the model.
+///
+/// # Errors
+/// Those of [`ModelConfig::validate`], and a height or width that is 0 or above 16,384.
+pub fn summary(config: &ModelConfig, image_size: (usize, usize)) -> Result<Summary, Error> {
+    let plan = Plan::new(config)?;
+    let (h, w) = image_size;
+    let blocks = plan.blocks.len();
+    let layers: Vec<_> = operations(&plan, image_size)?.iter().map(|op| LayerSummary::new(op, blocks)).collect();
+    Ok(Summary {
+        model: config.arch,
+        preset: config.preset,
+        input: [3, h, w],
+        num_classes: config.num_classes,
+        width_mult: config.width_mult,
+        params: layers.iter().map(|layer| layer.params).sum(),
+        macs: layers.iter().map(|layer| layer.macs).sum(),
+        activation_bytes: layers.iter().map(|layer| layer.activation_bytes).sum(),
+        layers,
+    })
+}
+
+impl LayerSummary {
+    /// Of an operation of a network with so many blocks.
+    fn new(op: &Operation, blocks: usize) -> Self {
+        let (kind, detail) = describe(op.kind);
+        Self {
+            name: op.name.clone(),
+            kind,
+            detail,
+            block: match op.part {
+                Part::Stem => Some(0),
+                Part::Block(i) => Some(i),
+                Part::Head => Some(blocks + 1),
+                Part::Classifier => None,
+            },
+            output: op.output.clone(),
+            params: op.params(),
+            macs: op.macs(),
+            activation_bytes: FLOAT_BYTES * elements(&op.output),
+        }
+    }
+}
+
+/// What an operation does, and how.
+fn describe(kind: OperationKind) -> (LayerKind, String) {
+    match kind {
+        OperationKind::Conv { kernel, stride, dilation, depthwise } => {
+            let kind = if depthwise { LayerKind::Depthwise } else { LayerKind::Conv };
+            let mut detail = format!("{kernel}x{kernel}");
+            if stride != 1 {
+                detail += &format!(" /{stride}");
+            }
+            if dilation != 1 {
+                detail += &format!(" dilation {dilation}");
+            }
+            (kind, detail)
+        }
+        OperationKind::BatchNorm(_) => (LayerKind::BatchNorm, String::new()),
+        OperationKind::Activation(activation) => (LayerKind::Activation, activation.name().into()),
+        OperationKind::SqueezeExcite { squeeze } => (LayerKind::SqueezeExcite, format!("squeeze {squeeze}")),
+        OperationKind::Add => (LayerKind::Add, String::new()),
+        OperationKind::Pool => (LayerKind::Pool, "mean".into()),
+        OperationKind::Dropout { p } => (LayerKind::Dropout, format!("p {p}")),
+        OperationKind::Linear => (LayerKind::Linear, String::new()),
+    }
+}
+
 impl Summary {
     /// The layers by what runs as one, in order: as many as the model has stages of features, and the classifier.
     pub fn blocks(&self) -> Vec<BlockSummary> {
@@ -132,7 +199,7 @@ impl Summary {
                 let name = match block {
                     None => "classifier".into(),
                     Some(0) => "stem".into(),
-                    block if block == last => "last conv".into(),
+                    block if block == last && is_last_conv(layers) => "last conv".into(),
                     Some(i) => format!("block {i}"),
                 };
                 let output = layers.last().map_or_else(Vec::new, |layer| layer.output.clone());
@@ -148,15 +215,14 @@ impl Summary {
     }
 }
 
-fn elements(shape: &[usize]) -> u64 {
-    shape.iter().map(|&length| length as u64).product()
+/// Whether these layers are a convolution after the blocks, each of which has a depthwise one.
+fn is_last_conv(layers: &[LayerSummary]) -> bool {
+    layers.iter().all(|layer| layer.kind != LayerKind::Depthwise)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ModelConfig;
-    use crate::plan::Plan;
 
     #[test]
     fn data_has_the_documented_keys() {
@@ -177,10 +243,14 @@ mod tests {
             let config = ModelConfig::new(arch, 10, Preset::Cifar);
             let summary = summary(&config, (32, 32)).unwrap();
             let blocks = summary.blocks();
-            assert_eq!(blocks.len(), Plan::new(&config).unwrap().blocks.len() + 3, "{arch}");
+            let plan = Plan::new(&config).unwrap();
             let names: Vec<&str> = blocks.iter().map(|block| block.name.as_str()).collect();
-            assert_eq!((names[0], names[1]), ("stem", "block 1"));
-            assert_eq!(names[names.len() - 2..], ["last conv", "classifier"]);
+            let numbered: Vec<String> = (1..=plan.blocks.len()).map(|i| format!("block {i}")).collect();
+            let mut expected = vec!["stem"];
+            expected.extend(numbered.iter().map(String::as_str));
+            expected.extend(plan.head.map(|_| "last conv"));
+            expected.push("classifier");
+            assert_eq!(names, expected, "{arch}");
             assert_eq!(blocks.iter().map(|block| block.params).sum::<u64>(), summary.params);
             assert_eq!(blocks.iter().map(|block| block.macs).sum::<u64>(), summary.macs);
             assert_eq!((&blocks[0].input[..], &blocks[names.len() - 1].output[..]), (&[3, 32, 32][..], &[10][..]));

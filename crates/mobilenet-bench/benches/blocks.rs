@@ -1,4 +1,4 @@
-//! Every different block of the three networks at its place for 32x32 images.
+//! Every different block of the published networks at its place for 32x32 images.
 
 mod common;
 mod tables;
@@ -9,20 +9,16 @@ use candle_core::{Result, Tensor};
 use candle_nn::ModuleT;
 use common::{backward, builder, confirm, criterion, values, variable};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use mobilenet_blocks::v2::InvertedResidual;
-use mobilenet_blocks::v3::Bottleneck;
+use mobilenet_layers::{Layer, Stack};
 use mobilenet_models::Arch;
-use mobilenet_models::plan::BlockConfig;
+use mobilenet_models::plan::LayerPlan;
 use tables::{Placed, placed};
 
 /// Images of a training step.
 const BATCH: usize = 32;
 
-fn new(config: &BlockConfig) -> Result<Box<dyn ModuleT>> {
-    Ok(match config {
-        BlockConfig::V2(block) => Box::new(InvertedResidual::new(block, builder())?),
-        BlockConfig::V3(block) => Box::new(Bottleneck::new(block, builder())?),
-    })
+fn new(layer: &LayerPlan) -> Result<Stack> {
+    Stack::new(vec![Layer::from_plan(layer, &builder())?])
 }
 
 /// Two images together and one by one must come to the same.
@@ -36,9 +32,9 @@ fn confirm_batch(name: &str, block: &dyn ModuleT, xs: &Tensor) -> Result<()> {
 }
 
 fn blocks(c: &mut Criterion) {
-    for Placed { name, config, input } in Arch::published().flat_map(placed) {
-        let block = new(&config).expect("a block of the tables");
-        confirm_batch(&name, &*block, &variable(2, input)).expect("a block of the tables");
+    for Placed { name, layer, input } in Arch::published().flat_map(placed) {
+        let block = new(&layer).expect("a block of the tables");
+        confirm_batch(&name, &block, &variable(2, input)).expect("a block of the tables");
         let mut group = c.benchmark_group("block");
         let xs = variable(1, input);
         group.bench_function(BenchmarkId::new(&name, "1, inference"), |b| {

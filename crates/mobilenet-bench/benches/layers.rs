@@ -11,7 +11,7 @@ use common::{backward, builder, confirm, criterion, values, variable};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mobilenet_layers::{Activate, Activation, Conv2d, Conv2dConfig, DepthwiseConv2d, SqueezeExcite, Window};
 use mobilenet_models::Arch;
-use mobilenet_models::plan::BlockConfig;
+use mobilenet_models::plan::LayerPlan;
 use tables::{Placed, placed};
 
 /// Images per pass: latency, and a batch as in training.
@@ -31,14 +31,14 @@ fn insides() -> Vec<Inside> {
     let blocks = [Arch::V2, Arch::V3Large].into_iter().flat_map(placed);
     let inside = |block: Placed| {
         let [c_in, h, w] = block.input;
-        let (expanded, c_out, squeeze, kernel, stride, dilation) = match block.config {
-            BlockConfig::V2(b) => (b.expanded(), b.c_out, None, 3, b.stride, 1),
-            BlockConfig::V3(b) => (b.expanded, b.c_out, b.squeeze, b.kernel, b.stride, b.dilation),
-        };
-        let depthwise = Window::same(kernel, stride, dilation);
-        Inside { input: [expanded, h, w], c_in, c_out, squeeze, depthwise }
+        let LayerPlan::Bottleneck(layer) = block.layer else { return None };
+        let (expanded, c_out) = (layer.depthwise.c_in, layer.project.c_out);
+        let config = layer.depthwise.config;
+        let depthwise = Window::same(config.kernel, config.stride, config.dilation);
+        let squeeze = layer.squeeze_excite.map(|se| se.squeeze);
+        Some(Inside { input: [expanded, h, w], c_in, c_out, squeeze, depthwise })
     };
-    blocks.map(inside).collect()
+    blocks.filter_map(inside).collect()
 }
 
 /// Times `layer` at both batch sizes: the forward pass, and for the larger batch also with the backward pass.

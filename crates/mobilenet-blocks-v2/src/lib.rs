@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{ConvBnAct, ConvBnActConfig, LinearBottleneck};
+use mobilenet_layers::LinearBottleneck;
 
 pub use mobilenet_arch::InvertedResidualConfig;
 // What a model of one's own needs beside the block.
@@ -22,28 +22,11 @@ impl InvertedResidual {
     /// # Errors
     /// A size of 0, numbers that the batch norm refuses, or variables of another shape in `vb`.
     pub fn new(config: &InvertedResidualConfig, vb: VarBuilder) -> Result<Self> {
-        let InvertedResidualConfig { c_in, c_out, stride, expand_ratio, norm } = *config;
+        let InvertedResidualConfig { c_in, c_out, stride, expand_ratio, .. } = *config;
         if [c_in, c_out, stride, expand_ratio].contains(&0) {
             bail!("inverted residual: expected channels, stride and expand ratio of at least 1, found {config:?}")
         }
-        let expanded = config.expanded();
-        let relu6 = Activation::Relu6;
-        let vb = vb.pp("conv");
-        let unit = |i: usize| (vb.pp(i).pp(0), vb.pp(i).pp(1));
-
-        let expand = if expand_ratio == 1 {
-            None
-        } else {
-            let (conv, bn) = unit(0);
-            Some(ConvBnAct::new(c_in, expanded, ConvBnActConfig::pointwise(norm, relu6), conv, bn)?)
-        };
-        let next = usize::from(expand.is_some());
-        let (conv, bn) = unit(next);
-        let depthwise = ConvBnActConfig::depthwise(3, stride, 1, norm, relu6);
-        let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
-        let depthwise = ConvBnAct::new(expanded, expanded, depthwise, conv, bn)?;
-        let project = ConvBnAct::new(expanded, c_out, project, vb.pp(next + 1), vb.pp(next + 2))?;
-        Ok(Self(LinearBottleneck::new(expand, depthwise, None, project, config.has_residual())?))
+        Ok(Self(LinearBottleneck::from_plan(&config.layer(), &vb)?))
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.

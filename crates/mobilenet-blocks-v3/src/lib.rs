@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_layers::{ConvBnAct, ConvBnActConfig, LinearBottleneck, SqueezeExcite};
+use mobilenet_layers::LinearBottleneck;
 
 pub use mobilenet_arch::BottleneckConfig;
 // What a model of one's own needs beside the block.
@@ -22,34 +22,14 @@ impl Bottleneck {
     /// # Errors
     /// An even kernel, a size of 0, numbers that the batch norm refuses, or variables of another shape in `vb`.
     pub fn new(config: &BottleneckConfig, vb: VarBuilder) -> Result<Self> {
-        let BottleneckConfig { kernel, c_in, expanded, c_out, squeeze, activation, stride, dilation, norm } = *config;
+        let BottleneckConfig { kernel, c_in, expanded, c_out, squeeze, stride, dilation, .. } = *config;
         if kernel % 2 == 0 {
             bail!("bottleneck: expected an odd kernel, found {kernel}")
         }
         if [c_in, expanded, c_out, stride, dilation, squeeze.unwrap_or(1)].contains(&0) {
             bail!("bottleneck: expected channels, squeeze, stride and dilation of at least 1, found {config:?}")
         }
-        let mut parts = 0;
-        let mut part = || {
-            parts += 1;
-            vb.pp("block").pp(parts - 1)
-        };
-        let unit = |c_in, c_out, config, vb: VarBuilder| ConvBnAct::new(c_in, c_out, config, vb.pp(0), vb.pp(1));
-
-        let expand = if expanded == c_in {
-            None
-        } else {
-            Some(unit(c_in, expanded, ConvBnActConfig::pointwise(norm, activation), part())?)
-        };
-        let depthwise = ConvBnActConfig::depthwise(kernel, stride, dilation, norm, activation);
-        let depthwise = unit(expanded, expanded, depthwise, part())?;
-        let squeeze_excite = match squeeze {
-            Some(squeeze) => Some(SqueezeExcite::new(expanded, squeeze, part())?),
-            None => None,
-        };
-        let project = ConvBnActConfig::pointwise(norm, Activation::Identity);
-        let project = unit(expanded, c_out, project, part())?;
-        Ok(Self(LinearBottleneck::new(expand, depthwise, squeeze_excite, project, config.has_residual())?))
+        Ok(Self(LinearBottleneck::from_plan(&config.layer(), &vb)?))
     }
 
     /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors.

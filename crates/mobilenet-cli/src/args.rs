@@ -268,8 +268,7 @@ pub struct ReportArgs {
 /// A network without data: `summary` and `bench`.
 #[derive(Args)]
 pub struct NetworkArgs {
-    /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
-    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>)]
+    #[arg(long, help = format!("Network: {}", Arch::help()), value_name = "MODEL", value_parser = parse::<Arch>)]
     pub model: Arch,
     /// Number of classes
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = up_to::<MAX_CLASSES>)]

@@ -5,6 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps};
 use mobilenet_layers::seeded_var_builder;
+use mobilenet_models::plan::Plan;
 use mobilenet_models::{MobileNet, ModelConfig, summary};
 use mobilenet_schema::{Bench, StepProfile};
 use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
@@ -49,7 +50,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         timing
     } else if args.blocks {
         let blocks = summary(&config, (size, size))?.blocks();
-        let (timing, found) = BlockTimes::measure(&model, &blocks, &xs, protocol)?;
+        let layers: Vec<usize> =
+            Plan::new(&config)?.layers().chunk_by(|a, b| a.part == b.part).map(<[_]>::len).collect();
+        let (timing, found) = BlockTimes::measure(&model, &blocks, &layers, &xs, protocol)?;
         block_times = Some(found);
         timing
     } else {

@@ -22,10 +22,12 @@ pub struct BlockTimes {
 }
 
 impl BlockTimes {
-    /// Times passes of `model` over `xs: [n, c, h, w]`; `blocks` are the model's.
+    /// Times passes of `model` over `xs: [n, c, h, w]`; `blocks` are the model's. Each but the classifier is a run of layers, and
+    /// `layers` says of how many.
     pub fn measure(
         model: &MobileNet,
         blocks: &[BlockSummary],
+        layers: &[usize],
         xs: &Tensor,
         protocol: Protocol,
     ) -> Result<(Timing, Self)> {
@@ -39,15 +41,17 @@ impl BlockTimes {
             last(model.classify(&features, false)?)?;
             let classifier = start.elapsed();
             let records = profile.records;
-            if records.len() + 1 != blocks.len() {
-                let (expected, found) = (blocks.len() - 1, records.len());
+            let (expected, found) = (layers.iter().sum::<usize>(), records.len());
+            if expected != found {
                 return Err(format!(
                     "--blocks times the CPU's kernels, one for each of the {expected} layers before the classifier, \
                      and {found} of them ran; try --device cpu"
                 )
                 .into());
             }
-            Ok(records.iter().map(|record| record.time).chain([classifier]).collect())
+            let mut times = records.iter().map(|record| record.time);
+            let blocks = layers.iter().map(|&n| times.by_ref().take(n).sum());
+            Ok(blocks.chain([classifier]).collect())
         };
         let timing = time_parts(protocol, batch, whole, parts)?;
         Ok((timing.whole, Self::new(blocks, batch, &timing)))

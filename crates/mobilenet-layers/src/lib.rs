@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod activation;
+mod assemble;
 mod batch_norm;
 mod channels_last;
 mod conv;

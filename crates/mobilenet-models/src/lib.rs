@@ -6,7 +6,7 @@ pub mod weights;
 
 pub use error::{Error, TensorProblem};
 pub use mobilenet_arch::{
-    Arch, BlockSummary, Description, LayerKind, LayerSummary, ModelConfig, Preset, Summary, plan, summary,
+    Arch, BlockSummary, Description, LayerKind, LayerSummary, ModelConfig, Preset, Summary, graph, plan, summary,
 };
 // What building and training a model needs beside it.
 pub use mobilenet_layers::{DropoutRng, Precision, seeded_var_builder};

@@ -2,18 +2,13 @@
 
 use candle_core::{Module, Result as CandleResult, Tensor};
 use candle_nn::{ModuleT, VarBuilder};
-use mobilenet_blocks::v2::InvertedResidual;
-use mobilenet_blocks::v3::Bottleneck;
-use mobilenet_layers::{
-    Activate, Activation, ConvBnAct, Dropout, DropoutRng, Layer, Linear, LinearBottleneck, Precision, Stack,
-    global_avg_pool,
-};
+use mobilenet_layers::{Activate, Activation, Dropout, DropoutRng, Layer, Linear, Precision, Stack, global_avg_pool};
 
-use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Plan};
+use crate::plan::{ClassifierPlan, PlacedLayer, Plan};
 use crate::{Error, ModelConfig};
 
-/// A MobileNetV2, MobileNetV3-Large or MobileNetV3-Small with torchvision's variable names and initial values, or a step between
-/// the first two, in which V3's blocks have V3's names.
+/// A network of the registry with torchvision's variable names and initial values. In the steps from MobileNetV2 to
+/// MobileNetV3-Large, V3's blocks have V3's names.
 ///
 /// Images of any size are accepted; the strides are laid out for the preset's.
 #[derive(Clone, Debug)]
@@ -37,14 +32,8 @@ impl MobileNet {
     /// Those of [`ModelConfig::validate`], and variables of another shape in `vb`.
     pub fn new(config: &ModelConfig, vb: VarBuilder) -> Result<Self, Error> {
         let plan = Plan::new(config)?;
-        let features = vb.pp("features");
-        let conv =
-            |plan: &ConvPlan, vb: VarBuilder| ConvBnAct::new(plan.c_in, plan.c_out, plan.config, vb.pp(0), vb.pp(1));
-        let mut layers: Vec<Layer> = vec![conv(&plan.stem, features.pp(0))?.into()];
-        for (i, plan) in plan.blocks.iter().enumerate() {
-            layers.push(block(plan, features.pp(i + 1))?);
-        }
-        layers.push(conv(&plan.head, features.pp(layers.len()))?.into());
+        let layer = |placed: PlacedLayer| Layer::from_plan(&placed.layer, &vb.pp(&placed.path));
+        let layers = plan.layers().into_iter().map(layer).collect::<CandleResult<Vec<_>>>()?;
 
         let ClassifierPlan { c_in, hidden, num_classes, dropout } = plan.classifier;
         let dropout_rng = DropoutRng::new();
@@ -107,12 +96,4 @@ impl ModuleT for MobileNet {
     fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
         self.classify(&self.features(xs, train)?, train)
     }
-}
-
-fn block(plan: &BlockPlan, vb: VarBuilder) -> CandleResult<Layer> {
-    let block: LinearBottleneck = match &plan.config {
-        BlockConfig::V2(config) => InvertedResidual::new(config, vb)?.into(),
-        BlockConfig::V3(config) => Bottleneck::new(config, vb)?.into(),
-    };
-    Ok(if plan.residual { block } else { block.without_residual() }.into())
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{VarBuilder, VarMap};
 use mobilenet_kernels::profile;
-use mobilenet_models::plan::{BlockConfig, Plan};
+use mobilenet_models::plan::{LayerPlan, PlacedLayer, Plan};
 use mobilenet_models::{Arch, MobileNet, ModelConfig, Preset};
 
 #[test]
@@ -16,12 +16,16 @@ fn every_layer_runs_whole() -> Result<()> {
         for preset in Preset::ALL {
             let config = ModelConfig::new(arch, 10, preset);
             let plan = Plan::new(&config).unwrap();
-            let mut expected = BTreeSet::from(["features.0.0".to_string()]);
-            expected.insert(format!("features.{}.0", plan.blocks.len() + 1));
-            expected.extend(plan.blocks.iter().enumerate().map(|(i, block)| match block.config {
-                BlockConfig::V2(_) => format!("features.{}.conv", i + 1),
-                BlockConfig::V3(_) => format!("features.{}.block", i + 1),
-            }));
+            let layers = plan.layers();
+            let scope = |placed: &PlacedLayer| match &placed.layer {
+                LayerPlan::Conv(conv) => format!("{}.{}", placed.path, conv.conv),
+                LayerPlan::Bottleneck(block) => {
+                    let module = block.depthwise.conv.split('.').next().unwrap();
+                    format!("{}.{module}", placed.path)
+                }
+            };
+            let expected: BTreeSet<String> = layers.iter().map(scope).collect();
+            assert_eq!(expected.len(), layers.len());
 
             let vb = VarBuilder::from_varmap(&VarMap::new(), DType::F32, &Device::Cpu);
             let model = MobileNet::new(&config, vb).unwrap();
@@ -37,7 +41,7 @@ fn every_layer_runs_whole() -> Result<()> {
             ys?;
             assert!(records.iter().all(|record| record.phase == "inference"), "{arch} {preset}");
             let found: Vec<&str> = records.iter().map(|record| record.scope.as_str()).collect();
-            assert_eq!(found.len(), plan.blocks.len() + 2, "{arch} {preset}: one record a layer");
+            assert_eq!(found.len(), layers.len(), "{arch} {preset}: one record a layer");
             assert_eq!((found[0], found[1].starts_with("features.1.")), ("features.0.0", true), "{arch} {preset}");
         }
     }

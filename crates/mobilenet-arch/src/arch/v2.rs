@@ -1,7 +1,7 @@
 //! MobileNetV2: Sandler et al., 2018, <https://arxiv.org/abs/1801.04381>, table 2, in the form torchvision gives it.
 
 use crate::description::{Description, Hue, Peer, Published, Rate};
-use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Options, Plan, scale, squeeze};
+use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, Options, Plan, dense, scale, squeeze};
 use crate::{Activation, Arch, BatchNormConfig, BottleneckConfig, InvertedResidualConfig};
 
 impl Arch {
@@ -81,7 +81,7 @@ pub(super) fn stage_strides() -> Vec<usize> {
 /// V2, or one of its steps to V3-Large: the style of each stage, and the activation of the stem and the last convolution. A block
 /// that V2 does not have, which is one of a step, is built as V3's.
 pub(super) fn plan(options: &Options, styles: &[Style; ROWS.len()], outer: Activation) -> Plan {
-    let stem = ConvPlan::dense((3, options.width(STEM)), (3, options.strides[0]), NORM, outer);
+    let stem = dense((3, options.width(STEM)), (3, options.strides[0]), NORM, outer);
     let mut c_in = stem.c_out;
     let mut blocks = Vec::new();
     for ((row, &style), &stage_stride) in ROWS.iter().zip(styles).zip(&options.strides[1..]) {
@@ -97,8 +97,8 @@ pub(super) fn plan(options: &Options, styles: &[Style; ROWS.len()], outer: Activ
         }
     }
     let last = scale(LAST, options.width_mult.max(1.0));
-    let head = ConvPlan::dense((c_in, last), (1, 1), NORM, outer);
-    Plan { stem, blocks, head, classifier: ClassifierPlan::new(last, None, options) }
+    let head = dense((c_in, last), (1, 1), NORM, outer);
+    Plan { stem, blocks, head: Some(head), classifier: ClassifierPlan::new(last, None, options) }
 }
 
 /// One of V2's blocks with other insides. The stages that have a style of their own all expand, so that both kinds of block have

@@ -3,7 +3,7 @@
 
 use crate::Activation::{self, HSwish, Relu};
 use crate::description::{Description, Hue, Peer, Published, Rate};
-use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, ConvPlan, Options, Plan, squeeze};
+use crate::plan::{BlockConfig, BlockPlan, ClassifierPlan, Options, Plan, dense, squeeze};
 use crate::{Arch, BatchNormConfig, BottleneckConfig};
 
 #[expect(non_upper_case_globals, reason = "written as variants of an enumeration")]
@@ -42,7 +42,7 @@ impl Arch {
         rate: Rate { train: 700.0, eval: 2500.0 },
         published: Some(Published {
             params: 2_542_856,
-            macs: 56_510_016,
+            macs: 56_510_400,
             top1_percent: 67.4,
             source: "https://arxiv.org/abs/1905.02244",
         }),
@@ -126,7 +126,7 @@ fn stage_strides(rows: &[Row]) -> Vec<usize> {
 
 fn plan(options: &Options, rows: &[Row], last: usize) -> Plan {
     let strides = &options.strides;
-    let stem = ConvPlan::dense((3, options.width(STEM)), (3, strides[0]), NORM, HSwish);
+    let stem = dense((3, options.width(STEM)), (3, strides[0]), NORM, HSwish);
     let tail = if options.reduced_tail { 2 } else { 1 };
     let stages = strides.len() - 1;
     let mut c_in = stem.c_out;
@@ -154,9 +154,9 @@ fn plan(options: &Options, rows: &[Row], last: usize) -> Plan {
         blocks.push(BlockPlan { config: BlockConfig::V3(block), residual });
         c_in = c_out;
     }
-    let head = ConvPlan::dense((c_in, 6 * c_in), (1, 1), NORM, HSwish);
+    let head = dense((c_in, 6 * c_in), (1, 1), NORM, HSwish);
     let classifier = ClassifierPlan::new(head.c_out, Some(options.width(last / tail)), options);
-    Plan { stem, blocks, head, classifier }
+    Plan { stem, blocks, head: Some(head), classifier }
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use mobilenet_common::numbers::thousands;
 
-use super::{FLOAT_BYTES, LayerSummary, Summary, elements};
+use super::{FLOAT_BYTES, LayerSummary, Summary};
+use crate::graph::elements;
 
 impl fmt::Display for Summary {
     /// The layers as an aligned table, then the totals.

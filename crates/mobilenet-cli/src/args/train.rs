@@ -44,8 +44,7 @@ pub struct TrainArgs {
     /// Resume the run in --out from its last checkpoint, or start it if there is none
     #[arg(long)]
     pub resume: bool,
-    /// Network: v2, v3-large, v3-small, or a step from v2 to v3-large: v2-hs, v2-hs-se, v2-hs-se-k5
-    #[arg(long, value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present_any = ["resume", "init_from"])]
+    #[arg(long, help = format!("Network: {}", Arch::help()), value_name = "MODEL", value_parser = parse::<Arch>, required_unless_present_any = ["resume", "init_from"])]
     pub model: Option<Arch>,
     #[command(flatten)]
     pub shape: ShapeArgs,

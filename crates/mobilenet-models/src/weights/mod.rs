@@ -4,6 +4,7 @@
 //! older plain pickles), told apart by their content. [`save`] writes `.safetensors`.
 
 mod pickle;
+mod safetensors;
 mod storage;
 mod torch;
 
@@ -13,18 +14,17 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::PoisonError;
 
+use ::safetensors::tensor::{Dtype, TensorView};
 use candle_core::{DType, Var};
 use candle_nn::VarMap;
 use mobilenet_common::files;
-use safetensors::tensor::{Dtype, TensorView};
 
+use crate::plan::ClassifierPlan;
 use crate::{Error, TensorProblem};
 use storage::{Format, Stored};
 
 /// The largest file read: no MobileNet this crate can make comes close.
 const MAX_FILE_BYTES: u64 = 4 << 30;
-/// The paths the last linear layer can have.
-const LAST_LINEAR: [&str; 2] = ["classifier.3", "classifier.1"];
 
 /// What [`load`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub fn load(vars: &VarMap, path: impl AsRef<Path>) -> Result<LoadReport, Error> 
     let path = path.as_ref();
     let (format, bytes) = read(path)?;
     let damaged = |reason| Error::Damaged { path: path.to_path_buf(), format: format.name(), reason };
-    let mut stored = storage::parse(format, &bytes).map_err(damaged)?;
+    let mut stored = parse(format, &bytes).map_err(damaged)?;
     stored.retain(|name, _| !name.ends_with("num_batches_tracked"));
     let vars = sorted(vars);
 
@@ -113,7 +113,7 @@ pub fn save(vars: &VarMap, path: impl AsRef<Path>) -> Result<(), Error> {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytes).map_err(candle_core::Error::from)?;
         views.push((name.as_str(), view));
     }
-    let bytes = safetensors::serialize(views, None).map_err(candle_core::Error::from)?;
+    let bytes = ::safetensors::serialize(views, None).map_err(candle_core::Error::from)?;
     files::write(path, &bytes).map_err(|source| Error::Io { path: path.to_path_buf(), action: "write", source })
 }
 
@@ -137,8 +137,17 @@ fn read(path: &Path) -> Result<(Format, Vec<u8>), Error> {
     Ok((format, bytes))
 }
 
+/// All tensors of a file. The error says what is wrong with the file.
+fn parse(format: Format, bytes: &[u8]) -> Result<BTreeMap<String, Stored<'_>>, String> {
+    match format {
+        Format::Safetensors => safetensors::tensors(bytes),
+        Format::TorchZip => torch::from_zip(bytes),
+        Format::TorchLegacy => torch::from_legacy(bytes),
+    }
+}
+
 fn fresh_classifier(vars: &BTreeMap<String, Var>, stored: &BTreeMap<String, Stored>) -> Option<FreshClassifier> {
-    let name = LAST_LINEAR.into_iter().find(|path| vars.contains_key(&format!("{path}.weight")))?;
+    let name = ClassifierPlan::LAST_PATHS.into_iter().find(|path| vars.contains_key(&format!("{path}.weight")))?;
     let [weight, bias] = ["weight", "bias"].map(|part| format!("{name}.{part}"));
     let (&[model_classes, model_in], &[file_classes, file_in]) =
         (vars.get(&weight)?.dims(), &stored.get(&weight)?.shape[..])

@@ -1,12 +1,8 @@
-//! The tensors in a file's bytes, whatever its format.
+//! A tensor in a file's bytes, and the formats of files.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::SafeTensors;
-
-use super::torch;
 
 /// The bytes [`Format::of`] looks at.
 pub(super) const HEAD_BYTES: u64 = 16;
@@ -96,6 +92,11 @@ impl<'a> Stored<'a> {
         }
     }
 
+    /// A tensor whose elements are in row-major order, and `bytes` are all of them.
+    pub fn row_major(bytes: &'a [u8], number: Number, shape: Vec<usize>) -> Self {
+        Self { strides: row_major(&shape), shape, number, bytes }
+    }
+
     /// The type of the elements, if they are not floating point.
     pub fn not_floating_point(&self) -> Option<String> {
         match &self.number {
@@ -143,30 +144,6 @@ impl<'a> Stored<'a> {
 fn row_major(shape: &[usize]) -> Vec<usize> {
     // Beside a dimension of 0 the others may have any product.
     (1..=shape.len()).map(|i| shape[i..].iter().copied().fold(1, usize::saturating_mul)).collect()
-}
-
-/// All tensors of a file. The error says what is wrong with the file.
-pub(super) fn parse(format: Format, bytes: &[u8]) -> Result<BTreeMap<String, Stored<'_>>, String> {
-    match format {
-        Format::Safetensors => safetensors(bytes),
-        Format::TorchZip => torch::from_zip(bytes),
-        Format::TorchLegacy => torch::from_legacy(bytes),
-    }
-}
-
-fn safetensors(bytes: &[u8]) -> Result<BTreeMap<String, Stored<'_>>, String> {
-    let file = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
-    file.iter()
-        .map(|(name, view)| {
-            let number = match DType::try_from(view.dtype()) {
-                Ok(dtype @ (DType::F16 | DType::BF16 | DType::F32 | DType::F64)) => Number::Float(dtype),
-                _ => Number::Other(format!("{:?}", view.dtype())),
-            };
-            let shape = view.shape().to_vec();
-            let strides = row_major(&shape);
-            Ok((name.to_string(), Stored { shape, strides, number, bytes: view.data() }))
-        })
-        .collect()
 }
 
 #[cfg(test)]

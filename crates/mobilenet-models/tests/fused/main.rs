@@ -8,7 +8,6 @@
 
 #[path = "../hashed/mod.rs"]
 mod hashed;
-mod layers;
 mod values;
 
 use std::collections::BTreeMap;
@@ -16,10 +15,9 @@ use std::collections::BTreeMap;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use candle_nn::{ModuleT, VarBuilder};
 use hashed::hashed;
-use layers::LayerPlan;
-use mobilenet_blocks::v3::BottleneckConfig;
+use mobilenet_arch::BottleneckConfig;
 use mobilenet_layers::{Activation, BatchNormConfig, ConvBnActConfig, Layer, Precision, Stack};
-use mobilenet_models::plan::{BlockConfig, BlockPlan, ConvPlan, Plan};
+use mobilenet_models::plan::{ConvPlan, LayerPlan, Plan};
 use mobilenet_models::{Arch, ModelConfig, Preset};
 use values::Values;
 
@@ -64,9 +62,9 @@ fn check_rows(arch: Arch) -> Result<()> {
 fn check_all(networks: impl IntoIterator<Item = (ModelConfig, (usize, usize), &'static [usize])>) -> Result<()> {
     let mut seen = Vec::new();
     for (config, mut size, batches) in networks {
-        for layer in LayerPlan::all(&Plan::new(&config).unwrap()) {
+        for layer in layers(&config) {
             let row = (layer.clone(), size);
-            size = layer.output(size);
+            size = output(&layer, size);
             if seen.contains(&row) {
                 continue;
             }
@@ -97,9 +95,9 @@ fn configs(arch: Arch) -> Vec<(ModelConfig, (usize, usize), &'static [usize])> {
 /// MobileNetV2's first expansion: channels are worked on a few at a time.
 #[test]
 fn a_row_at_224() -> Result<()> {
-    let plan = Plan::new(&ModelConfig::new(Arch::V2, 10, Preset::Imagenet)).unwrap();
+    let layers = layers(&ModelConfig::new(Arch::V2, 10, Preset::Imagenet));
     for train in [true, false] {
-        Run { n: 1, size: (112, 112), train, ..RUN }.check(&LayerPlan::all(&plan)[2..3])?;
+        Run { n: 1, size: (112, 112), train, ..RUN }.check(&layers[2..3])?;
     }
     Ok(())
 }
@@ -118,12 +116,10 @@ fn strided_and_offset_images_and_odd_channels() -> Result<()> {
         dilation: 1,
         norm: NORM,
     };
-    let conv = |c_in, c_out, kernel, stride, activation| {
-        LayerPlan::Conv(ConvPlan { c_in, c_out, config: ConvBnActConfig::dense(kernel, stride, NORM, activation) })
+    let conv = |c_in, c_out, kernel, stride, activation| -> LayerPlan {
+        ConvPlan::new(c_in, c_out, ConvBnActConfig::dense(kernel, stride, NORM, activation)).into()
     };
-    let block = |config: BottleneckConfig| {
-        LayerPlan::Block(BlockPlan { residual: config.has_residual(), config: BlockConfig::V3(config) })
-    };
+    let block = |config: BottleneckConfig| LayerPlan::from(config.layer());
     let cases = [
         vec![conv(3, 13, 3, 2, Activation::HSwish)],
         vec![conv(5, 13, 1, 1, Activation::Relu6)],
@@ -153,9 +149,9 @@ fn every_row_in_bf16() -> Result<()> {
     let mut fused = 0;
     for arch in Arch::published().chain([Arch::V2HSwishSe5x5]) {
         let mut size = (32, 32);
-        for layer in LayerPlan::all(&Plan::new(&ModelConfig::new(arch, 10, Preset::Cifar)).unwrap()) {
+        for layer in layers(&ModelConfig::new(arch, 10, Preset::Cifar)) {
             let run = Run { size, stacked: true, precision: Precision::Bf16, ..RUN };
-            size = layer.output(size);
+            size = output(&layer, size);
             let layers = [layer];
             // About 0: a mean much larger than the deviation costs the expansion's gradient digits, in any rounding.
             let images = (run.images(&layers)? - 1.)?;
@@ -181,7 +177,7 @@ fn every_row_in_bf16() -> Result<()> {
 fn a_network_as_one_operation_is_its_layers_to_the_bit() -> Result<()> {
     for arch in Arch::published() {
         for (config, size, _) in &configs(arch)[..2] {
-            let layers = LayerPlan::all(&Plan::new(config).unwrap());
+            let layers = layers(config);
             let values = Values::new(&layers, true)?;
             let run = Run { size: *size, ..RUN };
             let images = run.images(&layers)?;
@@ -192,6 +188,16 @@ fn a_network_as_one_operation_is_its_layers_to_the_bit() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The layers of a network's features.
+fn layers(config: &ModelConfig) -> Vec<LayerPlan> {
+    Plan::new(config).unwrap().layers().into_iter().map(|placed| placed.layer).collect()
+}
+
+/// Height and width of a layer's output.
+fn output(layer: &LayerPlan, (h, w): (usize, usize)) -> (usize, usize) {
+    (h.div_ceil(layer.stride()), w.div_ceil(layer.stride()))
 }
 
 /// How layers are run.
@@ -322,7 +328,11 @@ impl Run {
         let vars = values.0.iter().map(|(name, value)| Ok((name, variable(value)?))).collect::<Result<Vec<_>>>()?;
         let tensors = vars.iter().map(|(name, var)| (name.to_string(), var.as_tensor().clone())).collect();
         let vb = VarBuilder::from_tensors(tensors, dtype, &Device::Cpu);
-        let layers = layers.iter().enumerate().map(|(i, layer)| layer.build(vb.pp(i))).collect::<Result<Vec<_>>>()?;
+        let layers = layers
+            .iter()
+            .enumerate()
+            .map(|(i, layer)| Layer::from_plan(layer, &vb.pp(i)))
+            .collect::<Result<Vec<_>>>()?;
         let ys = self.forward(layers, &self.view.of(&images, self.n)?)?;
 
         // A loss that weighs every output differently.

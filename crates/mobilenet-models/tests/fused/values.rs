@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use candle_core::{DType, Device, Module, Result, Tensor};
 use candle_nn::{ModuleT, VarBuilder, VarMap};
-use mobilenet_blocks::v3::BottleneckConfig;
-use mobilenet_layers::{Activate, Activation, Conv2d, Conv2dConfig, ConvBnActConfig, Layer, global_avg_pool};
-use mobilenet_models::plan::{BlockConfig, BlockPlan, ConvPlan};
+use mobilenet_layers::{
+    Activate, Activation, Conv2d, Conv2dConfig, ConvBnAct, ConvBnActConfig, Layer, global_avg_pool,
+};
+use mobilenet_models::plan::{BottleneckPlan, ConvPlan, LayerPlan};
 
 use crate::hashed::weight;
-use crate::layers::{LayerPlan, conv, sizes};
 
 /// How far values stay from a kink; rounding moves them by some 1e-6.
 const MARGIN: f64 = 5e-5;
@@ -23,7 +23,7 @@ impl Values {
     pub fn new(layers: &[LayerPlan], train: bool) -> Result<Self> {
         let vars = VarMap::new();
         let vb = VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu);
-        layers.iter().enumerate().try_for_each(|(i, layer)| layer.build(vb.pp(i)).map(drop))?;
+        layers.iter().enumerate().try_for_each(|(i, layer)| Layer::from_plan(layer, &vb.pp(i)).map(drop))?;
         let vars = vars.data().lock().unwrap();
         let values = vars.iter().map(|(name, var)| {
             let factor = if train && name.contains("running_") { 0.01 } else { 1. };
@@ -42,37 +42,27 @@ impl Values {
     pub fn settle(&mut self, path: &str, layer: &LayerPlan, xs: &Tensor, train: bool) -> Result<Tensor> {
         match layer {
             LayerPlan::Conv(plan) => self.settle_conv(path, plan, xs, train)?,
-            LayerPlan::Block(plan) => self.settle_block(path, plan, xs, train)?,
+            LayerPlan::Bottleneck(plan) => self.settle_block(path, plan, xs, train)?,
         }
-        match layer.build(self.builder(path))? {
+        match Layer::from_plan(layer, &self.builder(path))? {
             Layer::ConvBnAct(layer) => layer.forward_t(xs, train),
             Layer::LinearBottleneck(block) => block.forward_t(xs, train),
         }
     }
 
-    fn settle_block(&mut self, path: &str, plan: &BlockPlan, xs: &Tensor, train: bool) -> Result<()> {
-        let BottleneckConfig { kernel, c_in, expanded, squeeze, activation, stride, dilation, norm, .. } = sizes(plan);
-        let name = if matches!(plan.config, BlockConfig::V2(_)) { "conv" } else { "block" };
-        let mut parts = (0..).map(|i| format!("{path}.{name}.{i}"));
-        let mut part = || parts.next().unwrap_or_default();
+    fn settle_block(&mut self, path: &str, plan: &BottleneckPlan, xs: &Tensor, train: bool) -> Result<()> {
         let mut xs = xs.clone();
-        let expand = ConvBnActConfig::pointwise(norm, activation);
-        let depthwise = ConvBnActConfig::depthwise(kernel, stride, dilation, norm, activation);
-        let convs = [
-            ConvPlan { c_in, c_out: expanded, config: expand },
-            ConvPlan { c_in: expanded, c_out: expanded, config: depthwise },
-        ];
-        for plan in &convs[usize::from(expanded == c_in)..] {
-            let path = part();
-            self.settle_conv(&path, plan, &xs, train)?;
-            xs = conv(plan, &self.builder(&path))?.forward_t(&xs, train)?;
+        for conv in plan.expand.iter().chain([&plan.depthwise]) {
+            self.settle_conv(path, conv, &xs, train)?;
+            xs = ConvBnAct::from_plan(conv, &self.builder(path))?.forward_t(&xs, train)?;
         }
-        if let Some(squeeze) = squeeze {
-            let path = part();
-            let mut xs = global_avg_pool(&xs)?.reshape(((), expanded, 1, 1))?;
-            for (fc, c_in, c_out, activation) in
-                [("fc1", expanded, squeeze, Activation::Relu), ("fc2", squeeze, expanded, Activation::HSigmoid)]
-            {
+        if let Some(se) = &plan.squeeze_excite {
+            let path = format!("{path}.{}", se.path);
+            let mut xs = global_avg_pool(&xs)?.reshape(((), se.channels, 1, 1))?;
+            for (fc, c_in, c_out, activation) in [
+                ("fc1", se.channels, se.squeeze, Activation::Relu),
+                ("fc2", se.squeeze, se.channels, Activation::HSigmoid),
+            ] {
                 let config = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
                 let forward =
                     |values: &Self| Conv2d::new(c_in, c_out, config, values.builder(&path).pp(fc))?.forward(&xs);
@@ -86,8 +76,9 @@ impl Values {
 
     fn settle_conv(&mut self, path: &str, plan: &ConvPlan, xs: &Tensor, train: bool) -> Result<()> {
         let linear = ConvBnActConfig { activation: Activation::Identity, ..plan.config };
-        let pre = conv(&ConvPlan { config: linear, ..*plan }, &self.builder(path))?.forward_t(xs, train)?;
-        self.move_bias(&format!("{path}.1.bias"), plan.config.activation, &pre)
+        let linear = ConvPlan { config: linear, ..plan.clone() };
+        let pre = ConvBnAct::from_plan(&linear, &self.builder(path))?.forward_t(xs, train)?;
+        self.move_bias(&format!("{path}.{}.bias", plan.norm), plan.config.activation, &pre)
     }
 
     /// `pre` is what comes before an activation. Of its channels each gets a kink, one after the other, into the middle of
