@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use mobilenet_arch::{Arch, Width};
 use mobilenet_report::against::{self, Snapshot};
 use mobilenet_report::artefacts;
 use mobilenet_report::gather;
@@ -20,6 +21,7 @@ use mobilenet_report::lock::lock;
 use mobilenet_report::names::{self, Precision, Profile, RecipeName, Source};
 use mobilenet_report::network::{Network, Selection};
 use mobilenet_report::plan::{ComparisonPlan, PlannedRecipe, Stage};
+use mobilenet_report::text::list;
 use mobilenet_report::{verdict, write};
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
@@ -45,12 +47,9 @@ pub struct Args {
     /// How much is done
     #[arg(long, value_enum, default_value = "quick")]
     profile: Profile,
-    /// Networks, separated by commas: v2, v3-large, v3-small, with @WIDTH for another width multiplier; ladder; widths
-    ///
-    /// `v2@0.5` is V2 with half the channels. `ladder` stands for v2, v2-hs, v2-hs-se, v2-hs-se-k5 and v3-large: from V2 to
-    /// V3-Large one change at a time (h-swish, squeeze-and-excite, 5x5 windows, the rest). `widths` stands for v2, v3-large and
-    /// v3-small at 0.35, 0.5, 0.75, 1 and 1.4 times the channels.
-    #[arg(long, value_name = "NETWORK,...", value_delimiter = ',', default_value = "v2,v3-large")]
+    // Its help is made of what the registry of networks says.
+    #[arg(long, help = models_help(), long_help = models_long_help())]
+    #[arg(value_name = "NETWORK,...", value_delimiter = ',', default_value = "v2,v3-large")]
     models: Vec<Selection>,
     /// Seeds, separated by commas; each network is trained once with each
     #[arg(long, value_delimiter = ',', default_value = "1")]
@@ -88,6 +87,25 @@ pub struct Args {
     /// Run nothing; write this folder's report again, with every finished run in it
     #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads"])]
     report_only: Option<PathBuf>,
+}
+
+fn models_help() -> String {
+    format!(
+        "Networks, separated by commas: {}; with @WIDTH for another width multiplier; ladder; widths",
+        Arch::names()
+    )
+}
+
+fn models_long_help() -> String {
+    let names = |archs: &mut dyn Iterator<Item = Arch>| list(&archs.map(|arch| arch.name().into()).collect::<Vec<_>>());
+    let widths = list(&Width::PUBLISHED.map(|width| width.to_string()));
+    format!(
+        "{}\n\n`v2@0.5` is V2 with half the channels. `ladder` stands for {}: from V2 to V3-Large one change at a time. \
+         `widths` stands for {} at {widths} times the channels.",
+        models_help(),
+        names(&mut Arch::LADDER.into_iter()),
+        names(&mut Arch::all().filter(|arch| arch.description().in_widths)),
+    )
 }
 
 /// Who else may be writing in a folder.
