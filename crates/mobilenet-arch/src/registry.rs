@@ -9,7 +9,7 @@ use crate::{Arch, Error, names};
 
 /// Every network, in the order in which reports list them.
 const REGISTRY: &[Arch] =
-    &[Arch::V2, Arch::V2HSwish, Arch::V2HSwishSe, Arch::V2HSwishSe5x5, Arch::V3Large, Arch::V3Small];
+    &[Arch::V1, Arch::V2, Arch::V2HSwish, Arch::V2HSwishSe, Arch::V2HSwishSe5x5, Arch::V3Large, Arch::V3Small];
 
 impl Arch {
     /// Every network, in the order in which reports list them.

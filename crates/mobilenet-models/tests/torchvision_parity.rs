@@ -61,6 +61,12 @@ fn one() -> f64 {
     1.0
 }
 
+/// timm's, in `fixtures/timm_v1.json`: torchvision has no such network.
+#[test]
+fn v1() {
+    check_all(include_str!("fixtures/timm_v1.json"), Arch::V1, &Preset::ALL);
+}
+
 #[test]
 fn v2() {
     check(Arch::V2, &Preset::ALL);
@@ -86,7 +92,12 @@ fn steps_from_v2_to_v3_large() {
 }
 
 fn check(arch: Arch, presets: &[Preset]) {
-    let cases: Vec<Case> = serde_json::from_str(include_str!("fixtures/torchvision_parity.json")).unwrap();
+    check_all(include_str!("fixtures/torchvision_parity.json"), arch, presets);
+}
+
+/// The cases of a network that a fixture has; one for each of these presets at least.
+fn check_all(fixture: &str, arch: Arch, presets: &[Preset]) {
+    let cases: Vec<Case> = serde_json::from_str(fixture).unwrap();
     let cases: Vec<Case> = cases.into_iter().filter(|case| case.arch == arch).collect();
     assert!(presets.iter().all(|preset| cases.iter().any(|case| case.preset == *preset)));
     for case in cases {
