@@ -112,6 +112,7 @@ mod tests {
             phase: "forward",
             time: Duration::from_millis(ms),
             work: Work { flops: 1_000_000_000, bytes: 500_000_000 },
+            stretches: Vec::new(),
         };
         let records = vec![record("a", 100), record("b", 50), record("a", 300), record("b", 50)];
         let not_fused = vec![NotFused { layer: "c".into(), why: "it has a clock" }];

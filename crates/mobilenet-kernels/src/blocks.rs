@@ -38,6 +38,15 @@ impl Blocks {
     }
 }
 
+/// `values` cut into neighboring pieces of these lengths.
+pub(crate) fn pieces<T>(mut values: &mut [T], lens: impl Iterator<Item = usize>) -> impl Iterator<Item = &mut [T]> {
+    lens.map(move |len| {
+        let (piece, rest) = std::mem::take(&mut values).split_at_mut(len);
+        values = rest;
+        piece
+    })
+}
+
 /// Writes a block's `[rows, block]` values where they belong in rows of `c` channels.
 pub(crate) fn scatter(block: &[f32], rows: &mut [f32], c: usize, channels: Range<usize>) {
     for (from, to) in block.chunks_exact(channels.len()).zip(rows.chunks_exact_mut(c)) {
@@ -93,6 +102,13 @@ mod tests {
         }
         assert_eq!(Blocks::at_most(64, 16, 960).iter().count(), 60);
         assert_eq!(Blocks::at_most(4, 16, 24).iter().count(), 2);
+    }
+
+    #[test]
+    fn pieces_are_neighbors() {
+        let mut values = [1, 2, 3, 4, 5];
+        let found: Vec<Vec<i32>> = pieces(&mut values, [2, 0, 3].into_iter()).map(|piece| piece.to_vec()).collect();
+        assert_eq!(found, [vec![1, 2], vec![], vec![3, 4, 5]]);
     }
 
     #[test]

@@ -3,13 +3,15 @@
 //! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so a
 //! row of the unfolded image is in the order `c_in, k, k`.
 
+use std::ops::Range;
+
 use crate::matmul::{Matrix, matmul, transposed};
-use crate::parallel::{add_up_into, for_parts, map_parts};
+use crate::parallel::{add_up_into, for_parts, images_per_part, map_parts};
 use crate::simd::Level;
 
 /// The sizes of a dense convolution over `[n, h, w, c_in]` images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub struct ConvShape {
     /// Height and width of the image.
     pub h: usize,
     /// Width of the image.
@@ -26,7 +28,7 @@ pub struct Geometry {
     pub padding: usize,
 }
 
-impl Geometry {
+impl ConvShape {
     /// Height of the output.
     pub fn h_out(&self) -> usize {
         (self.h + 2 * self.padding - self.kernel) / self.stride + 1
@@ -45,11 +47,12 @@ impl Geometry {
         self.h_out() * self.w_out()
     }
 
-    /// Calls `f(unfolded index, image index)` for every tap of every window that lies inside the image.
-    fn for_each_tap(&self, mut f: impl FnMut(usize, usize)) {
+    /// Calls `f(unfolded index, image index)` for every tap that lies inside the image, of every window of some rows of the
+    /// output.
+    fn for_each_tap(&self, rows: Range<usize>, mut f: impl FnMut(usize, usize)) {
         let &Self { h, w, c_in, kernel, stride, padding, .. } = self;
         let mut at = 0;
-        for oy in 0..self.h_out() {
+        for oy in rows {
             for ox in 0..self.w_out() {
                 for c in 0..c_in {
                     for ky in 0..kernel {
@@ -69,12 +72,17 @@ impl Geometry {
 
     /// The windows of one image, `[h_out · w_out, c_in · k · k]`, in `rows`, whose borders are 0 already.
     pub(crate) fn unfold(&self, xs: &[f32], rows: &mut [f32]) {
-        self.for_each_tap(|at, pixel| rows[at] = xs[pixel]);
+        self.unfold_rows(0..self.h_out(), xs, rows);
+    }
+
+    /// [`unfold`](Self::unfold) for some rows of the output.
+    pub(crate) fn unfold_rows(&self, rows_out: Range<usize>, xs: &[f32], rows: &mut [f32]) {
+        self.for_each_tap(rows_out, |at, pixel| rows[at] = xs[pixel]);
     }
 
     /// The opposite: adds each tap's gradient to that of its pixel.
     pub(crate) fn fold(&self, rows: &[f32], gxs: &mut [f32]) {
-        self.for_each_tap(|at, pixel| gxs[pixel] += rows[at]);
+        self.for_each_tap(0..self.h_out(), |at, pixel| gxs[pixel] += rows[at]);
     }
 
     /// Whether the windows of an image are the image itself.
@@ -96,7 +104,7 @@ impl Geometry {
 }
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`
-pub fn forward(g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+pub fn forward(g: &ConvShape, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
     g.assert_fits(xs, ys);
     let weight = transposed(weight, g.c_out, g.unfolded());
     for_parts(ys, g.pixels_out() * g.c_out, 1, |i, ys| {
@@ -107,7 +115,7 @@ pub fn forward(g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
 }
 
 /// The gradient of the images.
-pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+pub fn backward_input(g: &ConvShape, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
     g.assert_fits(gxs, gys);
     let size_out = g.pixels_out() * g.c_out;
     for_parts(gxs, g.h * g.w * g.c_in, 1, |i, gxs| {
@@ -120,11 +128,11 @@ pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]
 }
 
 /// The gradient of the weight.
-pub fn backward_weight(g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+pub fn backward_weight(g: &ConvShape, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
     let n = g.assert_fits(xs, gys);
     assert_eq!(gweight.len(), g.c_out * g.unfolded(), "weights of {g:?}");
     let size_out = g.pixels_out() * g.c_out;
-    let parts = map_parts(n, n.div_ceil(16).max(1), |images| {
+    let parts = map_parts(n, images_per_part(n), |images| {
         let mut sum = vec![0.; gweight.len()];
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         for i in images {
@@ -145,7 +153,7 @@ mod tests {
     #[test]
     fn agrees_with_the_definition() {
         for (kernel, stride, padding) in [(3, 1, 1), (3, 2, 1), (5, 2, 2), (3, 1, 0), (1, 2, 0)] {
-            let g = Geometry { h: 7, w: 6, c_in: 3, c_out: 5, kernel, stride, padding };
+            let g = ConvShape { h: 7, w: 6, c_in: 3, c_out: 5, kernel, stride, padding };
             let n = 3;
             let x = values(n * g.h * g.w * g.c_in, 1);
             let w = values(g.c_out * g.unfolded(), 2);

@@ -15,7 +15,7 @@ use crate::batch_norm::{Affine, GradientSums, Moments, Statistics, Unit, scale};
 use crate::bf16::Pair;
 use crate::blocks::{Blocks, gather, scatter};
 use crate::buffer::{Buffer, Elements};
-use crate::depthwise::{self, Frame, image_backward_input, image_backward_weight, image_forward};
+use crate::depthwise::{DepthwiseShape, Frame, image_backward_input, image_backward_weight, image_forward};
 use crate::element::Element;
 use crate::matmul::transposed;
 use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
@@ -39,7 +39,7 @@ pub struct DepthwiseNormShape {
     /// Images.
     pub n: usize,
     /// The convolution.
-    pub depthwise: depthwise::Geometry,
+    pub depthwise: DepthwiseShape,
     /// Applied last.
     pub activation: Activation,
     /// Added to the variances.
@@ -189,11 +189,11 @@ fn forward_with<E: Element>(g: &DepthwiseNormShape, x: &[f32], theta: &[&[f32]],
             let mut convolution = Convolution::new(level, g, &windows);
             let mut tile = Buffer::new(g.pixels_out() * blocks.width());
             for (i, pre) in pre.chunks_exact_mut(image / E::WIDTH).enumerate() {
-                for channels in blocks.iter() {
+                for (channels, mut moments) in blocks.iter().zip(moments.blocks(&blocks)) {
                     let tile = &mut tile[..g.pixels_out() * channels.len()];
                     convolution.forward(g.input(x, first + i), &channels, tile);
                     let pre = &mut pre[g.tile::<E>(&channels)];
-                    moments.add_and_keep(level, tile, channels, Some(pre));
+                    moments.add_and_keep(level, tile, Some(pre));
                 }
             }
             moments
@@ -320,12 +320,12 @@ impl<E: Element> Backward<'_, E> {
             for (i, gd) in gd.chunks_exact_mut(image / E::WIDTH).enumerate() {
                 let i = first + i;
                 let pre = &unit.pre[i * image / E::WIDTH..(i + 1) * image / E::WIDTH];
-                for channels in self.blocks.iter() {
+                for (channels, mut sums) in self.blocks.iter().zip(sums.blocks(&self.blocks)) {
                     let tile = &mut tile[..g.pixels_out() * channels.len()];
                     gather(&gy[i * image..(i + 1) * image], tile, c, channels.clone());
                     let at = g.tile::<E>(&channels);
-                    let of = (&pre[at.clone()], unit.affine(self.beta).of(channels.clone()), g.activation);
-                    streamed(&mut gd[at], |gd| sums.add(self.level, of, tile, channels, Gradients(gd)));
+                    let of = (&pre[at.clone()], unit.affine(self.beta).of(channels), g.activation);
+                    streamed(&mut gd[at], |gd| sums.add(self.level, of, tile, Gradients(gd)));
                 }
             }
             sums
@@ -382,8 +382,8 @@ impl<E: Element> Backward<'_, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::batch_norm;
     use crate::parallel::tests::values;
+    use crate::{batch_norm, depthwise};
 
     fn shapes() -> impl Iterator<Item = DepthwiseNormShape> {
         let sizes = [
@@ -400,7 +400,7 @@ mod tests {
         ];
         sizes.into_iter().flat_map(|(kernel, stride, dilation, n, (h, w), c)| {
             let padding = dilation * (kernel / 2);
-            let depthwise = depthwise::Geometry { h, w, c, kernel, stride, dilation, padding };
+            let depthwise = DepthwiseShape { h, w, c, kernel, stride, dilation, padding };
             let shape =
                 move |activation| DepthwiseNormShape { n, depthwise, activation, eps: 1e-3, precision: Precision::F32 };
             Activation::ALL.into_iter().map(shape)
@@ -464,7 +464,7 @@ mod tests {
             let mut y = vec![0.; gy.len()];
             let affine = Affine { mean, scale: &scale(gamma, var, g.eps), bias: beta };
             batch_norm::forward(&pre, affine, g.activation, &mut y);
-            let parameters = batch_norm::Parameters { mean, var, weight: gamma, bias: beta, eps: g.eps };
+            let parameters = batch_norm::NormParameters { mean, var, weight: gamma, bias: beta, eps: g.eps };
             let norm = batch_norm::backward(&pre, gy, parameters, g.activation, true);
             let (mut gwindows, mut gx) = (vec![0.; weight.len()], vec![0.; x.len()]);
             depthwise::backward_weight(&depthwise, x, &norm.xs, &mut gwindows);

@@ -13,11 +13,14 @@ pub mod depthwise_norm;
 mod element;
 pub mod inverted_residual;
 pub mod matmul;
+mod origin;
 mod parallel;
 pub mod pointwise;
 pub mod pool;
 mod precision;
 pub mod profile;
+#[cfg(test)]
+mod reference;
 mod rows;
 mod simd;
 pub mod stream;

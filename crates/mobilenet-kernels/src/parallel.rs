@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::profile::{self, Items, Part};
+
 /// How many float32 values a part holds at least: 256 KiB, a share of a core's L2.
 const PART: usize = 1 << 16;
 
@@ -12,22 +14,46 @@ pub(crate) fn rows_per_part(len: usize) -> usize {
     PART.div_ceil(len.max(1))
 }
 
-/// How many of `n` images make one part: sixteen parts, whatever the number of threads.
+/// How many parts images are divided into, at most: enough for 32 threads to end at about the same time.
+const PARTS: usize = 64;
+
+/// How many of `n` images make one part, whatever the number of threads.
 pub(crate) fn images_per_part(n: usize) -> usize {
-    n.div_ceil(16).max(1)
+    n.div_ceil(PARTS).max(1)
+}
+
+/// Whether so many parts are too few for the threads to end at about the same time, so that they should share the work inside
+/// a part too, where that changes no sum.
+pub(crate) fn leaves_threads_idle(parts: usize) -> bool {
+    let threads = rayon::current_num_threads();
+    threads > 1 && parts < 4 * threads
+}
+
+/// Calls `f(scratch, item)` for every item: in order, or in parallel, each thread with a scratch of its own.
+pub(crate) fn for_each_with<S: Default + Send, T: Send>(
+    in_parallel: bool,
+    scratch: &mut S,
+    items: impl Iterator<Item = T>,
+    f: impl Fn(&mut S, T) + Send + Sync,
+) {
+    if in_parallel {
+        items.collect::<Vec<_>>().into_par_iter().for_each_init(S::default, f);
+    } else {
+        let mut timer = Items::default();
+        items.for_each(|item| timer.run(|| f(scratch, item)));
+    }
 }
 
 /// Calls `f` on every part of `rows` rows, in parallel, and returns the results in order.
 pub(crate) fn map_parts<R: Send>(rows: usize, rows_per_part: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
     let parts = rows.div_ceil(rows_per_part);
     let range = |i: usize| i * rows_per_part..((i + 1) * rows_per_part).min(rows);
-    (0..parts).into_par_iter().map(|i| f(range(i))).collect()
+    timed((0..parts).into_par_iter().map(|i| profile::part(|| f(range(i)))).collect())
 }
 
 /// Calls `f(first row, part of ys)` on every part of `ys`, which has rows of `len` values, in parallel.
 pub(crate) fn for_parts(ys: &mut [f32], len: usize, rows_per_part: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
-    let size = (rows_per_part * len).max(1);
-    ys.par_chunks_mut(size).enumerate().for_each(|(i, part)| f(i * rows_per_part, part));
+    map_parts_mut(ys, len, rows_per_part, f);
 }
 
 /// Calls `f(first row, part of ys)` on every part of `ys`, which has rows of `len` values, in parallel, and returns the
@@ -39,7 +65,14 @@ pub(crate) fn map_parts_mut<T: Send, R: Send>(
     f: impl Fn(usize, &mut [T]) -> R + Sync,
 ) -> Vec<R> {
     let size = (rows_per_part * len).max(1);
-    ys.par_chunks_mut(size).enumerate().map(|(i, part)| f(i * rows_per_part, part)).collect()
+    let parts = ys.par_chunks_mut(size).enumerate();
+    timed(parts.map(|(i, part)| profile::part(|| f(i * rows_per_part, part))).collect())
+}
+
+/// The results of parts, whose times belong to the phase.
+fn timed<R>(parts: Vec<(R, Option<Part>)>) -> Vec<R> {
+    profile::stretch(parts.iter().map(|(_, part)| *part));
+    parts.into_iter().map(|(result, _)| result).collect()
 }
 
 /// Adds up vectors of partial sums, in order and in float64, rounded once at the end.

@@ -11,7 +11,7 @@
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Module, Result, Shape, Tensor, Var, bail};
 use candle_nn::{Init, ModuleT, VarBuilder};
-use mobilenet_kernels::batch_norm::{self as kernels, Affine, Parameters, Statistics};
+use mobilenet_kernels::batch_norm::{self as kernels, Affine, NormParameters, Statistics};
 
 use crate::channels_last::{as_slice, has_kernels, to_nchw, to_nhwc, with_slices};
 use crate::{Activate, Activation, BatchNormConfig};
@@ -182,7 +182,7 @@ impl CustomOp3 for NormalizeActivate {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradients = with_slices([xs, weight, bias, gys], |[xs, weight, bias, gys]| {
             let Statistics { mean, var } = &self.statistics;
-            let parameters = Parameters { mean, var, weight, bias, eps: self.eps };
+            let parameters = NormParameters { mean, var, weight, bias, eps: self.eps };
             Ok(kernels::backward(xs, gys, parameters, self.activation, self.of_batch))
         })?;
         let tensor = |values, like: &Tensor| Tensor::from_vec(values, like.shape(), like.device());

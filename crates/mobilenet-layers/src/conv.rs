@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, Module, VarBuilder};
-use mobilenet_kernels::conv::{self as kernels, Geometry};
+use mobilenet_kernels::conv::{self as kernels, ConvShape};
 use mobilenet_kernels::pointwise;
 
 use crate::Window;
@@ -97,7 +97,7 @@ impl Conv2d {
         to_nchw(&if kernel == 1 && stride == 1 {
             xs.apply_op2(&self.weight, FilterOp(Pointwise { h, w, c_in, c_out }))?
         } else {
-            let geometry = Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
+            let geometry = ConvShape { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
             xs.apply_op2(&self.weight, FilterOp(geometry))?
         })
     }
@@ -142,7 +142,7 @@ impl Filter for Pointwise {
     }
 }
 
-impl Filter for Geometry {
+impl Filter for ConvShape {
     const NAME: &'static str = "dense-convolution";
 
     fn output(&self) -> (usize, usize, usize) {

@@ -2,7 +2,7 @@
 
 use candle_core::{Result, Tensor, bail};
 use candle_nn::{Module, VarBuilder};
-use mobilenet_kernels::depthwise::{self as kernels, Geometry};
+use mobilenet_kernels::depthwise::{self as kernels, DepthwiseShape};
 
 use crate::Window;
 use crate::channels_last::{has_kernels, to_nchw, to_nhwc};
@@ -74,13 +74,13 @@ impl Module for DepthwiseConv2d {
         }
         let Window { kernel, stride, dilation, padding } = self.window;
         let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
-        let geometry = Geometry { h, w, c, kernel, stride, dilation, padding };
+        let geometry = DepthwiseShape { h, w, c, kernel, stride, dilation, padding };
         to_nchw(&to_nhwc(xs)?.apply_op2(&windows, FilterOp(geometry))?)
     }
 }
 
 /// The weight is `[k · k, c]`.
-impl Filter for Geometry {
+impl Filter for DepthwiseShape {
     const NAME: &'static str = "depthwise-convolution";
 
     fn output(&self) -> (usize, usize, usize) {

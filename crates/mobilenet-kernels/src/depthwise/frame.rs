@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Geometry;
+use super::DepthwiseShape;
 use crate::buffer::Buffer;
 use crate::rows::Target;
 
@@ -22,14 +22,14 @@ pub(crate) struct Frame {
 
 impl Frame {
     /// Makes it fit input images.
-    pub(crate) fn fit_input(&mut self, g: &Geometry) {
+    pub(crate) fn fit_input(&mut self, g: &DepthwiseShape) {
         let reach = g.dilation * (g.kernel - 1) + 1;
         let end = |len: usize| ((g.len_out(len) - 1) * g.stride + reach).saturating_sub(len + g.padding);
         self.fit(g.h, g.w, g.c, g.padding, end(g.h).max(end(g.w)));
     }
 
     /// Makes it fit the gradients of output images: the frame is as wide as the window reaches, in steps of the stride.
-    pub(crate) fn fit_output(&mut self, g: &Geometry) {
+    pub(crate) fn fit_output(&mut self, g: &DepthwiseShape) {
         let reach = if g.is_unrolled() { g.kernel / 2 + 1 } else { 0 };
         self.fit(g.h_out(), g.w_out(), g.c, reach, reach);
     }

@@ -1,6 +1,6 @@
 //! The kernels, an image at a time: forward, the gradient of the image, the gradient of the windows.
 
-use super::{Frame, Geometry};
+use super::{DepthwiseShape, Frame};
 use crate::simd::{Isa, for_each_level, load, load_unchecked, prefetch, store};
 
 /// Calls `$f::<I, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1; `K`
@@ -37,18 +37,18 @@ macro_rules! for_window {
 
 for_each_level! {
     /// One image; `x` has the geometry's input frame.
-    pub(crate) fn image_forward(g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) = image_forward_body[LANES]
+    pub(crate) fn image_forward(g: &DepthwiseShape, x: &Frame, w: &[f32], y: &mut [f32]) = image_forward_body[LANES]
 }
 
 #[inline(always)]
-fn image_forward_body<I: Isa, const L: usize>(isa: I, g: &Geometry, x: &Frame, w: &[f32], y: &mut [f32]) {
+fn image_forward_body<I: Isa, const L: usize>(isa: I, g: &DepthwiseShape, x: &Frame, w: &[f32], y: &mut [f32]) {
     for_channel_blocks!(g, block_forward::<I, L>(isa, g, x, w, y));
 }
 
 #[inline(always)]
 fn block_forward<I: Isa, const L: usize, const K: usize, const S: usize>(
     isa: I,
-    g: &Geometry,
+    g: &DepthwiseShape,
     x: &Frame,
     w: &[f32],
     y: &mut [f32],
@@ -117,18 +117,24 @@ fn pixels_forward<I: Isa, const L: usize, const K: usize, const S: usize, const 
 
 for_each_level! {
     /// One image; `gy` has the geometry's output frame.
-    pub(crate) fn image_backward_input(g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) = image_backward_input_body[LANES]
+    pub(crate) fn image_backward_input(g: &DepthwiseShape, gy: &Frame, w: &[f32], gx: &mut [f32]) = image_backward_input_body[LANES]
 }
 
 #[inline(always)]
-fn image_backward_input_body<I: Isa, const L: usize>(isa: I, g: &Geometry, gy: &Frame, w: &[f32], gx: &mut [f32]) {
+fn image_backward_input_body<I: Isa, const L: usize>(
+    isa: I,
+    g: &DepthwiseShape,
+    gy: &Frame,
+    w: &[f32],
+    gx: &mut [f32],
+) {
     for_channel_blocks!(g, block_backward_input::<I, L>(isa, g, gy, w, gx));
 }
 
 #[inline(always)]
 fn block_backward_input<I: Isa, const L: usize, const K: usize, const S: usize>(
     isa: I,
-    g: &Geometry,
+    g: &DepthwiseShape,
     gy: &Frame,
     w: &[f32],
     gx: &mut [f32],
@@ -173,7 +179,7 @@ fn block_backward_input<I: Isa, const L: usize, const K: usize, const S: usize>(
 
 /// The output position whose tap `k` sees the input at `i`, if there is one.
 #[inline(always)]
-fn source(g: &Geometry, i: usize, k: usize, len_out: usize) -> Option<usize> {
+fn source(g: &DepthwiseShape, i: usize, k: usize, len_out: usize) -> Option<usize> {
     let at = (i + g.padding).checked_sub(k * g.dilation)?;
     (at.is_multiple_of(g.stride) && at / g.stride < len_out).then_some(at / g.stride)
 }
@@ -183,7 +189,7 @@ fn source(g: &Geometry, i: usize, k: usize, len_out: usize) -> Option<usize> {
 #[allow(clippy::too_many_arguments, reason = "an unrolled kernel's place")]
 fn pixels_backward_input<I: Isa, const L: usize, const K: usize, const S: usize, const B: usize>(
     isa: I,
-    g: &Geometry,
+    g: &DepthwiseShape,
     gy: &Frame,
     iy: usize,
     j: usize,
@@ -227,18 +233,24 @@ fn pixels_backward_input<I: Isa, const L: usize, const K: usize, const S: usize,
 
 for_each_level! {
     /// Adds one image's part; `x` has the geometry's input frame, `gy` its output frame.
-    pub(crate) fn image_backward_weight(g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) = image_backward_weight_body[LANES]
+    pub(crate) fn image_backward_weight(g: &DepthwiseShape, x: &Frame, gy: &Frame, gw: &mut [f32]) = image_backward_weight_body[LANES]
 }
 
 #[inline(always)]
-fn image_backward_weight_body<I: Isa, const L: usize>(isa: I, g: &Geometry, x: &Frame, gy: &Frame, gw: &mut [f32]) {
+fn image_backward_weight_body<I: Isa, const L: usize>(
+    isa: I,
+    g: &DepthwiseShape,
+    x: &Frame,
+    gy: &Frame,
+    gw: &mut [f32],
+) {
     for_channel_blocks!(g, block_backward_weight::<I, L>(isa, g, x, gy, gw));
 }
 
 #[inline(always)]
 fn block_backward_weight<I: Isa, const L: usize, const K: usize, const S: usize>(
     isa: I,
-    g: &Geometry,
+    g: &DepthwiseShape,
     x: &Frame,
     gy: &Frame,
     gw: &mut [f32],

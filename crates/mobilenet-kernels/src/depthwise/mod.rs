@@ -18,7 +18,7 @@ pub(crate) use image::{image_backward_input, image_backward_weight, image_forwar
 
 /// The sizes of a depthwise convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Geometry {
+pub struct DepthwiseShape {
     /// Height of the image.
     pub h: usize,
     /// Width of the image.
@@ -35,7 +35,7 @@ pub struct Geometry {
     pub padding: usize,
 }
 
-impl Geometry {
+impl DepthwiseShape {
     /// Height of the output.
     pub fn h_out(&self) -> usize {
         self.len_out(self.h)
@@ -80,21 +80,21 @@ impl Geometry {
 }
 
 /// `[n, h, w, c] -> [n, h', w', c]`
-pub fn forward(g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+pub fn forward(g: &DepthwiseShape, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
     forward_at(Level::best(), g, xs, weight, ys);
 }
 
 /// The gradient of the images.
-pub fn backward_input(g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+pub fn backward_input(g: &DepthwiseShape, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
     backward_input_at(Level::best(), g, gys, weight, gxs);
 }
 
 /// The gradient of the windows.
-pub fn backward_weight(g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+pub fn backward_weight(g: &DepthwiseShape, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
     backward_weight_at(Level::best(), g, xs, gys, gweight);
 }
 
-fn forward_at(level: Level, g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+fn forward_at(level: Level, g: &DepthwiseShape, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
     let n = g.assert_fits(xs, weight, ys);
     let images = images_per_part(n);
     for_parts(ys, g.image_out(), images, |first, ys| {
@@ -107,7 +107,7 @@ fn forward_at(level: Level, g: &Geometry, xs: &[f32], weight: &[f32], ys: &mut [
     });
 }
 
-fn backward_input_at(level: Level, g: &Geometry, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+fn backward_input_at(level: Level, g: &DepthwiseShape, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
     let n = g.assert_fits(gxs, weight, gys);
     let images = images_per_part(n);
     for_parts(gxs, g.image_in(), images, |first, gxs| {
@@ -121,7 +121,7 @@ fn backward_input_at(level: Level, g: &Geometry, gys: &[f32], weight: &[f32], gx
     });
 }
 
-fn backward_weight_at(level: Level, g: &Geometry, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+fn backward_weight_at(level: Level, g: &DepthwiseShape, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
     let n = g.assert_fits(xs, gweight, gys);
     let parts = map_parts(n, images_per_part(n), |images| {
         let mut part = vec![0.; gweight.len()];
@@ -144,7 +144,7 @@ mod tests {
     use crate::parallel::tests::values;
 
     /// The three results by the definition, in float64.
-    fn reference(g: &Geometry, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<f64>; 3] {
+    fn reference(g: &DepthwiseShape, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<f64>; 3] {
         let n = x.len() / g.image_in();
         let (mut y, mut gx, mut gw) = (vec![0f64; gy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
         for i in 0..n {
@@ -174,7 +174,7 @@ mod tests {
         [y, gx, gw]
     }
 
-    fn assert_close(got: &[Vec<f32>; 3], expected: &[Vec<f64>; 3], g: &Geometry, level: Level) {
+    fn assert_close(got: &[Vec<f32>; 3], expected: &[Vec<f64>; 3], g: &DepthwiseShape, level: Level) {
         for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(got).zip(expected) {
             for (a, e) in got.iter().zip(expected) {
                 assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}, {level}: {a} {e}");
@@ -182,7 +182,7 @@ mod tests {
         }
     }
 
-    fn check(g: Geometry, n: usize) {
+    fn check(g: DepthwiseShape, n: usize) {
         let x = values(n * g.image_in(), 1);
         let w = values(g.kernel * g.kernel * g.c, 2);
         let gy = values(n * g.image_out(), 3);
@@ -198,7 +198,7 @@ mod tests {
 
     /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is one that
     /// Miri sees.
-    fn check_image(g: Geometry) {
+    fn check_image(g: DepthwiseShape) {
         let (x, w, gy) = (values(g.image_in(), 1), values(g.kernel * g.kernel * g.c, 2), values(g.image_out(), 3));
         let expected = reference(&g, &x, &w, &gy);
         let (mut x_frame, mut gy_frame) = (Frame::default(), Frame::default());
@@ -220,7 +220,7 @@ mod tests {
         let (sizes, c) = if cfg!(miri) { (&[(5, 7)][..], 5) } else { (&[(1, 1), (5, 7), (8, 12)][..], 17) };
         for &(h, w) in sizes {
             for (kernel, stride) in [(3, 1), (3, 2), (5, 1), (5, 2), (2, 1)] {
-                check_image(Geometry { h, w, c, kernel, stride, dilation: 1, padding: kernel / 2 });
+                check_image(DepthwiseShape { h, w, c, kernel, stride, dilation: 1, padding: kernel / 2 });
             }
         }
     }
@@ -234,7 +234,7 @@ mod tests {
                         for (h, w) in [(1, 1), (4, 4), (7, 5)] {
                             let window = dilation * (kernel - 1) + 1;
                             if window <= h.min(w) + 2 * padding {
-                                check(Geometry { h, w, c: 9, kernel, stride, dilation, padding }, 2);
+                                check(DepthwiseShape { h, w, c: 9, kernel, stride, dilation, padding }, 2);
                             }
                         }
                     }
@@ -247,7 +247,7 @@ mod tests {
     fn agrees_with_the_definition_for_every_count_of_channels() {
         for c in (1..=40).chain([72, 120]) {
             for kernel in [3, 5] {
-                check(Geometry { h: 6, w: 6, c, kernel, stride: 1, dilation: 1, padding: kernel / 2 }, 1);
+                check(DepthwiseShape { h: 6, w: 6, c, kernel, stride: 1, dilation: 1, padding: kernel / 2 }, 1);
             }
         }
     }

@@ -7,6 +7,9 @@ use crate::parallel::for_parts;
 use crate::pool::{add_rows, sum_rows};
 use crate::simd::Level;
 
+/// Rows of a weight that one thread multiplies a single image's values with, at least.
+const LEAST_ROWS: usize = 64;
+
 /// The values of some images.
 #[derive(Default)]
 pub(super) struct Gates {
@@ -111,7 +114,8 @@ fn dense(level: Level, xs: &[f32], weight: &[f32], bias: &[f32], c_in: usize) ->
     let rows = xs.len() / c_in;
     let mut ys = vec![0.; rows * c_out];
     if rows == 1 {
-        for_parts(&mut ys, 1, c_out.div_ceil(2), |first, ys| {
+        let rows_at_once = c_out.div_ceil(2).min(LEAST_ROWS.max(c_out / rayon::current_num_threads()));
+        for_parts(&mut ys, 1, rows_at_once, |first, ys| {
             let weight = &weight[first * c_in..(first + ys.len()) * c_in];
             matmul_weight(level, xs, weight, (ys.len(), c_in), 0..c_in, ys);
         });

@@ -14,7 +14,7 @@ use crate::element::Element;
 use crate::simd::{Isa, Level, for_each_level, prefetch};
 
 pub use shared::{Sizes, ab, abt, atb};
-pub(crate) use transpose::transposed;
+pub(crate) use transpose::{transpose, transposed};
 pub(crate) use weight::{FEW_ROWS, matmul_weight};
 
 /// A matrix in a slice: `rows × cols` elements, row-major, or the transpose of such a one.

@@ -18,7 +18,8 @@ pub(super) fn transposed_columns(data: &[f32], rows: usize, cols: usize, part: R
 }
 
 for_each_level! {
-    fn transpose(data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) = transpose_body
+    /// Writes the transpose of some columns of the matrix `data`, which has `cols` of them.
+    pub(crate) fn transpose(data: &[f32], cols: usize, part: Range<usize>, out: &mut [f32]) = transpose_body
 }
 
 /// Square blocks, each in registers.

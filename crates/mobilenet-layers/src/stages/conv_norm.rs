@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 use mobilenet_kernels::batch_norm::Statistics;
-use mobilenet_kernels::conv_norm::{self as kernels, Geometry, Saved};
-use mobilenet_kernels::{Buffer, Precision, conv, profile};
+use mobilenet_kernels::conv::ConvShape;
+use mobilenet_kernels::conv_norm::{self as kernels, ConvNormShape, Saved};
+use mobilenet_kernels::{Buffer, Precision, profile};
 
 use crate::fused::Dims;
 use crate::fused::stage::{Gradients, Stage};
@@ -11,7 +12,7 @@ use crate::{BatchNorm, Conv2d, Conv2dConfig, ConvBnAct};
 
 pub(super) struct ConvNorm {
     layer: ConvBnAct,
-    geometry: Geometry,
+    shape: ConvNormShape,
 }
 
 impl ConvNorm {
@@ -19,9 +20,9 @@ impl ConvNorm {
     pub(super) fn new(layer: &ConvBnAct, dense: &Conv2d, (n, h, w, c_in): Dims, precision: Precision) -> Self {
         let Conv2dConfig { kernel, stride, .. } = dense.config;
         let c_out = dense.c_out();
-        let conv = conv::Geometry { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
+        let conv = ConvShape { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
         let (activation, eps) = (layer.activation, layer.norm.config.eps);
-        Self { layer: layer.clone(), geometry: Geometry { n, conv, activation, eps, precision } }
+        Self { layer: layer.clone(), shape: ConvNormShape { n, conv, activation, eps, precision } }
     }
 }
 
@@ -33,7 +34,7 @@ impl Stage for ConvNorm {
     }
 
     fn output(&self) -> Dims {
-        let Geometry { n, conv, .. } = &self.geometry;
+        let ConvNormShape { n, conv, .. } = &self.shape;
         (*n, conv.h_out(), conv.w_out(), conv.c_out)
     }
 
@@ -47,7 +48,7 @@ impl Stage for ConvNorm {
     }
 
     fn forward(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
-        kernels::forward(&self.geometry, x, theta, y)
+        kernels::forward(&self.shape, x, theta, y)
     }
 
     fn statistics<'a>(&self, saved: &'a Saved) -> Vec<&'a Statistics> {
@@ -56,16 +57,16 @@ impl Stage for ConvNorm {
 
     fn backward(&self, saved: &Saved, x: &[f32], theta: &[&[f32]], gy: &mut [f32], wants_gx: bool) -> Gradients {
         let mut gx = wants_gx.then(|| Buffer::new(x.len()));
-        let gtheta = kernels::backward(&self.geometry, x, theta, saved, gy, gx.as_deref_mut());
+        let gtheta = kernels::backward(&self.shape, x, theta, saved, gy, gx.as_deref_mut());
         (gx.unwrap_or_default(), gtheta.into())
     }
 
     fn infer(&self, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
-        kernels::infer(&self.geometry, x, theta, running, y);
+        kernels::infer(&self.shape, x, theta, running, y);
     }
 
     fn inference_work(&self) -> profile::Work {
-        self.geometry.inference_work()
+        self.shape.inference_work()
     }
 
     fn by_operations(&self, xs: &Tensor) -> Result<Tensor> {

@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 use mobilenet_kernels::batch_norm::Statistics;
+use mobilenet_kernels::depthwise::DepthwiseShape;
 use mobilenet_kernels::depthwise_norm::{self as kernels, DepthwiseNormShape, Saved};
-use mobilenet_kernels::{Buffer, Precision, depthwise, profile};
+use mobilenet_kernels::{Buffer, Precision, profile};
 
 use crate::fused::Dims;
 use crate::fused::stage::{Gradients, Stage};
@@ -18,7 +19,7 @@ impl DepthwiseNorm {
     /// The stage of a depthwise convolution, for images that it takes.
     pub(super) fn new(layer: &ConvBnAct, conv: &DepthwiseConv2d, (n, h, w, c): Dims, precision: Precision) -> Self {
         let Window { kernel, stride, dilation, padding } = conv.window;
-        let depthwise = depthwise::Geometry { h, w, c, kernel, stride, dilation, padding };
+        let depthwise = DepthwiseShape { h, w, c, kernel, stride, dilation, padding };
         let (activation, eps) = (layer.activation, layer.norm.config.eps);
         let shape = DepthwiseNormShape { n, depthwise, activation, eps, precision };
         Self { layer: layer.clone(), shape }

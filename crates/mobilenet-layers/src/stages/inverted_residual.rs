@@ -2,8 +2,9 @@
 
 use candle_core::{Result, Tensor};
 use mobilenet_kernels::batch_norm::Statistics;
-use mobilenet_kernels::inverted_residual::{self as kernels, Geometry, Saved};
-use mobilenet_kernels::{Precision, depthwise, profile};
+use mobilenet_kernels::depthwise::DepthwiseShape;
+use mobilenet_kernels::inverted_residual::{self as kernels, BottleneckShape, Saved};
+use mobilenet_kernels::{Precision, profile};
 
 use crate::conv_bn_act::Conv;
 use crate::fused::Dims;
@@ -12,7 +13,7 @@ use crate::{Activation, BatchNorm, ConvBnAct, LinearBottleneck, Window};
 
 pub(super) struct InvertedResidual {
     layer: LinearBottleneck,
-    geometry: Geometry,
+    shape: BottleneckShape,
 }
 
 impl InvertedResidual {
@@ -38,19 +39,19 @@ impl InvertedResidual {
             return Err("batch norms with more than one eps in one block");
         }
         let Window { kernel, stride, dilation, padding } = conv.window;
-        let geometry = Geometry {
+        let shape = BottleneckShape {
             n,
             c_in,
             c_out: project.c_out(),
             has_expand: expand.is_some(),
-            depthwise: depthwise::Geometry { h, w, c: filter.c_out(), kernel, stride, dilation, padding },
+            depthwise: DepthwiseShape { h, w, c: filter.c_out(), kernel, stride, dilation, padding },
             squeeze: squeeze_excite.as_ref().map(|se| se.squeeze()),
             activation: filter.activation,
             has_residual: *residual,
             eps,
             precision,
         };
-        Ok(Self { layer: layer.clone(), geometry })
+        Ok(Self { layer: layer.clone(), shape })
     }
 }
 
@@ -62,7 +63,7 @@ impl Stage for InvertedResidual {
     }
 
     fn output(&self) -> Dims {
-        let Geometry { n, depthwise, c_out, .. } = &self.geometry;
+        let BottleneckShape { n, depthwise, c_out, .. } = &self.shape;
         (*n, depthwise.h_out(), depthwise.w_out(), *c_out)
     }
 
@@ -71,7 +72,7 @@ impl Stage for InvertedResidual {
     }
 
     fn norms(&self) -> Vec<(&BatchNorm, usize)> {
-        let Geometry { n, depthwise, .. } = &self.geometry;
+        let BottleneckShape { n, depthwise, .. } = &self.shape;
         let (pixels_in, pixels_out) = (depthwise.h * depthwise.w, depthwise.h_out() * depthwise.w_out());
         let expand = self.layer.expand.iter().map(|expand| (&expand.norm, n * pixels_in));
         let others = [&self.layer.depthwise, &self.layer.project].map(|unit| (&unit.norm, n * pixels_out));
@@ -79,7 +80,7 @@ impl Stage for InvertedResidual {
     }
 
     fn forward(&self, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Box<Saved> {
-        kernels::forward(&self.geometry, x, theta, y).into()
+        kernels::forward(&self.shape, x, theta, y).into()
     }
 
     fn statistics<'a>(&self, saved: &'a Box<Saved>) -> Vec<&'a Statistics> {
@@ -89,15 +90,15 @@ impl Stage for InvertedResidual {
 
     /// The gradient of the input falls out of the kernel, asked for or not.
     fn backward(&self, saved: &Box<Saved>, x: &[f32], theta: &[&[f32]], gy: &mut [f32], _: bool) -> Gradients {
-        kernels::backward(&self.geometry, x, theta, saved, gy)
+        kernels::backward(&self.shape, x, theta, saved, gy)
     }
 
     fn infer(&self, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
-        kernels::infer(&self.geometry, x, theta, running, y);
+        kernels::infer(&self.shape, x, theta, running, y);
     }
 
     fn inference_work(&self) -> profile::Work {
-        self.geometry.inference_work()
+        self.shape.inference_work()
     }
 
     fn by_operations(&self, xs: &Tensor) -> Result<Tensor> {
