@@ -10,40 +10,10 @@
 //! The derivative at a kink is PyTorch's: 0 for relu at 0, relu6 at 0 and 6, h-sigmoid at ±3, h-swish at -3; 1 for
 //! h-swish at 3.
 
+pub use mobilenet_arch::Activation;
+
 use crate::parallel::{for_parts, rows_per_part};
 use crate::simd::{Isa, Level, for_each_level};
-
-/// An activation function, applied element by element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "kebab-case"))]
-pub enum Activation {
-    /// `x`
-    Identity,
-    /// `max(x, 0)`
-    Relu,
-    /// `min(max(x, 0), 6)`, of MobileNetV2
-    Relu6,
-    /// `x · relu6(x + 3) / 6`, of MobileNetV3
-    HSwish,
-    /// `relu6(x + 3) / 6`, the gate of MobileNetV3's squeeze-and-excite
-    HSigmoid,
-}
-
-impl Activation {
-    /// Every activation.
-    pub const ALL: [Self; 5] = [Self::Identity, Self::Relu, Self::Relu6, Self::HSwish, Self::HSigmoid];
-
-    /// Its name in files and tables: `h-swish`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Identity => "identity",
-            Self::Relu => "relu",
-            Self::Relu6 => "relu6",
-            Self::HSwish => "h-swish",
-            Self::HSigmoid => "h-sigmoid",
-        }
-    }
-}
 
 /// An activation known at compile time, so that a loop over it has no branch.
 pub(crate) trait Function {

@@ -17,10 +17,10 @@ use crate::origin::Origin;
 use crate::parallel::{
     added_up, for_each_with, for_parts, images_per_part, leaves_threads_idle, map_parts, map_parts_mut,
 };
-use crate::precision::Precision;
 use crate::profile::{Work, phase};
 use crate::rows::{input_gradient, left, normalize, over_rows, right};
 use crate::simd::Level;
+use mobilenet_arch::Precision;
 
 /// The sizes of the operation.
 #[derive(Clone, Copy, Debug, PartialEq)]

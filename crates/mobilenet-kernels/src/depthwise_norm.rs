@@ -19,10 +19,10 @@ use crate::depthwise::{DepthwiseShape, Frame, image_backward_input, image_backwa
 use crate::element::Element;
 use crate::matmul::transposed;
 use crate::parallel::{added_up, for_parts, images_per_part, map_parts, map_parts_mut};
-use crate::precision::Precision;
 use crate::profile::{Work, phase};
 use crate::rows::{Gradients, Target, input_gradient_to, normalize_to};
 use crate::simd::{Level, streamed};
+use mobilenet_arch::Precision;
 
 /// Values of a tile, an image's block of channels: 192 KiB, of which a few fit into a core's L2.
 const VALUES_PER_TILE: usize = 48 << 10;

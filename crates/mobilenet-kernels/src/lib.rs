@@ -17,7 +17,6 @@ mod origin;
 mod parallel;
 pub mod pointwise;
 pub mod pool;
-mod precision;
 pub mod profile;
 #[cfg(test)]
 mod reference;
@@ -27,5 +26,5 @@ pub mod stream;
 
 pub use activation::Activation;
 pub use buffer::Buffer;
-pub use precision::Precision;
+pub use mobilenet_arch::Precision;
 pub use simd::{Level, LevelError};

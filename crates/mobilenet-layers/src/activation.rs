@@ -14,7 +14,7 @@ use mobilenet_kernels::{self as kernels, Activation};
 
 use crate::channels_last::{as_slice, gradient, has_kernels, map_nhwc};
 
-/// An activation function as a layer. ([`Activation`] is the kernels' and knows no tensors.)
+/// An activation function as a layer. ([`Activation`] is the name alone.)
 ///
 /// ```
 /// use candle_core::{Device, Module, Tensor};

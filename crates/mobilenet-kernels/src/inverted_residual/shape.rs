@@ -2,8 +2,8 @@
 
 use crate::activation::Activation;
 use crate::depthwise::DepthwiseShape;
-use crate::precision::Precision;
 use crate::profile::Work;
+use mobilenet_arch::Precision;
 
 /// The sizes of a block.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -2,8 +2,8 @@ use super::*;
 use crate::activation::Activation;
 use crate::depthwise::DepthwiseShape;
 use crate::parallel::tests::values;
-use crate::precision::Precision;
 use crate::reference::{norm_backward, normalized, product, relative_error, transposed, wide};
+use mobilenet_arch::Precision;
 
 const BASE: BottleneckShape = BottleneckShape {
     n: 5,
