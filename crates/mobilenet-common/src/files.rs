@@ -33,7 +33,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Fails now if [`write`] would fail whatever it writes: for use before long work whose result is to be written.
+/// Fails now if [`write()`] would fail whatever it writes: for use before long work whose result is to be written.
 ///
 /// # Errors
 /// A folder that is missing or not writable; something at `path` that is not a regular file.

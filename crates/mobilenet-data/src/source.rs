@@ -25,7 +25,8 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Source {
     /// The data folder, whatever is in it, if one is given; else CIFAR-10 from the cache or the
-    /// hub; else, if it cannot be had, [`Source::Shapes10`], marked as [`Dataset::fallback`].
+    /// hub; else, if it cannot be had, [`Source::Shapes10`], marked as
+    /// [`Dataset::fallback`](crate::Dataset::fallback).
     #[default]
     Auto,
     /// CIFAR-10 from the data folder, the cache or the hub, or an error.
