@@ -8,7 +8,7 @@ mod speed;
 
 use serde::Serialize;
 
-use super::document::Inline;
+use super::document::inline::Inline;
 use super::gather::Gathered;
 
 /// Which article this is, where the report first speaks of it.

@@ -1,6 +1,6 @@
 //! What a report consists of, before it is Markdown or HTML.
 
-mod inline;
+pub mod inline;
 
 pub(crate) use inline::rich;
 pub use inline::{Filling, Inline, Span};

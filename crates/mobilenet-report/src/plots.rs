@@ -14,7 +14,7 @@ pub use scatter::trade_offs;
 pub use shares::{MARKED, is_marked, shares};
 pub use widths::widths;
 
-use super::document::Inline;
+use super::document::inline::Inline;
 use super::gather::{Gathered, Model, Run, quiet};
 use super::network::Network;
 use super::structure::{self, Pair};

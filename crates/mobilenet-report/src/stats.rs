@@ -14,9 +14,9 @@ mod welch;
 use serde::Serialize;
 
 pub use bootstrap::Bootstrap;
-pub use intervals::{Estimate, estimate, estimate_share, wilson};
+pub use intervals::{Estimate, estimate, estimate_share, is_known, wilson};
 pub use mcnemar::McNemar;
-pub use welch::{Welch, is_known};
+pub use welch::Welch;
 
 /// What one run answered.
 #[derive(Copy, Clone, Debug)]

@@ -1,6 +1,6 @@
 //! What a clock settles, on the same machine.
 
-use super::super::document::{Inline, rich};
+use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::names::Arch;
 use super::super::text::significant;

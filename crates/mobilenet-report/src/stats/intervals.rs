@@ -3,7 +3,6 @@
 use serde::Serialize;
 
 use super::special::student_quantile;
-use super::welch::is_known;
 use super::{deviation, mean};
 
 /// Share of intervals that are to hold the true value.
@@ -89,6 +88,12 @@ pub fn wilson(accuracy: f64, n: u64) -> (f64, f64) {
     let center = (accuracy + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (accuracy * (1.0 - accuracy) / n + Z * Z / (4.0 * n * n)).sqrt();
     (center - half, center + half)
+}
+
+/// Whether the scatter of several seeds can be told from none.
+pub fn is_known(values: &[f64], resolution: f64) -> bool {
+    // Equal accuracies may differ in their last bit.
+    deviation(values) > resolution.max(1e-9) * (1.0 - 1e-6) * std::f64::consts::FRAC_1_SQRT_2
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::intervals::LEVEL;
+use super::intervals::{LEVEL, is_known};
 use super::special::{student_quantile, student_tail};
 use super::{deviation, mean};
 
@@ -35,12 +35,6 @@ pub fn welch(first: &[f64], second: &[f64], resolution: f64) -> Option<Welch> {
     let freedom = (a + b).powi(2) / (a.powi(2) / (seeds.0 - 1) as f64 + b.powi(2) / (seeds.1 - 1) as f64);
     let half = student_quantile(1.0 - LEVEL, freedom) * error;
     Some(Welch { seeds, p_value: student_tail(gap / error, freedom), interval: (gap - half, gap + half) })
-}
-
-/// Whether the scatter of several seeds can be told from none.
-pub fn is_known(values: &[f64], resolution: f64) -> bool {
-    // Equal accuracies may differ in their last bit.
-    deviation(values) > resolution.max(1e-9) * (1.0 - 1e-6) * std::f64::consts::FRAC_1_SQRT_2
 }
 
 #[cfg(test)]
