@@ -105,15 +105,14 @@ impl Level {
 
     /// Its name in [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
-        let [baseline, avx2, avx512, avx512_bf16] = Self::NAMES;
         match self.0 {
-            Set::Baseline(_) => baseline,
+            Set::Baseline(_) => Self::NAMES[0],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2(_) => avx2,
+            Set::Avx2(_) => Self::NAMES[1],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(_) => avx512,
+            Set::Avx512(_) => Self::NAMES[2],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16(_) => avx512_bf16,
+            Set::Avx512Bf16(_) => Self::NAMES[3],
         }
     }
 
