@@ -30,6 +30,30 @@ pub trait Isa: Copy + Send + Sync + 'static {
         add_products(self, sums, a, b);
     }
 
+    /// `a[l] + b[l]`
+    #[inline(always)]
+    fn add<const L: usize>(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        map(a, b, |a, b| a + b)
+    }
+
+    /// `a[l] · b[l]`
+    #[inline(always)]
+    fn mul<const L: usize>(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+        map(a, b, |a, b| a * b)
+    }
+
+    /// The greater of `limit` and `values[l]`, which is kept where it is NaN.
+    #[inline(always)]
+    fn at_least<const L: usize>(self, limit: f32, values: [f32; L]) -> [f32; L] {
+        values.map(|value| if value < limit { limit } else { value })
+    }
+
+    /// The lesser of `limit` and `values[l]`, which is kept where it is NaN.
+    #[inline(always)]
+    fn at_most<const L: usize>(self, limit: f32, values: [f32; L]) -> [f32; L] {
+        values.map(|value| if value > limit { limit } else { value })
+    }
+
     /// `sums[l] += a.first · b[l].first + a.second · b[l].second`
     #[inline(always)]
     fn add_pair_products<const L: usize>(self, sums: &mut [f32; L], a: Pair, b: &[Pair; L]) {
@@ -59,6 +83,15 @@ pub trait Isa: Copy + Send + Sync + 'static {
     fn to_pairs<const L: usize>(self, first: [f32; L], second: [f32; L]) -> [Pair; L] {
         to_pairs(first, second)
     }
+}
+
+#[inline(always)]
+fn map<const L: usize>(a: [f32; L], b: [f32; L], f: impl Fn(f32, f32) -> f32) -> [f32; L] {
+    let mut values = [0.; L];
+    for l in 0..L {
+        values[l] = f(a[l], b[l]);
+    }
+    values
 }
 
 #[inline(always)]

@@ -4,6 +4,7 @@ use std::arch::x86_64::*;
 use std::mem::{transmute, transmute_copy};
 
 use super::super::memory::{Streamed, store_streamed};
+use super::scalar::Baseline;
 use super::{Isa, add_pair_products, add_products, to_bf16, to_pairs, upper_halves};
 use crate::bf16::Pair;
 
@@ -52,7 +53,51 @@ impl Avx512Bf16 {
     }
 }
 
+/// Arithmetic on whole registers, said by instructions: a compiler that sees so many values one by one may give up keeping
+/// them in registers.
+macro_rules! arithmetic {
+    ($L:literal, $set:ident, $add:ident, $mul:ident, $max:ident, $min:ident, $else:expr) => {
+        #[inline(always)]
+        fn add<const L: usize>(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+            if L != $L {
+                return $else(self).add(a, b);
+            }
+            // SAFETY: all are as long as a register, any bits of which are valid; `self` proves the instruction.
+            unsafe { transmute_copy(&$add(transmute_copy(&a), transmute_copy(&b))) }
+        }
+
+        #[inline(always)]
+        fn mul<const L: usize>(self, a: [f32; L], b: [f32; L]) -> [f32; L] {
+            if L != $L {
+                return $else(self).mul(a, b);
+            }
+            // SAFETY: as above.
+            unsafe { transmute_copy(&$mul(transmute_copy(&a), transmute_copy(&b))) }
+        }
+
+        #[inline(always)]
+        fn at_least<const L: usize>(self, limit: f32, values: [f32; L]) -> [f32; L] {
+            if L != $L {
+                return $else(self).at_least(limit, values);
+            }
+            // SAFETY: as above. Where one is NaN, the second is taken.
+            unsafe { transmute_copy(&$max($set(limit), transmute_copy(&values))) }
+        }
+
+        #[inline(always)]
+        fn at_most<const L: usize>(self, limit: f32, values: [f32; L]) -> [f32; L] {
+            if L != $L {
+                return $else(self).at_most(limit, values);
+            }
+            // SAFETY: as above.
+            unsafe { transmute_copy(&$min($set(limit), transmute_copy(&values))) }
+        }
+    };
+}
+
 impl Isa for Avx2 {
+    arithmetic!(8, _mm256_set1_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_max_ps, _mm256_min_ps, |_| Baseline);
+
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -85,6 +130,8 @@ impl Isa for Avx2 {
 }
 
 impl Isa for Avx512 {
+    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, |isa: Self| isa.0);
+
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
@@ -132,6 +179,8 @@ const INTERLEAVED: [u16; 32] = {
 };
 
 impl Isa for Avx512Bf16 {
+    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, |isa: Self| isa.0);
+
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)

@@ -1,0 +1,45 @@
+use std::io;
+use std::path::PathBuf;
+
+/// The result of making a network ready to ship.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a network cannot be made ready to ship.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file cannot be read or written.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    File {
+        /// What was to be done with it.
+        doing: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A file that holds something else.
+    #[error("{}: {reason}", path.display())]
+    Weights {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A parameter that is not there, or has another shape.
+    #[error("tensor {name:?}: expected shape {expected:?}, found {found}")]
+    Tensor {
+        /// Which parameter.
+        name: String,
+        /// The network's shape.
+        expected: Vec<usize>,
+        /// What is there instead.
+        found: String,
+    },
+    /// A configuration that is no network.
+    #[error(transparent)]
+    Arch(#[from] mobilenet_arch::Error),
+    /// The outcome is no network that runs.
+    #[error(transparent)]
+    Runtime(#[from] mobilenet_runtime::Error),
+}

@@ -1,0 +1,163 @@
+//! The first convolution: of images of few channels, whose windows are laid out as rows of a product.
+
+use super::panels::{Aligned, Places, multiply};
+use super::shards::Shards;
+use super::{Crew, Epilogue, Panels};
+
+/// Values of the rows that are laid out at once, at most.
+const ROWS_VALUES: usize = 16 << 10;
+
+/// A dense convolution of images `[h, w, c_in]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StemShape {
+    /// Height of the image.
+    pub h: usize,
+    /// Width of the image.
+    pub w: usize,
+    /// Channels of the image.
+    pub c_in: usize,
+    /// Height and width of the window.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+}
+
+impl StemShape {
+    /// Height of the result, with zeros around the image as for a stride of 1 to keep its size.
+    pub fn h_out(&self) -> usize {
+        (self.h - 1) / self.stride + 1
+    }
+
+    /// Width of the result.
+    pub fn w_out(&self) -> usize {
+        (self.w - 1) / self.stride + 1
+    }
+
+    /// Values of a window.
+    pub fn window(&self) -> usize {
+        self.kernel * self.kernel * self.c_in
+    }
+
+    /// A weight `[c_out, c_in, k, k]` in the order of the rows here, `[c_out, k, k, c_in]`.
+    pub fn reordered(&self, weight: &[f32]) -> Vec<f32> {
+        let taps = self.kernel * self.kernel;
+        let mut reordered = vec![0.; weight.len()];
+        for (from, to) in weight.chunks_exact(self.window()).zip(reordered.chunks_exact_mut(self.window())) {
+            for (i, to) in to.iter_mut().enumerate() {
+                *to = from[i % self.c_in * taps + i / self.c_in];
+            }
+        }
+        reordered
+    }
+
+    /// Lays out the windows of some rows of the result.
+    fn unfold(&self, xs: &[f32], first: usize, end: usize, rows: &mut [f32]) {
+        let &Self { h, w, c_in, kernel, stride, .. } = self;
+        let (padding, row) = ((kernel - 1) / 2, kernel * c_in);
+        let mut windows = rows.chunks_exact_mut(self.window());
+        for oy in first..end {
+            for (ox, window) in (0..self.w_out()).zip(&mut windows) {
+                let left = ox * stride; // with the border
+                let inside = left >= padding && left + kernel <= w + padding;
+                for (ky, to) in window.chunks_exact_mut(row).enumerate() {
+                    let y = (oy * stride + ky).wrapping_sub(padding);
+                    if y >= h {
+                        to.fill(0.);
+                    } else if inside {
+                        let from = (y * w + left - padding) * c_in;
+                        to.copy_from_slice(&xs[from..from + row]);
+                    } else {
+                        for (kx, to) in to.chunks_exact_mut(c_in).enumerate() {
+                            let x = (left + kx).wrapping_sub(padding);
+                            if x >= w {
+                                to.fill(0.);
+                            } else {
+                                to.copy_from_slice(&xs[(y * w + x) * c_in..][..c_in]);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Scratch of [`stem`].
+#[derive(Debug, Default)]
+pub struct Unfolded(Vec<Aligned>);
+
+/// `[n, h, w, c_in] -> [n, h', w', c_out]`, activated. `panels` holds the [`reordered`](StemShape::reordered) weight.
+///
+/// # Panics
+/// A slice has another length.
+pub fn stem(
+    crew: Crew,
+    shape: StemShape,
+    xs: &[f32],
+    panels: &Panels,
+    epilogue: &Epilogue,
+    scratch: &mut Unfolded,
+    ys: &mut [f32],
+) {
+    let (window, c_out, pixels) = (shape.window(), panels.columns(), shape.h_out() * shape.w_out());
+    let image = shape.h * shape.w * shape.c_in;
+    let n = ys.len() / (pixels * c_out);
+    assert!(ys.len() == n * pixels * c_out && xs.len() == n * image, "images of {shape:?}");
+    assert_eq!(panels.inner(), window, "a weight of {shape:?}");
+    let rows = (ROWS_VALUES / (shape.w_out() * window)).clamp(1, shape.h_out());
+    let strips = shape.h_out().div_ceil(rows);
+    let len = rows * shape.w_out() * window;
+    if scratch.0.len() < crew.threads() {
+        scratch.0.resize_with(crew.threads(), Aligned::default);
+    }
+    scratch.0.iter_mut().for_each(|unfolded| unfolded.grow(len));
+
+    let (scratch, to) = (Shards::new(&mut scratch.0), Shards::new(ys));
+    crew.run(n * strips, &|worker, task| {
+        let (i, strip) = (task / strips, task % strips);
+        let (first, end) = (strip * rows, ((strip + 1) * rows).min(shape.h_out()));
+        // SAFETY: a worker does one task at a time, and the scratch of its number is its alone.
+        let unfolded = unsafe { &mut scratch.values(worker, 1)[0] };
+        let unfolded = &mut unfolded.values_mut()[..(end - first) * shape.w_out() * window];
+        shape.unfold(&xs[i * image..(i + 1) * image], first, end, unfolded);
+        for panel in (0..panels.len()).map(|i| panels.panel(i)) {
+            let places = Places::plain((i * pixels + first * shape.w_out()) * c_out + panel.first, c_out);
+            multiply(panels.level, unfolded, panel, panel.columns, epilogue, None, to, places);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Team;
+    use super::*;
+    use crate::activation::Activation;
+    use crate::conv::{self, ConvShape};
+    use crate::parallel::tests::values;
+    use crate::simd::Level;
+
+    #[test]
+    fn agrees_with_the_convolution() {
+        let team = Team::new(2).unwrap();
+        for (h, w, kernel, stride) in [(9, 7, 3, 1), (8, 8, 3, 2), (1, 1, 3, 2), (64, 40, 3, 2), (6, 5, 5, 1), (2, 2, 1, 1)] {
+            let shape = StemShape { h, w, c_in: 3, kernel, stride };
+            let (n, c_out, padding) = (2, 19, (kernel - 1) / 2);
+            let (xs, weight) = (values(n * h * w * 3, 1), values(c_out * shape.window(), 2));
+            let bias = values(c_out, 3);
+            let mut expected = vec![0.; n * shape.h_out() * shape.w_out() * c_out];
+            conv::forward(&ConvShape { h, w, c_in: 3, c_out, kernel, stride, padding }, &xs, &weight, &mut expected);
+            for level in Level::available() {
+                let panels = Panels::new(level, &shape.reordered(&weight), shape.window(), &bias);
+                for crew in [Crew::Solo, Crew::Team(&team)] {
+                    let mut ys = vec![f32::NAN; expected.len()];
+                    let relu = Epilogue::from(Activation::Relu);
+                    stem(crew, shape, &xs, &panels, &relu, &mut Unfolded::default(), &mut ys);
+                    for (i, (y, expected)) in ys.iter().zip(&expected).enumerate() {
+                        let expected = (expected + bias[i % c_out]).max(0.);
+                        assert!((y - expected).abs() < 1e-5, "{shape:?}, {level}: {y} {expected}");
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,21 @@
+#![doc = include_str!("../README.md")]
+
+mod arena;
+mod check;
+mod error;
+mod file;
+mod model;
+mod network;
+mod plan;
+mod preprocess;
+mod session;
+
+pub use error::{Error, Result};
+pub use file::{FORMAT, FORMAT_VERSION};
+pub use mobilenet_kernels::{Level, LevelError};
+pub use model::Model;
+pub use network::{
+    Activation, Description, Input, Network, Operation, OperationKind, Origin, Quantization, Shape, Tensor, Values,
+};
+pub use preprocess::Resizer;
+pub use session::{Class, Session};
