@@ -21,7 +21,13 @@ fn main() {
                 .map(|_| {
                     seed = seed.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
                     let u = (seed >> 40) as f32 / (1u64 << 24) as f32;
-                    if p.shape.len() > 1 { (u - 0.5) * (12. * 2. / fan as f32).sqrt() } else if p.name.ends_with("weight") || p.name.ends_with("var") { 1. } else { (u - 0.5) * 0.1 }
+                    if p.shape.len() > 1 {
+                        (u - 0.5) * (12. * 2. / fan as f32).sqrt()
+                    } else if p.name.ends_with("weight") || p.name.ends_with("var") {
+                        1.
+                    } else {
+                        (u - 0.5) * 0.1
+                    }
                 })
                 .collect();
             tensors.push((p.name, Tensor::f32(p.shape, v)));
@@ -29,15 +35,42 @@ fn main() {
     }
     let weights = Weights::new(tensors);
     let input = Input { height: size, width: size, crop: 1., mean: [0.5; 3], std: [0.25; 3], quantization: None };
-    let description = Description { input, classes: (0..classes).map(|i| i.to_string()).collect(), origin: Origin::default() };
+    let description =
+        Description { input, classes: (0..classes).map(|i| i.to_string()).collect(), origin: Origin::default() };
     let network = fold(&config, &weights, description).unwrap();
+    let images: Vec<f32> = (0..16 * size * size * 3).map(|i| ((i * 7919) % 1000) as f32 / 500. - 1.).collect();
+    let network = if a.len() > 6 && a[6] == "int8" {
+        let q = quantize(&network, &images, QuantizeOptions::default()).unwrap();
+        println!("{:?}", q.tried);
+        q.network
+    } else {
+        network
+    };
     let model = Model::new(&network).unwrap();
     let mut session = Session::new(&model, threads).unwrap();
     let images: Vec<f32> = (0..batch * size * size * 3).map(|i| ((i * 7919) % 1000) as f32 / 500. - 1.).collect();
     let iters: usize = a[5].parse().unwrap();
-    for _ in 0..iters / 5 + 1 { session.run(&images).unwrap(); }
-    let mut t: Vec<f64> = (0..iters).map(|_| { let s = Instant::now(); session.run(&images).unwrap(); s.elapsed().as_secs_f64() * 1e3 }).collect();
+    for _ in 0..iters / 5 + 1 {
+        session.run(&images).unwrap();
+    }
+    let mut t: Vec<f64> = (0..iters)
+        .map(|_| {
+            let s = Instant::now();
+            session.run(&images).unwrap();
+            s.elapsed().as_secs_f64() * 1e3
+        })
+        .collect();
     t.sort_by(f64::total_cmp);
-    println!("{arch} {size} threads {threads} batch {batch} {}: median {:.3} ms min {:.3} ({:.0} images/s), logit {:?}, arena {} KB", model.level(), t[t.len() / 2], t[0], batch as f64 * 1e3 / t[t.len() / 2], &session.run(&images).unwrap()[..3], model.arena_bytes() / 1024);
-    if a.len() > 6 { network.save(&a[6]).unwrap(); }
+    println!(
+        "{arch} {size} threads {threads} batch {batch} {}: median {:.3} ms min {:.3} ({:.0} images/s), logit {:?}, arena {} KB",
+        model.level(),
+        t[t.len() / 2],
+        t[0],
+        batch as f64 * 1e3 / t[t.len() / 2],
+        &session.run(&images).unwrap()[..3],
+        model.arena_bytes() / 1024
+    );
+    if a.len() > 7 {
+        network.save(&a[7]).unwrap();
+    }
 }

@@ -36,6 +36,9 @@ pub enum Error {
         /// What is there instead.
         found: String,
     },
+    /// A network that cannot be quantized.
+    #[error("cannot make this network one in 8 bits: {0}")]
+    Quantize(String),
     /// A configuration that is no network.
     #[error(transparent)]
     Arch(#[from] mobilenet_arch::Error),

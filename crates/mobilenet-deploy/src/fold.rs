@@ -55,7 +55,11 @@ impl Folding<'_> {
             Kind::BatchNorm(config) => {
                 let conv = planned.get(place.wrapping_sub(1)).filter(|conv| matches!(conv.kind, Kind::Conv { .. }));
                 let Some(conv) = conv else {
-                    return Err(Error::Tensor { name: operation.name.clone(), expected: Vec::new(), found: "a batch norm without a convolution".into() });
+                    return Err(Error::Tensor {
+                        name: operation.name.clone(),
+                        expected: Vec::new(),
+                        found: "a batch norm without a convolution".into(),
+                    });
                 };
                 self.batch_norm(conv, operation, config.eps)?;
             }
@@ -109,10 +113,10 @@ impl Folding<'_> {
         };
         let values = self.weights.get(&weight.name, &weight.shape)?;
         let channels = gamma.len();
-        let scale: Vec<f64> =
-            (0..channels).map(|c| f64::from(gamma[c]) / (f64::from(var[c]) + eps).sqrt()).collect();
+        let scale: Vec<f64> = (0..channels).map(|c| f64::from(gamma[c]) / (f64::from(var[c]) + eps).sqrt()).collect();
         let windows = values.chunks_exact((values.len() / channels.max(1)).max(1));
-        let folded = windows.zip(&scale).flat_map(|(window, scale)| window.iter().map(move |w| (f64::from(*w) * scale) as f32));
+        let folded =
+            windows.zip(&scale).flat_map(|(window, scale)| window.iter().map(move |w| (f64::from(*w) * scale) as f32));
         let bias = (0..channels).map(|c| (f64::from(beta[c]) - f64::from(mean[c]) * scale[c]) as f32);
         self.tensors.insert(format!("{}.weight", conv.name), Tensor::f32(weight.shape.clone(), folded.collect()));
         self.tensors.insert(format!("{}.bias", conv.name), Tensor::f32([channels], bias.collect()));

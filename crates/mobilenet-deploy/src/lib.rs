@@ -2,8 +2,10 @@
 
 mod error;
 mod fold;
+mod quantize;
 mod weights;
 
 pub use error::{Error, Result};
 pub use fold::fold;
+pub use quantize::{Calibration, LayerNoise, QuantizeOptions, Quantized, layer_noise, quantize};
 pub use weights::Weights;

@@ -24,8 +24,11 @@ impl Weights {
     /// The file cannot be read or is no safetensors file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = files::read(path, MAX_BYTES)
-            .map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })?;
+        let bytes = files::read(path, MAX_BYTES).map_err(|source| Error::File {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        })?;
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| Error::Weights {
             path: path.to_owned(),
             reason: format!("not a safetensors file: {error}"),

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// Float32 values of a cache line: where a value begins is a multiple of it.
-const LINE: usize = 16;
+/// Where a value begins is a multiple of this: of a cache line, for bytes and for float32 numbers.
+const LINE: usize = 64;
 
 /// A value, and from which step to which it is needed.
 #[derive(Clone, Copy, Debug)]

@@ -49,7 +49,11 @@ impl Network {
             }
             let shape = self.operation(operation, &shapes, &mut used)?;
             if shape.h.checked_mul(shape.w).and_then(|n| n.checked_mul(shape.c)).is_none_or(|len| len > MAX_VALUE) {
-                return Err(Error::value(format!("{name:?}"), format!("at most {MAX_VALUE} numbers"), format!("{shape:?}")));
+                return Err(Error::value(
+                    format!("{name:?}"),
+                    format!("at most {MAX_VALUE} numbers"),
+                    format!("{shape:?}"),
+                ));
             }
             shapes.push(shape);
         }
@@ -58,7 +62,11 @@ impl Network {
         }
         let (last, classes) = (shapes[shapes.len() - 1], self.description.classes.len());
         if last.pixels() != 1 || last.c != classes {
-            return Err(Error::value("classes", format!("as many as the network's {} results", last.len()), classes.to_string()));
+            return Err(Error::value(
+                "classes",
+                format!("as many as the network's {} results", last.len()),
+                classes.to_string(),
+            ));
         }
         Ok(shapes)
     }
@@ -68,7 +76,10 @@ impl Network {
         let name = &operation.name;
         let value = |what: &str, value: usize| {
             let earlier = format!("a value before it, 0 to {}", shapes.len() - 1);
-            shapes.get(value).copied().ok_or_else(|| Error::value(format!("{what} of {name:?}"), earlier, value.to_string()))
+            shapes
+                .get(value)
+                .copied()
+                .ok_or_else(|| Error::value(format!("{what} of {name:?}"), earlier, value.to_string()))
         };
         let input = value("input", operation.input)?;
         activation(name, &operation.activation)?;
@@ -80,7 +91,11 @@ impl Network {
             if weight.shape != expected || columns == 0 {
                 let shape = inner.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
                 let found = format!("{:?}", weight.shape);
-                return Err(Error::value(format!("tensor \"{name}.weight\""), format!("shape [channels, {shape}]"), found));
+                return Err(Error::value(
+                    format!("tensor \"{name}.weight\""),
+                    format!("shape [channels, {shape}]"),
+                    found,
+                ));
             }
             self.vector(&format!("{name}.bias"), columns, used)?;
             if matches!(weight.values, Values::I8(_)) {

@@ -27,8 +27,11 @@ impl Network {
     /// The file cannot be read, is no such file or of an unknown version, or its parts do not fit each other.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = mobilenet_common::files::read(path, MAX_BYTES)
-            .map_err(|source| Error::File { doing: "read", path: path.to_owned(), source })?;
+        let bytes = mobilenet_common::files::read(path, MAX_BYTES).map_err(|source| Error::File {
+            doing: "read",
+            path: path.to_owned(),
+            source,
+        })?;
         Self::from_bytes(&bytes).map_err(|error| Error::Within { path: path.to_owned(), source: Box::new(error) })
     }
 
@@ -37,12 +40,13 @@ impl Network {
     /// # Errors
     /// They are no such file or of an unknown version, or its parts do not fit each other.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let (_, header) =
-            SafeTensors::read_metadata(bytes).map_err(|error| Error::Safetensors(error.to_string()))?;
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| Error::Safetensors(error.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| Error::Safetensors(error.to_string()))?;
         let metadata = header.metadata().clone().unwrap_or_default();
         let entry = |key: &str| {
-            metadata.get(key).ok_or_else(|| Error::Format(format!("its metadata have no {key:?}; `export` makes such files")))
+            metadata
+                .get(key)
+                .ok_or_else(|| Error::Format(format!("its metadata have no {key:?}; `export` makes such files")))
         };
         if entry("format")? != FORMAT {
             return Err(Error::Format(format!("expected format {FORMAT:?}, found {:?}", entry("format")?)));
@@ -54,7 +58,10 @@ impl Network {
         let network = Self {
             operations: json("operations", entry("operations")?)?,
             description: json("description", entry("description")?)?,
-            tensors: tensors.iter().map(|(name, view)| Ok((name.to_owned(), tensor(name, &view)?))).collect::<Result<_>>()?,
+            tensors: tensors
+                .iter()
+                .map(|(name, view)| Ok((name.to_owned(), tensor(name, &view)?)))
+                .collect::<Result<_>>()?,
         };
         network.shapes()?;
         Ok(network)
@@ -93,8 +100,11 @@ impl Network {
     /// The file cannot be written, or the network's parts do not fit each other.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        mobilenet_common::files::write(path, &self.to_bytes()?)
-            .map_err(|source| Error::File { doing: "write", path: path.to_owned(), source })
+        mobilenet_common::files::write(path, &self.to_bytes()?).map_err(|source| Error::File {
+            doing: "write",
+            path: path.to_owned(),
+            source,
+        })
     }
 }
 

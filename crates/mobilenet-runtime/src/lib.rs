@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod arena;
+mod bytes;
 mod check;
 mod error;
 mod file;
+mod groups;
 mod model;
 mod network;
 mod plan;

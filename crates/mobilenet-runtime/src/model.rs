@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use mobilenet_kernels::Level;
 
+use crate::bytes::BytePlan;
 use crate::network::{Description, Network};
 use crate::plan::Plan;
 use crate::{Error, Result};
@@ -17,7 +18,26 @@ pub struct Model(pub(crate) Arc<Inner>);
 pub(crate) struct Inner {
     pub description: Description,
     pub level: Level,
-    pub plan: Plan,
+    pub plan: Plans,
+}
+
+/// What it does, in float32 or in 8 bits.
+#[derive(Debug)]
+pub(crate) enum Plans {
+    Floats(Plan),
+    Bytes(BytePlan),
+}
+
+impl Inner {
+    /// How many images these are.
+    pub(crate) fn count(&self, images: &[f32]) -> Result<usize> {
+        let input = &self.description.input;
+        let len = input.height * input.width * 3;
+        if !images.len().is_multiple_of(len) {
+            return Err(Error::value("images", format!("a multiple of {len} values"), images.len().to_string()));
+        }
+        Ok(images.len() / len)
+    }
 }
 
 impl Model {
@@ -44,7 +64,23 @@ impl Model {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub fn at(network: &Network, level: Level) -> Result<Self> {
-        let plan = Plan::new(network, level)?;
+        Self::planned(network, level, true)
+    }
+
+    /// A model that runs each operation by itself, slower, so that [`Session::observe`](crate::Session::observe) shows every
+    /// result.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn observable(network: &Network) -> Result<Self> {
+        Self::planned(network, Level::best(), false)
+    }
+
+    fn planned(network: &Network, level: Level, together: bool) -> Result<Self> {
+        let plan = match network.description.input.quantization {
+            Some(image) => Plans::Bytes(BytePlan::new(network, level, image.into(), together)?),
+            None => Plans::Floats(Plan::new(network, level, together)?),
+        };
         Ok(Self(Arc::new(Inner { description: network.description.clone(), level, plan })))
     }
 
@@ -63,12 +99,18 @@ impl Model {
     /// Bytes of its packed weights.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
-        self.0.plan.weight_bytes()
+        match &self.0.plan {
+            Plans::Floats(plan) => plan.weight_bytes(),
+            Plans::Bytes(plan) => plan.weight_bytes(),
+        }
     }
 
     /// Bytes of the values that one image needs.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
-        self.0.plan.arena * size_of::<f32>()
+        match &self.0.plan {
+            Plans::Floats(plan) => plan.arena * size_of::<f32>(),
+            Plans::Bytes(plan) => plan.arena_bytes(),
+        }
     }
 }

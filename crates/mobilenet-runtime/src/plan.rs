@@ -3,13 +3,15 @@
 use mobilenet_kernels::folded::{Epilogue, Panels, Pieces, PiecesError, StemShape, WindowShape, Windows, strips};
 use mobilenet_kernels::{Activation as Named, Level};
 
-use crate::arena::{Lifetime, place};
-use crate::network::{Activation, Network, Operation, OperationKind, Shape, Values};
+use crate::groups::{Group, aliases, groups, places};
+use crate::network::{Activation, Network, OperationKind, Shape, Values};
 use crate::{Error, Result};
 
 /// One step.
 #[derive(Debug)]
 pub(crate) struct Step {
+    /// Its last operation's place in the list.
+    pub operation: usize,
     pub kind: StepKind,
     /// What it takes; `None` is the image.
     pub input: Option<Place>,
@@ -31,6 +33,13 @@ pub(crate) struct Place {
     pub len: usize,
 }
 
+impl Place {
+    /// Where it lies for `n` images.
+    pub(crate) fn range(&self, n: usize) -> std::ops::Range<usize> {
+        self.start * n..(self.start + self.len) * n
+    }
+}
+
 #[derive(Debug)]
 pub(crate) enum StepKind {
     /// A dense convolution by unfolded windows.
@@ -39,7 +48,13 @@ pub(crate) enum StepKind {
     Product { panels: Panels, epilogue: Epilogue },
     /// A depthwise convolution and the expansion before it. `strips` is how many sums it leaves for each channel, 0 where
     /// nobody asks for them.
-    Depthwise { shape: WindowShape, expansion: Option<(Panels, Epilogue)>, windows: Windows, epilogue: Epilogue, strips: usize },
+    Depthwise {
+        shape: WindowShape,
+        expansion: Option<(Panels, Epilogue)>,
+        windows: Windows,
+        epilogue: Epilogue,
+        strips: usize,
+    },
     /// Squeeze-and-excite, in place. `strips` is how many sums the step before left for each channel, 0 if none.
     SqueezeExcite { down: Panels, up: Panels, pixels: usize, strips: usize },
     /// The mean over the pixels.
@@ -58,16 +73,10 @@ pub(crate) struct Plan {
     pub squeezed: usize,
 }
 
-/// An operation's place in the list, and those that run with it.
-struct Group {
-    operation: usize,
-    expansion: Option<usize>,
-}
-
 impl Plan {
-    pub(crate) fn new(network: &Network, level: Level) -> Result<Self> {
+    pub(crate) fn new(network: &Network, level: Level, together: bool) -> Result<Self> {
         let shapes = network.shapes()?;
-        let groups = groups(&network.operations);
+        let groups = groups(&network.operations, together);
         let aliases = aliases(&network.operations, &groups);
         let (starts, arena) = places(&network.operations, &groups, &shapes, &aliases);
         let place = |value: usize| Place { start: starts[aliases[value]], len: shapes[value].len() };
@@ -78,9 +87,8 @@ impl Plan {
             let next = groups.get(i + 1).map(|next| &network.operations[next.operation]);
             let input = shapes[first.input];
             let mut kind = kind(network, level, group, input, shapes[group.operation + 1])?;
-            let is_gated = next.is_some_and(|next| {
-                next.kind == OperationKind::SqueezeExcite && next.input == group.operation + 1
-            });
+            let is_gated =
+                next.is_some_and(|next| next.kind == OperationKind::SqueezeExcite && next.input == group.operation + 1);
             match &mut kind {
                 StepKind::Depthwise { shape, windows, strips: wanted, .. } if is_gated && operation.add.is_none() => {
                     *wanted = strips(*shape, windows);
@@ -98,6 +106,7 @@ impl Plan {
                 _ => {}
             }
             plan.steps.push(Step {
+                operation: group.operation,
                 kind,
                 input: first.input.checked_sub(1).map(|_| place(first.input)),
                 add: operation.add.map(|add| if add == 0 { Added::Image } else { Added::Value(place(add)) }),
@@ -121,83 +130,12 @@ impl Plan {
     }
 }
 
-/// An expansion whose result only the depthwise convolution after it needs runs with it.
-fn groups(operations: &[Operation]) -> Vec<Group> {
-    let is_expansion = |i: usize| {
-        let [first, second] = [&operations[i], &operations[i + 1]];
-        let pointwise = OperationKind::Conv { kernel: 1, stride: 1, dilation: 1, depthwise: false };
-        let is_depthwise = matches!(second.kind, OperationKind::Conv { depthwise: true, .. });
-        let value = i + 1;
-        let others = operations.iter().enumerate().filter(|&(j, op)| j != i + 1 && (op.input == value || op.add == Some(value)));
-        matches!(first.kind, kind if matches!(kind, OperationKind::Conv { kernel: 1, stride: 1, depthwise: false, .. }) || kind == pointwise)
-            && first.add.is_none()
-            && is_depthwise
-            && second.input == value
-            && second.add != Some(value)
-            && others.count() == 0
-    };
-    let mut groups = Vec::new();
-    let mut i = 0;
-    while i < operations.len() {
-        if i + 1 < operations.len() && is_expansion(i) {
-            groups.push(Group { operation: i + 1, expansion: Some(i) });
-            i += 2;
-        } else {
-            groups.push(Group { operation: i, expansion: None });
-            i += 1;
-        }
-    }
-    groups
-}
-
-/// For each value the one whose memory it takes: squeeze-and-excite works in place where nobody else needs what it takes.
-fn aliases(operations: &[Operation], groups: &[Group]) -> Vec<usize> {
-    let mut aliases: Vec<usize> = (0..=operations.len()).collect();
-    for group in groups {
-        let operation = &operations[group.operation];
-        let readers = operations.iter().filter(|op| op.input == operation.input || op.add == Some(operation.input));
-        let is_in_place = operation.kind == OperationKind::SqueezeExcite && operation.input > 0 && readers.count() == 1;
-        if is_in_place {
-            aliases[group.operation + 1] = aliases[operation.input];
-        }
-    }
-    aliases
-}
-
-/// Where each value begins, by lifetimes counted in groups.
-fn places(operations: &[Operation], groups: &[Group], shapes: &[Shape], aliases: &[usize]) -> (Vec<usize>, usize) {
-    let mut lifetimes = vec![None::<Lifetime>; shapes.len()];
-    let mut read = |lifetimes: &mut Vec<Option<Lifetime>>, value: usize, at: usize| {
-        if let Some(lifetime) = &mut lifetimes[aliases[value]] {
-            lifetime.read = at;
-        }
-    };
-    for (at, group) in groups.iter().enumerate() {
-        let operation = &operations[group.operation];
-        let value = group.operation + 1;
-        let first = &operations[group.expansion.unwrap_or(group.operation)];
-        read(&mut lifetimes, first.input, at);
-        if let Some(add) = operation.add {
-            read(&mut lifetimes, add, at);
-        }
-        if aliases[value] == value {
-            lifetimes[value] = Some(Lifetime { len: shapes[value].len(), made: at, read: at });
-        }
-    }
-    read(&mut lifetimes, operations.len(), groups.len());
-    let values: Vec<usize> = (0..shapes.len()).filter(|&i| lifetimes[i].is_some()).collect();
-    let listed: Vec<Lifetime> = values.iter().filter_map(|&i| lifetimes[i]).collect();
-    let (starts, total) = place(&listed);
-    let mut all = vec![0; shapes.len()];
-    values.iter().zip(starts).for_each(|(&value, start)| all[value] = start);
-    (all, total)
-}
-
 /// Packs an operation's weights.
 fn kind(network: &Network, level: Level, group: &Group, input: Shape, output: Shape) -> Result<StepKind> {
     let operation = &network.operations[group.operation];
     let name = &operation.name;
-    let epilogue = operation.activation.epilogue().map_err(|error| Error::value(name, "straight pieces", error.to_string()))?;
+    let epilogue =
+        operation.activation.epilogue().map_err(|error| Error::value(name, "straight pieces", error.to_string()))?;
     let panels = |name: &str| -> Result<Panels> {
         let (weight, bias) = (network.floats(&format!("{name}.weight"))?, network.floats(&format!("{name}.bias"))?);
         Ok(Panels::new(level, weight, weight.len() / bias.len(), bias))
@@ -250,7 +188,7 @@ fn kind(network: &Network, level: Level, group: &Group, input: Shape, output: Sh
 
 impl Network {
     /// A float32 tensor.
-    fn floats(&self, name: &str) -> Result<&[f32]> {
+    pub(crate) fn floats(&self, name: &str) -> Result<&[f32]> {
         match self.tensors.get(name).map(|tensor| &tensor.values) {
             Some(Values::F32(values)) => Ok(values),
             Some(Values::I8(_)) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),

@@ -60,7 +60,8 @@ impl Resizer {
     /// For pictures of `height` × `width` pixels.
     fn new(input: &Input, height: usize, width: usize) -> Self {
         // What the picture is scaled to: the input and what is cut off, in the picture's own shape.
-        let scale = (input.height as f64 / height as f64).max(input.width as f64 / width as f64) / f64::from(input.crop);
+        let scale =
+            (input.height as f64 / height as f64).max(input.width as f64 / width as f64) / f64::from(input.crop);
         let side = |length: usize, least: usize| ((length as f64 * scale).round() as usize).max(least);
         let (scaled_h, scaled_w) = (side(height, input.height), side(width, input.width));
         Self {

@@ -4,10 +4,12 @@ use mobilenet_kernels::folded::{
     AlignedBuffer, Crew, Epilogue, Expansion, Frames, Team, Unfolded, depthwise, means, means_of_sums, product,
     scale_channels, stem,
 };
-use mobilenet_kernels::Activation;
+use mobilenet_kernels::{Activation, Level};
 
+use crate::bytes::ByteScratch;
+use crate::model::Plans;
 use crate::model::{Inner, Model};
-use crate::plan::{Added, Place, Step, StepKind};
+use crate::plan::{Added, Plan, Step, StepKind};
 use crate::preprocess::Preprocessor;
 use crate::{Error, Result};
 
@@ -35,9 +37,36 @@ pub struct Class {
     pub probability: f32,
 }
 
+/// Whoever looks on: gets an operation's place in the list and its result.
+pub(crate) type Observer<'a> = Option<&'a mut dyn FnMut(usize, &[f32])>;
+
 /// What a run of some images writes to.
 #[derive(Default)]
 struct Scratch {
+    floats: FloatScratch,
+    bytes: ByteScratch,
+}
+
+impl Scratch {
+    fn fit(&mut self, inner: &Inner, n: usize) {
+        match &inner.plan {
+            Plans::Floats(plan) => self.floats.fit(plan, n),
+            Plans::Bytes(plan) => self.bytes.fit(plan, n),
+        }
+    }
+
+    fn run(&mut self, inner: &Inner, crew: Crew, images: &[f32], logits: &mut [f32]) {
+        let n = logits.len() / inner.description.classes.len();
+        match &inner.plan {
+            Plans::Floats(plan) => self.floats.run(plan, inner.level, crew, n, images, logits),
+            Plans::Bytes(plan) => self.bytes.run(plan, inner.level, crew, n, images, logits),
+        }
+    }
+}
+
+/// What a run of some images in float32 writes to.
+#[derive(Default)]
+struct FloatScratch {
     arena: AlignedBuffer,
     frames: Frames,
     unfolded: Unfolded,
@@ -61,7 +90,8 @@ impl Session {
         let mut scratch = Vec::new();
         scratch.resize_with(team.threads(), Scratch::default);
         let preprocessor = Preprocessor::new(&model.0.description.input);
-        let mut session = Self { model: model.clone(), team, scratch, logits: Vec::new(), preprocessor, classes: Vec::new() };
+        let mut session =
+            Self { model: model.clone(), team, scratch, logits: Vec::new(), preprocessor, classes: Vec::new() };
         session.scratch[0].fit(&session.model.0, 1);
         Ok(session)
     }
@@ -83,12 +113,8 @@ impl Session {
     /// The number of values is no multiple of an image's.
     pub fn run(&mut self, images: &[f32]) -> Result<&[f32]> {
         let inner = &*self.model.0;
-        let input = &inner.description.input;
-        let len = input.height * input.width * 3;
-        if !images.len().is_multiple_of(len) {
-            return Err(Error::value("images", format!("a multiple of {len} values"), images.len().to_string()));
-        }
-        let (n, classes) = (images.len() / len, inner.description.classes.len());
+        let (n, classes) = (inner.count(images)?, inner.description.classes.len());
+        let len = images.len() / n.max(1);
         self.logits.resize(n * classes, 0.);
         let threads = self.team.threads();
         if n < 2 * threads && threads > 1 || n <= GROUP {
@@ -104,6 +130,28 @@ impl Session {
         Ok(&self.logits)
     }
 
+    /// [`run`](Self::run), which shows each operation's result to `observer`: its place in the network's list, and the values
+    /// `[n, h, w, c]`, as float32 numbers also where they are kept in 8 bits. Only the results that are kept are shown: of a
+    /// model that was made to be [observed](Model::observable), all of them.
+    ///
+    /// # Errors
+    /// The number of values is no multiple of an image's.
+    pub fn observe(&mut self, images: &[f32], observer: &mut dyn FnMut(usize, &[f32])) -> Result<&[f32]> {
+        let inner = &*self.model.0;
+        let n = inner.count(images)?;
+        self.logits.resize(n * inner.description.classes.len(), 0.);
+        let (crew, logits) = (Crew::Team(&self.team), &mut self.logits);
+        match &inner.plan {
+            Plans::Floats(plan) => {
+                self.scratch[0].floats.observed(plan, inner.level, crew, n, images, logits, &mut Some(observer));
+            }
+            Plans::Bytes(plan) => {
+                self.scratch[0].bytes.observed(plan, inner.level, crew, n, images, logits, &mut Some(observer));
+            }
+        }
+        Ok(&self.logits)
+    }
+
     /// Classifies a picture `[height, width, 3]` of any size, red, green, blue from 0 to 255: scaled, cut and normalized as
     /// the model's description says. Returns all classes, the likeliest first.
     ///
@@ -111,10 +159,8 @@ impl Session {
     /// The picture has no pixels, or not as many values as its size says.
     pub fn classify(&mut self, picture: &[u8], height: usize, width: usize) -> Result<&[Class]> {
         let mut image = std::mem::take(&mut self.preprocessor.image);
-        let classified = self
-            .preprocessor
-            .apply(picture, height, width, &mut image)
-            .and_then(|()| self.run(&image).map(|_| ()));
+        let classified =
+            self.preprocessor.apply(picture, height, width, &mut image).and_then(|()| self.run(&image).map(|_| ()));
         self.preprocessor.image = image;
         classified?;
         let most = self.logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -138,9 +184,8 @@ fn grow(values: &mut Vec<f32>, len: usize) {
     }
 }
 
-impl Scratch {
-    fn fit(&mut self, inner: &Inner, n: usize) {
-        let plan = &inner.plan;
+impl FloatScratch {
+    fn fit(&mut self, plan: &Plan, n: usize) {
         self.arena.grow(n * plan.arena);
         grow(&mut self.sums, n * plan.sums);
         grow(&mut self.means, n * plan.gated);
@@ -148,18 +193,35 @@ impl Scratch {
         grow(&mut self.hidden, n * plan.squeezed);
     }
 
-    fn run(&mut self, inner: &Inner, crew: Crew, images: &[f32], logits: &mut [f32]) {
-        let n = logits.len() / inner.description.classes.len();
-        self.fit(inner, n);
-        for step in &inner.plan.steps {
-            self.step(inner, crew, step, n, images);
+    fn run(&mut self, plan: &Plan, level: Level, crew: Crew, n: usize, images: &[f32], logits: &mut [f32]) {
+        self.observed(plan, level, crew, n, images, logits, &mut None);
+    }
+
+    /// [`run`](Self::run), which shows each operation's result.
+    #[allow(clippy::too_many_arguments, reason = "what a run needs, and who looks on")]
+    fn observed(
+        &mut self,
+        plan: &Plan,
+        level: Level,
+        crew: Crew,
+        n: usize,
+        images: &[f32],
+        logits: &mut [f32],
+        observer: &mut Observer,
+    ) {
+        self.fit(plan, n);
+        for step in &plan.steps {
+            self.step(level, crew, step, n, images);
+            if let Some(observer) = observer {
+                observer(step.operation, &self.arena.values()[step.output.range(n)]);
+            }
         }
-        if let Some(last) = inner.plan.steps.last() {
-            logits.copy_from_slice(&self.arena.values()[range(last.output, n)]);
+        if let Some(last) = plan.steps.last() {
+            logits.copy_from_slice(&self.arena.values()[last.output.range(n)]);
         }
     }
 
-    fn step(&mut self, inner: &Inner, crew: Crew, step: &Step, n: usize, images: &[f32]) {
+    fn step(&mut self, level: Level, crew: Crew, step: &Step, n: usize, images: &[f32]) {
         let Self { arena, frames, unfolded, sums, means: mean, hidden, gates } = self;
         let (input, added, output) = operands(arena.values_mut(), step, n, images);
         match &step.kind {
@@ -184,20 +246,16 @@ impl Scratch {
                 if *strips > 0 {
                     means_of_sums(&sums[..n * strips * c], *strips, *pixels, c, mean);
                 } else {
-                    means(inner.level, output, *pixels, c, mean);
+                    means(level, output, *pixels, c, mean);
                 }
                 let (hidden, gates) = (&mut hidden[..n * squeezed], &mut gates[..n * c]);
                 product(crew, mean, down, &Epilogue::from(Activation::Relu), None, hidden);
                 product(crew, hidden, up, &Epilogue::from(Activation::HSigmoid), None, gates);
-                scale_channels(crew, inner.level, gates, *pixels, c, output);
+                scale_channels(crew, level, gates, *pixels, c, output);
             }
-            StepKind::Pool { pixels } => means(inner.level, input, *pixels, output.len() / n, output),
+            StepKind::Pool { pixels } => means(level, input, *pixels, output.len() / n, output),
         }
     }
-}
-
-fn range(place: Place, n: usize) -> std::ops::Range<usize> {
-    place.start * n..(place.start + place.len) * n
 }
 
 /// What a step reads, adds and writes. A step in place reads nothing but what it writes.
@@ -207,10 +265,10 @@ fn operands<'a>(
     n: usize,
     images: &'a [f32],
 ) -> (&'a [f32], Option<&'a [f32]>, &'a mut [f32]) {
-    let output = range(step.output, n);
-    let input = step.input.map(|place| range(place, n)).filter(|input| *input != output);
+    let output = step.output.range(n);
+    let input = step.input.map(|place| place.range(n)).filter(|input| *input != output);
     let add = match step.add {
-        Some(Added::Value(place)) => Some(range(place, n)),
+        Some(Added::Value(place)) => Some(place.range(n)),
         _ => None,
     };
     let image = match step.input {

@@ -1,8 +1,8 @@
 //! Depthwise convolutions of images in a frame, a panel of channels at a time.
 
+use super::Epilogue;
 use super::panels::{Aligned, lanes, panels, unrolled};
 use super::shards::Shards;
-use super::Epilogue;
 use crate::simd::{Isa, Level, for_each_level, load, load_unchecked, store};
 
 /// A depthwise convolution of images `[h, w, c]`.
@@ -205,16 +205,16 @@ fn panel_rows<I: Isa, const L: usize, const K: usize>(
                 pixel: frame.pixel,
             };
             let mut x = 0;
-            macro_rules! pixels {
-                ($($T:literal)*) => {
-                    $(while x + $T <= w_out {
-                        let values = tile::<I, L, K, $T>(isa, shape, line, panel, x);
-                        finish(isa, values, epilogue, sums_wanted.then_some(&mut total), line, x, to);
-                        x += $T;
-                    })*
+            let mut values = [[0f32; L]; MOST_PIXELS];
+            while x < w_out {
+                let pixels = match w_out - x {
+                    MOST_PIXELS.. => tile::<I, L, K, MOST_PIXELS>(isa, shape, line, panel, x, &mut values),
+                    4.. => tile::<I, L, K, 4>(isa, shape, line, panel, x, &mut values),
+                    _ => tile::<I, L, K, 1>(isa, shape, line, panel, x, &mut values),
                 };
+                finish(isa, &mut values[..pixels], epilogue, sums_wanted.then_some(&mut total), line, x, to);
+                x += pixels;
             }
-            pixels!(8 4 2 1);
         }
         if sums_wanted {
             sums[lane..][..channels].copy_from_slice(&total[..channels]);
@@ -240,9 +240,9 @@ struct Line<'a> {
 
 /// Activates and writes neighboring pixels of the result.
 #[inline(always)]
-fn finish<I: Isa, const L: usize, const T: usize>(
+fn finish<I: Isa, const L: usize>(
     isa: I,
-    mut values: [[f32; L]; T],
+    values: &mut [[f32; L]],
     epilogue: &Epilogue,
     total: Option<&mut [f32; L]>,
     line: Line,
@@ -251,26 +251,36 @@ fn finish<I: Isa, const L: usize, const T: usize>(
 ) {
     match epilogue {
         Epilogue::Clamp { low, high } => {
-            unrolled!(T, t => values[t] = isa.at_most(*high, isa.at_least(*low, values[t])));
+            for values in &mut *values {
+                *values = isa.at_most(*high, isa.at_least(*low, *values));
+            }
         }
-        other => unrolled!(T, t => values[t] = other.apply(isa, values[t])),
+        other => {
+            for values in &mut *values {
+                *values = other.apply(isa, *values);
+            }
+        }
     }
-    unrolled!(T, t => {
+    for (t, values) in values.iter().enumerate() {
         // SAFETY: these channels of these pixels are this task's alone.
         let to = unsafe { to.values(line.first + (x + t) * line.pixel, line.channels) };
         if line.channels == L {
-            store(to, 0, values[t]);
+            store(to, 0, *values);
         } else {
-            let kept = values[t];
-            to.copy_from_slice(&kept[..line.channels]);
+            to.copy_from_slice(&values[..line.channels]);
         }
-    });
+    }
     if let Some(total) = total {
-        unrolled!(T, t => *total = isa.add(*total, values[t]));
+        for values in values {
+            *total = isa.add(*total, *values);
+        }
     }
 }
 
-/// `T` neighboring pixels of the result, before the activation.
+/// Pixels of a tile, at most.
+pub(super) const MOST_PIXELS: usize = 8;
+
+/// `T` neighboring pixels of the result, before the activation; returns how many.
 #[inline(always)]
 fn tile<I: Isa, const L: usize, const K: usize, const T: usize>(
     isa: I,
@@ -278,7 +288,8 @@ fn tile<I: Isa, const L: usize, const K: usize, const T: usize>(
     line: Line,
     panel: WindowPanel,
     x: usize,
-) -> [[f32; L]; T] {
+    kept: &mut [[f32; L]; MOST_PIXELS],
+) -> usize {
     let Line { row, framed_row, lane, .. } = line;
     let kernel = if K == 0 { line.kernel } else { K };
     let bias: [f32; L] = load(panel.bias, lane);
@@ -291,7 +302,8 @@ fn tile<I: Isa, const L: usize, const K: usize, const T: usize>(
         for kx in 0..kernel {
             // SAFETY: the last tap's end was asserted to be within.
             let weight: [f32; L] = unsafe { load_unchecked(panel.weight, (ky * kernel + kx) * panel.width + lane) };
-            let first = ky * shape.dilation * framed_row + (x * shape.stride + kx * shape.dilation) * panel.width + lane;
+            let first =
+                ky * shape.dilation * framed_row + (x * shape.stride + kx * shape.dilation) * panel.width + lane;
             unrolled!(T, t => {
                 // SAFETY: the last pixel's last tap was asserted to be within.
                 let value: [f32; L] = unsafe { load_unchecked(row, first + t * shape.stride * panel.width) };
@@ -299,5 +311,6 @@ fn tile<I: Isa, const L: usize, const K: usize, const T: usize>(
             });
         }
     }
-    sums
+    kept[..T].copy_from_slice(&sums);
+    T
 }

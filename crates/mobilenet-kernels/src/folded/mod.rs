@@ -10,6 +10,7 @@
 mod depthwise;
 mod epilogue;
 mod expand;
+pub mod int8;
 mod panels;
 mod pool;
 mod product;

@@ -1,24 +1,24 @@
 //! Weights of a product, laid out for it.
 
-use super::shards::Shards;
 use super::Epilogue;
+use super::shards::Shards;
 use crate::simd::{Isa, Level, Set, for_each_level, load, load_unchecked, store};
 
 /// Where values begin: at a cache line.
 const ALIGN: usize = 64;
 
-/// Float32 values that begin at a cache line.
+/// Values that begin at a cache line.
 #[derive(Debug, Default)]
-pub struct Aligned {
-    values: Vec<f32>,
+pub struct Aligned<T = f32> {
+    values: Vec<T>,
     start: usize,
 }
 
-impl Aligned {
+impl<T: Copy + Default> Aligned<T> {
     /// So many zeros.
     pub fn zeroed(len: usize) -> Self {
-        let room = ALIGN / size_of::<f32>();
-        let values = vec![0.; len + room];
+        let room = ALIGN / size_of::<T>();
+        let values = vec![T::default(); len + room];
         let start = values.as_ptr().align_offset(ALIGN).min(room);
         let mut aligned = Self { values, start };
         aligned.values.truncate(start + len);
@@ -32,12 +32,12 @@ impl Aligned {
     }
 
     /// The values.
-    pub fn values(&self) -> &[f32] {
+    pub fn values(&self) -> &[T] {
         &self.values[self.start..]
     }
 
     /// The values, to be written.
-    pub fn values_mut(&mut self) -> &mut [f32] {
+    pub fn values_mut(&mut self) -> &mut [T] {
         &mut self.values[self.start..]
     }
 
@@ -68,9 +68,9 @@ pub(super) fn lanes(level: Level) -> usize {
     match level.set() {
         Set::Baseline(_) => 4,
         #[cfg(target_arch = "x86_64")]
-        Set::Avx2(_) => 8,
+        Set::Avx2(_) | Set::AvxVnni(_) => 8,
         #[cfg(target_arch = "x86_64")]
-        Set::Avx512(_) | Set::Avx512Bf16(_) => 16,
+        Set::Avx512(_) | Set::Avx512Vnni(_) | Set::Avx512Bf16(_) => 16,
     }
 }
 
@@ -176,7 +176,7 @@ impl Places {
     }
 
     #[inline(always)]
-    fn of(&self, row: usize) -> usize {
+    pub(super) fn of(&self, row: usize) -> usize {
         if self.together == usize::MAX {
             return self.first + row * self.stride;
         }
@@ -217,6 +217,9 @@ fn multiply_body<I: Isa, const L: usize>(
     }
 }
 
+/// Rows of a tile, at most.
+pub(super) const MOST_ROWS: usize = 12;
+
 /// Tiles of almost as many rows each, as many as the registers hold.
 #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
 #[inline(always)]
@@ -230,17 +233,18 @@ fn rows<I: Isa, const L: usize, const V: usize>(
     to: Shards<f32>,
     places: Places,
 ) {
-    let most = if const { L == 16 } { 12 } else { 6 };
+    let most = if const { L == 16 } { MOST_ROWS } else { MOST_ROWS / 2 };
     let rows = if panel.inner == 0 { 0 } else { a.len() / panel.inner };
     let mut row = 0;
     let mut tiles = rows.div_ceil(most);
+    let mut sums = [[[0f32; L]; V]; MOST_ROWS];
     while row < rows {
         let tall = (rows - row).div_ceil(tiles);
         tiles -= 1;
         macro_rules! tile {
             ($($R:literal)*) => {
                 match tall {
-                    $($R => tile::<I, L, V, $R>(isa, a, panel, columns, epilogue, shortcut, to, places, row),)*
+                    $($R => tile::<I, L, V, $R>(isa, a, panel, row, &mut sums),)*
                     _ => {}
                 }
             };
@@ -250,6 +254,7 @@ fn rows<I: Isa, const L: usize, const V: usize>(
         } else {
             tile!(1 2 3 4 5 6);
         }
+        finish(isa, &mut sums[..tall], panel, columns, epilogue, shortcut, to, places, row);
         row += tall;
     }
 }
@@ -267,23 +272,18 @@ macro_rules! unrolled {
 }
 pub(super) use unrolled;
 
-/// `R` rows of `V` registers.
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+/// The sums of `R` rows of `V` registers, and the bias.
 #[inline(always)]
 fn tile<I: Isa, const L: usize, const V: usize, const R: usize>(
     isa: I,
     a: &[f32],
     panel: Panel,
-    columns: usize,
-    epilogue: &Epilogue,
-    shortcut: Option<(&[f32], usize)>,
-    to: Shards<f32>,
-    places: Places,
     row: usize,
+    kept: &mut [[[f32; L]; V]; MOST_ROWS],
 ) {
     let inner = panel.inner;
     let left = &a[row * inner..(row + R) * inner];
-    assert!(panel.weight.len() == inner * V * L && panel.bias.len() == V * L && columns <= V * L);
+    assert!(panel.weight.len() == inner * V * L && panel.bias.len() == V * L);
     let mut sums = [[[0f32; L]; V]; R];
     unrolled!(V, v => {
         let bias: [f32; L] = load(panel.bias, v * L);
@@ -299,30 +299,46 @@ fn tile<I: Isa, const L: usize, const V: usize, const R: usize>(
             unrolled!(V, v => isa.add_products(&mut sums[r][v], [value; L], right[v]))
         });
     }
+    unrolled!(R, r => kept[r] = sums[r]);
+}
+
+/// Activates rows of sums, adds the shortcut, and writes them.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn finish<I: Isa, const L: usize, const V: usize>(
+    isa: I,
+    sums: &mut [[[f32; L]; V]],
+    panel: Panel,
+    columns: usize,
+    epilogue: &Epilogue,
+    shortcut: Option<(&[f32], usize)>,
+    to: Shards<f32>,
+    places: Places,
+    row: usize,
+) {
     match epilogue {
         Epilogue::Clamp { low, high } => {
-            unrolled!(R, r => unrolled!(V, v => sums[r][v] = isa.at_most(*high, isa.at_least(*low, sums[r][v]))));
+            for sums in sums.as_flattened_mut() {
+                *sums = isa.at_most(*high, isa.at_least(*low, *sums));
+            }
         }
-        Epilogue::HSwish => unrolled!(R, r => unrolled!(V, v => sums[r][v] = Epilogue::HSwish.apply(isa, sums[r][v]))),
-        other => unrolled!(R, r => unrolled!(V, v => sums[r][v] = other.apply(isa, sums[r][v]))),
+        other => {
+            for sums in sums.as_flattened_mut() {
+                *sums = other.apply(isa, *sums);
+            }
+        }
     }
-    if columns == V * L {
-        unrolled!(R, r => {
-            // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.
-            let to = unsafe { to.values(places.of(row + r), V * L) };
+    for (r, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.
+        let to = unsafe { to.values(places.of(row + r), columns) };
+        if columns == V * L {
             if let Some((shortcut, stride)) = shortcut {
                 let from = &shortcut[(row + r) * stride + panel.first..][..V * L];
-                unrolled!(V, v => sums[r][v] = isa.add(sums[r][v], load(from, v * L)));
+                unrolled!(V, v => sums[v] = isa.add(sums[v], load(from, v * L)));
             }
-            unrolled!(V, v => store(to, v * L, sums[r][v]))
-        });
-    } else {
-        let mut kept = [[[0f32; L]; V]; R];
-        unrolled!(R, r => unrolled!(V, v => kept[r][v] = sums[r][v]));
-        for (r, kept) in kept.iter().enumerate() {
-            // SAFETY: as above.
-            let to = unsafe { to.values(places.of(row + r), columns) };
-            to.copy_from_slice(&kept.as_flattened()[..columns]);
+            unrolled!(V, v => store(to, v * L, sums[v]));
+        } else {
+            to.copy_from_slice(&sums.as_flattened()[..columns]);
             if let Some((shortcut, stride)) = shortcut {
                 let from = &shortcut[(row + r) * stride + panel.first..][..columns];
                 to.iter_mut().zip(from).for_each(|(to, from)| *to += from);

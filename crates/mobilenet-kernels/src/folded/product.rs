@@ -54,15 +54,10 @@ mod tests {
 
     fn epilogues() -> Vec<Epilogue> {
         let pieces = Pieces::new(&[-3., -1., 1.5], &[-0.1, 0.6, 0.5]).unwrap();
-        let mut all: Vec<Epilogue> = [
-            Activation::Identity,
-            Activation::Relu,
-            Activation::Relu6,
-            Activation::HSwish,
-            Activation::HSigmoid,
-        ]
-        .map(Epilogue::from)
-        .into();
+        let mut all: Vec<Epilogue> =
+            [Activation::Identity, Activation::Relu, Activation::Relu6, Activation::HSwish, Activation::HSigmoid]
+                .map(Epilogue::from)
+                .into();
         all.push(Epilogue::Pieces(pieces));
         all
     }
@@ -93,7 +88,10 @@ mod tests {
                         let added = shortcut.map_or(0., |s| s[row * columns + column]);
                         let expected = epilogue.value(sum as f32) + added;
                         let found = found[row * columns + column];
-                        assert!((found - expected).abs() < 1e-5, "{rows}×{inner}×{columns} {level}: {found} {expected}");
+                        assert!(
+                            (found - expected).abs() < 1e-5,
+                            "{rows}×{inner}×{columns} {level}: {found} {expected}"
+                        );
                     }
                 }
             }

@@ -5,7 +5,7 @@ use super::shards::Shards;
 use super::{Crew, Epilogue, Panels};
 
 /// Values of the rows that are laid out at once, at most.
-const ROWS_VALUES: usize = 16 << 10;
+pub(super) const ROWS_VALUES: usize = 16 << 10;
 
 /// A dense convolution of images `[h, w, c_in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,9 +39,9 @@ impl StemShape {
     }
 
     /// A weight `[c_out, c_in, k, k]` in the order of the rows here, `[c_out, k, k, c_in]`.
-    pub fn reordered(&self, weight: &[f32]) -> Vec<f32> {
+    pub fn reordered<T: Copy + Default>(&self, weight: &[T]) -> Vec<T> {
         let taps = self.kernel * self.kernel;
-        let mut reordered = vec![0.; weight.len()];
+        let mut reordered = vec![T::default(); weight.len()];
         for (from, to) in weight.chunks_exact(self.window()).zip(reordered.chunks_exact_mut(self.window())) {
             for (i, to) in to.iter_mut().enumerate() {
                 *to = from[i % self.c_in * taps + i / self.c_in];
@@ -51,10 +51,11 @@ impl StemShape {
     }
 
     /// Lays out the windows of some rows of the result.
-    fn unfold(&self, xs: &[f32], first: usize, end: usize, rows: &mut [f32]) {
+    /// What is around the image is `border`, and each row is `len` values long.
+    pub(super) fn unfold<T: Copy>(&self, xs: &[T], border: T, first: usize, end: usize, len: usize, rows: &mut [T]) {
         let &Self { h, w, c_in, kernel, stride, .. } = self;
         let (padding, row) = ((kernel - 1) / 2, kernel * c_in);
-        let mut windows = rows.chunks_exact_mut(self.window());
+        let mut windows = rows.chunks_exact_mut(len).map(|window| &mut window[..self.window()]);
         for oy in first..end {
             for (ox, window) in (0..self.w_out()).zip(&mut windows) {
                 let left = ox * stride; // with the border
@@ -62,7 +63,7 @@ impl StemShape {
                 for (ky, to) in window.chunks_exact_mut(row).enumerate() {
                     let y = (oy * stride + ky).wrapping_sub(padding);
                     if y >= h {
-                        to.fill(0.);
+                        to.fill(border);
                     } else if inside {
                         let from = (y * w + left - padding) * c_in;
                         to.copy_from_slice(&xs[from..from + row]);
@@ -70,7 +71,7 @@ impl StemShape {
                         for (kx, to) in to.chunks_exact_mut(c_in).enumerate() {
                             let x = (left + kx).wrapping_sub(padding);
                             if x >= w {
-                                to.fill(0.);
+                                to.fill(border);
                             } else {
                                 to.copy_from_slice(&xs[(y * w + x) * c_in..][..c_in]);
                             }
@@ -84,7 +85,7 @@ impl StemShape {
 
 /// Scratch of [`stem`].
 #[derive(Debug, Default)]
-pub struct Unfolded(Vec<Aligned>);
+pub struct Unfolded<T = f32>(pub(super) Vec<Aligned<T>>);
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`, activated. `panels` holds the [`reordered`](StemShape::reordered) weight.
 ///
@@ -119,7 +120,7 @@ pub fn stem(
         // SAFETY: a worker does one task at a time, and the scratch of its number is its alone.
         let unfolded = unsafe { &mut scratch.values(worker, 1)[0] };
         let unfolded = &mut unfolded.values_mut()[..(end - first) * shape.w_out() * window];
-        shape.unfold(&xs[i * image..(i + 1) * image], first, end, unfolded);
+        shape.unfold(&xs[i * image..(i + 1) * image], 0., first, end, window, unfolded);
         for panel in (0..panels.len()).map(|i| panels.panel(i)) {
             let places = Places::plain((i * pixels + first * shape.w_out()) * c_out + panel.first, c_out);
             multiply(panels.level, unfolded, panel, panel.columns, epilogue, None, to, places);
@@ -127,7 +128,7 @@ pub fn stem(
     });
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "training"))]
 mod tests {
     use super::super::Team;
     use super::*;
@@ -139,7 +140,9 @@ mod tests {
     #[test]
     fn agrees_with_the_convolution() {
         let team = Team::new(2).unwrap();
-        for (h, w, kernel, stride) in [(9, 7, 3, 1), (8, 8, 3, 2), (1, 1, 3, 2), (64, 40, 3, 2), (6, 5, 5, 1), (2, 2, 1, 1)] {
+        for (h, w, kernel, stride) in
+            [(9, 7, 3, 1), (8, 8, 3, 2), (1, 1, 3, 2), (64, 40, 3, 2), (6, 5, 5, 1), (2, 2, 1, 1)]
+        {
             let shape = StemShape { h, w, c_in: 3, kernel, stride };
             let (n, c_out, padding) = (2, 19, (kernel - 1) / 2);
             let (xs, weight) = (values(n * h * w * 3, 1), values(c_out * shape.window(), 2));

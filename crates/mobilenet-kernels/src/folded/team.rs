@@ -266,7 +266,8 @@ impl Crew<'_> {
         self.run(parts, &|worker, part| {
             let first = part * len;
             // SAFETY: a worker does one task at a time, and the scratch of its number is its alone; the part is this task's.
-            let (scratch, ys) = unsafe { (&mut scratch.values(worker, 1)[0], ys.values(first, len.min(total - first))) };
+            let (scratch, ys) =
+                unsafe { (&mut scratch.values(worker, 1)[0], ys.values(first, len.min(total - first))) };
             f(scratch, first, ys);
         });
     }

@@ -55,7 +55,13 @@ macro_rules! for_each_level {
                 Set::Avx2(isa) => unsafe { avx2 $(::<$($g,)*>)? (isa, $($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
+                Set::AvxVnni(isa) => unsafe { avx2 $(::<$($g,)*>)? (isa.avx2(), $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
                 Set::Avx512(isa) => unsafe { avx512 $(::<$($g,)*>)? (isa, $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512Vnni(isa) => unsafe { avx512 $(::<$($g,)*>)? (isa.avx512(), $($arg),*) },
                 // SAFETY: as above.
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx512Bf16(isa) if $is_bf16 => unsafe { avx512_bf16 $(::<$($g,)*>)? (isa, $($arg),*) },
@@ -67,6 +73,58 @@ macro_rules! for_each_level {
     };
 }
 pub(crate) use for_each_level;
+
+/// [`for_each_level`] for bodies that are generic over [`ByteIsa`](crate::simd::ByteIsa).
+macro_rules! for_each_byte_level {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident ($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
+        $(#[$meta])*
+        #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+        $vis fn $name(level: $crate::simd::Level, $($arg: $ty),*) {
+            use $crate::simd::{Baseline, Set};
+            #[cfg(target_arch = "x86_64")]
+            use $crate::simd::{Avx2, Avx512Vnni, AvxVnni};
+
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn avx2(isa: Avx2, $($arg: $ty),*) {
+                $body::<Avx2, 8>(isa, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avxvnni,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn avx_vnni(isa: AvxVnni, $($arg: $ty),*) {
+                $body::<AvxVnni, 8>(isa, $($arg),*)
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[target_feature(enable = "avx512vnni,avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn avx512_vnni(isa: Avx512Vnni, $($arg: $ty),*) {
+                $body::<Avx512Vnni, 16>(isa, $($arg),*)
+            }
+
+            match level.set() {
+                Set::Baseline(isa) => $body::<Baseline, 4>(isa, $($arg),*),
+                // SAFETY: `isa` proves that the processor has the features.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx2(isa) => unsafe { avx2(isa, $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::AvxVnni(isa) => unsafe { avx_vnni(isa, $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512(isa) => unsafe { avx2(isa.avx2(), $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512Vnni(isa) => unsafe { avx512_vnni(isa, $($arg),*) },
+                // SAFETY: as above.
+                #[cfg(target_arch = "x86_64")]
+                Set::Avx512Bf16(isa) => unsafe { avx512_vnni(isa.vnni(), $($arg),*) },
+            }
+        }
+    };
+}
+pub(crate) use for_each_byte_level;
 
 /// Calls `$f::<…, L>($args…, first channel)` for every block of `L` of `$c` channels: the level's lanes, then 8, then 1.
 /// Walking down a block of channels keeps what belongs to a channel in registers.

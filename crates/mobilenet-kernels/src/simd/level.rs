@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 
 use super::isa::Baseline;
 #[cfg(target_arch = "x86_64")]
-use super::isa::{Avx2, Avx512, Avx512Bf16};
+use super::isa::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 
 /// An instruction set that this processor has: there is no way to make one that it has not.
 ///
@@ -33,7 +33,11 @@ pub(crate) enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
+    AvxVnni(AvxVnni),
+    #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni(Avx512Vnni),
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16(Avx512Bf16),
 }
@@ -65,8 +69,9 @@ impl Level {
     pub const VARIABLE: &str = "MOBILENET_SIMD";
 
     /// The names of all levels, on every kind of processor: what the target guarantees (SSE2 on x86-64, NEON on aarch64);
-    /// AVX2 with FMA; AVX-512 F, BW, DQ and VL; AVX-512 with products of bf16 pairs.
-    pub const NAMES: [&str; 4] = ["baseline", "avx2", "avx512", "avx512bf16"];
+    /// AVX2 with FMA; AVX2 with products of bytes; AVX-512 F, BW, DQ and VL; AVX-512 with products of bytes; AVX-512 with these
+    /// and products of bf16 pairs.
+    pub const NAMES: [&str; 6] = ["baseline", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"];
 
     /// The one that [`VARIABLE`](Self::VARIABLE) names, else the best that the processor has: settled once, by the first
     /// call. A name that [`from_env`](Self::from_env) refuses has no effect, since a library does not print: a program asks
@@ -95,7 +100,9 @@ impl Level {
         let sets = [
             baseline,
             Avx2::new().map(Set::Avx2),
+            AvxVnni::new().map(Set::AvxVnni),
             Avx512::new().map(Set::Avx512),
+            Avx512Vnni::new().map(Set::Avx512Vnni),
             Avx512Bf16::new().map(Set::Avx512Bf16),
         ];
         #[cfg(not(target_arch = "x86_64"))]
@@ -110,9 +117,13 @@ impl Level {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(_) => Self::NAMES[1],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(_) => Self::NAMES[2],
+            Set::AvxVnni(_) => Self::NAMES[2],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16(_) => Self::NAMES[3],
+            Set::Avx512(_) => Self::NAMES[3],
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni(_) => Self::NAMES[4],
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Bf16(_) => Self::NAMES[5],
         }
     }
 
@@ -143,7 +154,11 @@ impl fmt::Display for Level {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(_) => "AVX2+FMA",
             #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni(_) => "AVX-VNNI",
+            #[cfg(target_arch = "x86_64")]
             Set::Avx512(_) => "AVX-512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx512Vnni(_) => "AVX-512 VNNI",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512Bf16(_) => "AVX-512 BF16",
         })
@@ -157,11 +172,10 @@ mod tests {
     #[test]
     fn every_level_is_found_by_its_name() {
         let levels = Level::available();
-        for (level, name) in levels.iter().zip(Level::NAMES) {
-            assert_eq!((name.parse(), level.name()), (Ok(*level), name));
-        }
-        for name in &Level::NAMES[levels.len()..] {
-            assert_eq!(name.parse::<Level>(), Err(LevelError::Unavailable { name: (*name).to_owned() }));
+        assert!(levels.is_sorted_by_key(|level| Level::NAMES.iter().position(|name| *name == level.name())));
+        for name in Level::NAMES {
+            let expected = levels.iter().copied().find(|level| level.name() == name);
+            assert_eq!(name.parse(), expected.ok_or(LevelError::Unavailable { name: name.to_owned() }));
         }
     }
 
@@ -169,10 +183,7 @@ mod tests {
     fn a_name_of_no_level_is_refused_with_those_that_are() {
         for name in ["", "AVX2", "avx10", "sse"] {
             let error = name.parse::<Level>().unwrap_err().to_string();
-            assert_eq!(
-                error,
-                format!("unknown instruction set {name:?}: expected one of baseline, avx2, avx512, avx512bf16")
-            );
+            assert_eq!(error, format!("unknown instruction set {name:?}: expected one of {}", Level::NAMES.join(", ")));
         }
         let error = LevelError::Unavailable { name: "avx512".to_owned() }.to_string();
         assert!(error.starts_with("this processor lacks avx512: it has baseline"), "{error}");

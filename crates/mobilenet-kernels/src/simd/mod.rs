@@ -5,10 +5,10 @@ mod isa;
 mod level;
 mod memory;
 
-pub(crate) use dispatch::{for_each_level, for_lanes};
+pub(crate) use dispatch::{for_each_byte_level, for_each_level, for_lanes};
 #[cfg(target_arch = "x86_64")]
-pub(crate) use isa::{Avx2, Avx512, Avx512Bf16};
-pub(crate) use isa::{Baseline, Isa};
+pub(crate) use isa::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
+pub(crate) use isa::{Baseline, ByteIsa, Isa};
 pub(crate) use level::Set;
 pub use level::{Level, LevelError};
 pub(crate) use memory::{Streamed, load, load_unchecked, prefetch, store, streamed};

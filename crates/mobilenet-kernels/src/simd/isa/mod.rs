@@ -4,6 +4,7 @@
 //! that asks the processor makes one. Every operation that executes special instructions is a method on such a value, so
 //! that code without `unsafe` cannot execute what the processor lacks.
 
+mod bytes;
 mod scalar;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -11,9 +12,10 @@ mod x86;
 use super::memory::{Streamed, store_streamed};
 use crate::bf16::{Pair, rounded_bits};
 
+pub(crate) use bytes::ByteIsa;
 pub(crate) use scalar::Baseline;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512, Avx512Bf16};
+pub(crate) use x86::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 
 /// What code that is compiled once for every instruction set leaves to each.
 ///

@@ -21,14 +21,27 @@ pub(crate) struct Avx2(());
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Avx512(Avx2);
 
-/// AVX-512 with products of bf16 pairs, detected.
+/// AVX2 with products of quads of bytes, detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx512Bf16(Avx512);
+pub(crate) struct AvxVnni(Avx2);
+
+/// AVX-512 with products of quads of bytes, detected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512Vnni(Avx512);
+
+/// AVX-512 with products of bf16 pairs and of quads of bytes, detected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512Bf16(Avx512Vnni);
 
 impl Avx2 {
     /// `None` where the processor lacks it.
     pub(crate) fn new() -> Option<Self> {
         detected!("avx2", "fma").then_some(Self(()))
+    }
+
+    /// What every processor has.
+    fn baseline(self) -> Baseline {
+        Baseline
     }
 }
 
@@ -38,18 +51,54 @@ impl Avx512 {
         let avx2 = Avx2::new()?;
         detected!("avx512f", "avx512bw", "avx512dq", "avx512vl").then_some(Self(avx2))
     }
+
+    /// Registers half as long.
+    pub(crate) fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
+
+impl AvxVnni {
+    /// `None` where the processor lacks it.
+    pub(crate) fn new() -> Option<Self> {
+        let avx2 = Avx2::new()?;
+        detected!("avxvnni").then_some(Self(avx2))
+    }
+
+    /// Without the products of quads.
+    pub(crate) fn avx2(self) -> Avx2 {
+        self.0
+    }
+}
+
+impl Avx512Vnni {
+    /// `None` where the processor lacks it.
+    pub(crate) fn new() -> Option<Self> {
+        let avx512 = Avx512::new()?;
+        detected!("avx512vnni").then_some(Self(avx512))
+    }
+
+    /// Without the products of quads.
+    pub(crate) fn avx512(self) -> Avx512 {
+        self.0
+    }
 }
 
 impl Avx512Bf16 {
     /// `None` where the processor lacks it.
     pub(crate) fn new() -> Option<Self> {
-        let avx512 = Avx512::new()?;
-        detected!("avx512bf16").then_some(Self(avx512))
+        let vnni = Avx512Vnni::new()?;
+        detected!("avx512bf16").then_some(Self(vnni))
     }
 
-    /// Without the products of pairs.
-    pub(crate) fn avx512(self) -> Avx512 {
+    /// Without the products of bf16 pairs.
+    pub(crate) fn vnni(self) -> Avx512Vnni {
         self.0
+    }
+
+    /// Without products of pairs and quads.
+    pub(crate) fn avx512(self) -> Avx512 {
+        self.0.avx512()
     }
 }
 
@@ -96,7 +145,7 @@ macro_rules! arithmetic {
 }
 
 impl Isa for Avx2 {
-    arithmetic!(8, _mm256_set1_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_max_ps, _mm256_min_ps, |_| Baseline);
+    arithmetic!(8, _mm256_set1_ps, _mm256_add_ps, _mm256_mul_ps, _mm256_max_ps, _mm256_min_ps, Avx2::baseline);
 
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
@@ -130,7 +179,7 @@ impl Isa for Avx2 {
 }
 
 impl Isa for Avx512 {
-    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, |isa: Self| isa.0);
+    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, Avx512::avx2);
 
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
@@ -179,7 +228,7 @@ const INTERLEAVED: [u16; 32] = {
 };
 
 impl Isa for Avx512Bf16 {
-    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, |isa: Self| isa.0);
+    arithmetic!(16, _mm512_set1_ps, _mm512_add_ps, _mm512_mul_ps, _mm512_max_ps, _mm512_min_ps, Avx512Bf16::avx512);
 
     #[inline(always)]
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32 {
@@ -188,7 +237,7 @@ impl Isa for Avx512Bf16 {
 
     #[inline(always)]
     fn add_products<const L: usize>(self, sums: &mut [f32; L], a: [f32; L], b: [f32; L]) {
-        self.0.add_products(sums, a, b);
+        self.avx512().add_products(sums, a, b);
     }
 
     #[inline(always)]
@@ -211,7 +260,7 @@ impl Isa for Avx512Bf16 {
 
     #[inline(always)]
     fn stream<T: Copy, const L: usize>(self, to: &mut Streamed<T>, at: usize, block: [T; L]) {
-        self.0.stream(to, at, block);
+        self.avx512().stream(to, at, block);
     }
 
     /// Takes values closer to 0 than a normal float32 for 0, unlike the other levels.
@@ -227,7 +276,7 @@ impl Isa for Avx512Bf16 {
 
     #[inline(always)]
     fn upper_halves<const L: usize>(self, words: [u32; L]) -> [u16; L] {
-        self.0.upper_halves(words)
+        self.avx512().upper_halves(words)
     }
 
     #[inline(always)]

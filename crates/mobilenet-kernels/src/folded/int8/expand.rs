@@ -1,0 +1,201 @@
+//! An expansion and the depthwise convolution that follows, in bytes, panel by panel of channels.
+
+use super::super::depthwise::WindowShape;
+use super::super::expand::{FramedRows, Strips};
+use super::super::panels::Aligned;
+use super::super::shards::Shards;
+use super::super::{Crew, Frames};
+use super::output::Output;
+use super::panels::{BytePanels, multiply};
+use super::product::{Scratch, words};
+use super::windows::{ByteFrame, ByteWindows, columns_len, convolve};
+
+/// What comes before the windows.
+#[derive(Clone, Copy, Debug)]
+pub enum ByteExpansion<'a> {
+    /// Nothing: the windows move over the image itself.
+    None,
+    /// A product and what is done to it.
+    Product(&'a BytePanels, &'a Output),
+}
+
+/// Into how many strips of rows [`depthwise`] divides an image: for so many it sums up each channel.
+pub fn strips(shape: WindowShape, windows: &ByteWindows) -> usize {
+    Strips::new(shape, windows.widest()).count
+}
+
+/// Scratch of [`depthwise`] beside its frames.
+#[derive(Debug, Default)]
+pub struct Columns(Vec<Aligned<u32>>);
+
+/// A depthwise convolution of `n` images `xs`, `[n, h, w, c_in]`, after an expansion if there is one; writes `[n, h', w', c]`.
+/// `sums`, `[n, strips, c]` where it is not empty, gets each channel's sum of bytes over the pixels of each strip of rows.
+///
+/// # Panics
+/// A slice has another length.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+pub fn depthwise(
+    crew: Crew,
+    shape: WindowShape,
+    xs: &[u8],
+    expansion: ByteExpansion,
+    windows: &ByteWindows,
+    output: &Output,
+    frames: &mut Frames<u8>,
+    columns: &mut Columns,
+    scratch: &mut Scratch,
+    sums: &mut [u32],
+    ys: &mut [u8],
+) {
+    let c = windows.channels();
+    let (pixels_in, pixels_out) = (shape.h * shape.w, shape.h_out() * shape.w_out());
+    let c_in = match expansion {
+        ByteExpansion::None => c,
+        ByteExpansion::Product(panels, _) => panels.padded(),
+    };
+    let n = ys.len() / (pixels_out * c);
+    assert!(ys.len() == n * pixels_out * c && xs.len() == n * pixels_in * c_in, "images of {shape:?}");
+    let strips = Strips::new(shape, windows.widest());
+    assert!(sums.is_empty() || sums.len() == n * strips.count * c, "sums of {shape:?}");
+    let rows_in = shape.rows_in(strips.rows);
+    frames.fit(crew.threads(), rows_in * shape.framed_width() * windows.widest());
+    scratch.fit(crew.threads(), rows_in * shape.w * c_in / 2);
+    if columns.0.len() < crew.threads() {
+        columns.0.resize_with(crew.threads(), Aligned::default);
+    }
+    columns.0.iter_mut().for_each(|columns| columns.grow(columns_len(shape, windows.level)));
+
+    let (frames, columns, scratch) =
+        (Shards::new(&mut frames.0), Shards::new(&mut columns.0), Shards::new(&mut scratch.0));
+    let (to, all_sums) = (Shards::new(ys), Shards::new(sums));
+    crew.run(n * strips.count * windows.len(), &|worker, task| {
+        let (panel, rest) = (task / (n * strips.count), task % (n * strips.count));
+        let (image, strip) = (rest / strips.count, rest % strips.count);
+        // SAFETY: a worker does one task at a time, and the scratches of its number are its alone.
+        let (frame, columns, scratch) = unsafe {
+            (&mut frames.values(worker, 1)[0], &mut columns.values(worker, 1)[0], &mut scratch.values(worker, 1)[0])
+        };
+        let windows_panel = windows.panel(panel);
+        let first_out = strip * strips.rows;
+        let rows_out = strips.rows.min(shape.h_out() - first_out);
+        let xs = &xs[image * pixels_in * c_in..(image + 1) * pixels_in * c_in];
+        let rows = FramedRows::new(shape, first_out, rows_out, windows_panel.width);
+        let values = &mut frame.values_mut()[..rows.len()];
+        rows.fill_border(windows.zero_point, values);
+        let inner = &xs[rows.first * shape.w * c_in..rows.end * shape.w * c_in];
+        match expansion {
+            ByteExpansion::None => rows.copy(inner, c, windows_panel.first, windows_panel.channels, values),
+            ByteExpansion::Product(panels, output) => {
+                let words = words(panels.step, inner, scratch.values_mut());
+                let (panel, to) = (panels.panel(panel), output.to(Shards::new(values)));
+                multiply(panels.level, words, panel, panel.width, &output.epilogue, None, to, rows.places());
+            }
+        }
+        let first = (image * pixels_out + first_out * shape.w_out()) * c;
+        let framed = ByteFrame { values, rows_out, first, pixel: c };
+        let mut none = [];
+        let sums = if all_sums.is_empty() {
+            &mut none[..]
+        } else {
+            let first = (image * strips.count + strip) * c + windows_panel.first;
+            // SAFETY: these channels' sums over this strip are this task's alone.
+            unsafe { all_sums.values(first, windows_panel.channels) }
+        };
+        convolve(windows.level, shape, framed, windows_panel, output, columns.values_mut(), sums, to);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::{Epilogue, Team};
+    use super::super::output::{Affine, scale_and_bias};
+    use super::super::product::product;
+    use super::super::product::tests::{bytes, weights};
+    use super::*;
+    use crate::activation::Activation;
+    use crate::parallel::tests::values;
+    use crate::simd::Level;
+
+    #[test]
+    fn every_level_and_thread_count_gives_the_definition_s_bytes() {
+        let team = Team::new(3).unwrap();
+        let (input, middle) = (Affine { scale: 0.02, zero_point: 17 }, Affine { scale: 0.03, zero_point: 5 });
+        let shapes = [
+            (7, 6, 3, 1, 1),
+            (8, 8, 3, 2, 1),
+            (5, 9, 5, 1, 1),
+            (4, 4, 5, 2, 1),
+            (1, 1, 3, 1, 1),
+            (9, 7, 3, 1, 2),
+            (6, 6, 7, 1, 1),
+            (90, 50, 3, 1, 1),
+        ];
+        for (h, w, kernel, stride, dilation) in shapes {
+            let shape = WindowShape { h, w, kernel, stride, dilation };
+            for (n, c_in, c) in [(1, 4, 40), (2, 8, 17)] {
+                let xs = bytes(n * h * w * c_in, 1);
+                let (expand, expand_bias) = (weights(c * c_in, 2), values(c, 3));
+                let (weight, bias) = (weights(c * kernel * kernel, 4), values(c, 5));
+                let scales: Vec<f32> = values(c, 6).iter().map(|value| 0.001 + value.abs() * 0.01).collect();
+                let act = |act: Activation, affine| Output { epilogue: Epilogue::from(act), affine };
+                let expanded = act(Activation::Relu6, middle);
+                let output = act(Activation::HSwish, Affine { scale: 0.05, zero_point: 9 });
+                let (pixels, k, p) = (shape.h_out() * shape.w_out(), kernel, shape.padding());
+                for level in Level::available() {
+                    let panels = BytePanels::new(level, &expand, c_in, &scales, &expand_bias, input);
+                    let windows = ByteWindows::new(level, &weight, kernel, &scales, &bias, middle);
+                    let mut e = vec![0; n * h * w * c];
+                    product(Crew::Solo, &xs, &panels, &expanded, None, &mut Scratch::default(), &mut e);
+                    let count = strips(shape, &windows);
+                    let run = |crew: Crew, xs: &[u8], expansion| {
+                        let (mut ys, mut sums) = (vec![77; n * pixels * c], vec![7; n * count * c]);
+                        let (frames, columns) = (&mut Frames::default(), &mut Columns::default());
+                        let scratch = &mut Scratch::default();
+                        depthwise(
+                            crew, shape, xs, expansion, &windows, &output, frames, columns, scratch, &mut sums, &mut ys,
+                        );
+                        (ys, sums)
+                    };
+                    let expansion = ByteExpansion::Product(&panels, &expanded);
+                    let (ys, sums) = run(Crew::Solo, &xs, expansion);
+                    assert_eq!(run(Crew::Team(&team), &xs, expansion), (ys.clone(), sums.clone()), "{shape:?} {level}");
+                    assert_eq!(
+                        run(Crew::Solo, &e, ByteExpansion::None),
+                        (ys.clone(), sums.clone()),
+                        "{shape:?} {level}"
+                    );
+                    for image in 0..n {
+                        for ch in 0..c {
+                            let window = &weight[ch * k * k..(ch + 1) * k * k];
+                            let (scale, bias) = scale_and_bias(middle, scales[ch], window.iter().copied(), bias[ch]);
+                            let mut total = 0;
+                            for oy in 0..shape.h_out() {
+                                for ox in 0..shape.w_out() {
+                                    let mut sum = 0;
+                                    for ky in 0..k {
+                                        for kx in 0..k {
+                                            let y = (oy * stride + ky * dilation).wrapping_sub(p);
+                                            let x = (ox * stride + kx * dilation).wrapping_sub(p);
+                                            let byte = match y < h && x < w {
+                                                true => e[((image * h + y) * w + x) * c + ch],
+                                                false => middle.zero_point,
+                                            };
+                                            sum += i32::from(byte) * i32::from(window[ky * k + kx]);
+                                        }
+                                    }
+                                    let value = output.epilogue.value(sum as f32 * scale + bias);
+                                    let expected = output.affine.byte(value);
+                                    let found = ys[(image * pixels + oy * shape.w_out() + ox) * c + ch];
+                                    assert_eq!(found, expected, "{shape:?} {level}, channel {ch} at {oy}, {ox}");
+                                    total += u32::from(expected);
+                                }
+                            }
+                            let found: u32 = (0..count).map(|strip| sums[(image * count + strip) * c + ch]).sum();
+                            assert_eq!(found, total);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What a model in 8 bits does, step by step.
+
+use mobilenet_kernels::Level;
+use mobilenet_kernels::folded::int8::{self, means_of_sums};
+use mobilenet_kernels::folded::int8::{
+    Affine, ByteExpansion, BytePanels, ByteWindows, Columns, Output, Scratch as Words,
+};
+use mobilenet_kernels::folded::{
+    AlignedBuffer, Crew, Epilogue, Frames, Panels, StemShape, Unfolded, WindowShape, product,
+};
+
+use crate::groups::{Group, aliases, groups, places};
+use crate::network::{Network, Operation, OperationKind, Quantization, Shape, Values};
+use crate::plan::Place;
+use crate::session::Observer;
+use crate::{Error, Result};
+
+/// All steps, and the memory they need for one image.
+#[derive(Debug)]
+pub(crate) struct BytePlan {
+    steps: Vec<Step>,
+    image: Affine,
+    image_len: usize,
+    arena: usize,
+    sums: usize,
+    gated: usize,
+    squeezed: usize,
+}
+
+#[derive(Debug)]
+struct Step {
+    /// Its last operation's place in the list, and how its result is kept.
+    operation: usize,
+    kept: Option<Affine>,
+    kind: StepKind,
+    /// `None` is the image.
+    input: Option<Place>,
+    add: Option<(Place, Affine)>,
+    output: Place,
+}
+
+#[derive(Debug)]
+enum StepKind {
+    Stem {
+        shape: StemShape,
+        zero_point: u8,
+        panels: BytePanels,
+        output: Output,
+    },
+    Product {
+        panels: BytePanels,
+        output: Output,
+    },
+    Depthwise {
+        shape: WindowShape,
+        expansion: Option<(BytePanels, Output)>,
+        windows: ByteWindows,
+        output: Output,
+        /// Sums that are left for each channel, 0 where nobody asks for them.
+        strips: usize,
+    },
+    /// In place; `strips` is how many sums the step before left for each channel, 0 if none.
+    SqueezeExcite {
+        down: Panels,
+        up: Panels,
+        pixels: usize,
+        strips: usize,
+        from: Affine,
+        to: Affine,
+    },
+    Pool {
+        pixels: usize,
+        from: Affine,
+        to: Affine,
+    },
+    /// The last one: its results are float32.
+    Logits {
+        panels: BytePanels,
+        output: Output,
+    },
+}
+
+impl From<Quantization> for Affine {
+    fn from(quantization: Quantization) -> Self {
+        Self { scale: quantization.scale, zero_point: quantization.zero_point }
+    }
+}
+
+impl BytePlan {
+    pub(crate) fn new(network: &Network, level: Level, image: Affine, together: bool) -> Result<Self> {
+        let shapes = network.shapes()?;
+        let groups = groups(&network.operations, together);
+        let aliases = aliases(&network.operations, &groups);
+        let (starts, arena) = places(&network.operations, &groups, &shapes, &aliases);
+        let place = |value: usize| Place { start: starts[aliases[value]], len: shapes[value].len() };
+        let image_len = shapes[0].len();
+        let mut plan = Self { steps: Vec::new(), image, image_len, arena, sums: 0, gated: 0, squeezed: 0 };
+        let packer = Packer { network, level, shapes: &shapes, image };
+        for (i, group) in groups.iter().enumerate() {
+            let first = &network.operations[group.expansion.unwrap_or(group.operation)];
+            let operation = &network.operations[group.operation];
+            let next = groups.get(i + 1).map(|next| &network.operations[next.operation]);
+            let mut kind = packer.kind(group, i + 1 == groups.len())?;
+            match &mut kind {
+                StepKind::Depthwise { shape, windows, strips, .. } => {
+                    let is_gated = next.is_some_and(|next| {
+                        next.kind == OperationKind::SqueezeExcite && next.input == group.operation + 1
+                    });
+                    if is_gated {
+                        *strips = int8::strips(*shape, windows);
+                        plan.sums = plan.sums.max(*strips * windows.channels());
+                    }
+                }
+                StepKind::SqueezeExcite { down, strips: left, .. } => {
+                    if let Some(Step { kind: StepKind::Depthwise { strips, .. }, output, .. }) = plan.steps.last() {
+                        if *output == place(group.operation + 1) {
+                            *left = *strips;
+                        }
+                    }
+                    plan.squeezed = plan.squeezed.max(down.columns());
+                }
+                _ => {}
+            }
+            plan.gated = plan.gated.max(shapes[group.operation + 1].c);
+            let add = match operation.add {
+                Some(0) => return Err(unsupported(operation, "a sum with the image")),
+                Some(add) => Some((place(add), packer.affine(add)?)),
+                None => None,
+            };
+            plan.steps.push(Step {
+                operation: group.operation,
+                kept: operation.quantization.map(Affine::from),
+                kind,
+                input: first.input.checked_sub(1).map(|_| place(first.input)),
+                add,
+                output: place(group.operation + 1),
+            });
+        }
+        Ok(plan)
+    }
+
+    /// Bytes of the packed weights.
+    pub(crate) fn weight_bytes(&self) -> usize {
+        let of = |kind: &StepKind| match kind {
+            StepKind::Stem { panels, .. } | StepKind::Product { panels, .. } | StepKind::Logits { panels, .. } => {
+                panels.bytes()
+            }
+            StepKind::Depthwise { expansion, windows, .. } => {
+                windows.bytes() + expansion.as_ref().map_or(0, |(panels, _)| panels.bytes())
+            }
+            StepKind::SqueezeExcite { down, up, .. } => down.bytes() + up.bytes(),
+            StepKind::Pool { .. } => 0,
+        };
+        self.steps.iter().map(|step| of(&step.kind)).sum()
+    }
+
+    /// Bytes of the values that one image needs.
+    pub(crate) fn arena_bytes(&self) -> usize {
+        self.arena + self.image_len
+    }
+}
+
+fn unsupported(operation: &Operation, what: &str) -> Error {
+    let expected = "an operation that this runtime has in 8 bits";
+    Error::value(format!("{:?}", operation.name), expected, what)
+}
+
+/// Packs operations' weights.
+struct Packer<'a> {
+    network: &'a Network,
+    level: Level,
+    shapes: &'a [Shape],
+    image: Affine,
+}
+
+impl Packer<'_> {
+    /// How a value is kept.
+    fn affine(&self, value: usize) -> Result<Affine> {
+        let Some(place) = value.checked_sub(1) else { return Ok(self.image) };
+        let operation = &self.network.operations[place];
+        let quantization = operation.quantization.map(Affine::from);
+        quantization.ok_or_else(|| Error::value(format!("{:?}", operation.name), "a result in 8 bits", "float32"))
+    }
+
+    /// What an operation does with its sums.
+    fn output(&self, operation: &Operation, affine: Affine) -> Result<Output> {
+        let epilogue = operation.activation.epilogue();
+        let epilogue = epilogue.map_err(|error| Error::value(&operation.name, "straight pieces", error.to_string()))?;
+        Ok(Output { epilogue, affine })
+    }
+
+    /// A weight in 8 bits, its scales, and the bias.
+    fn parts(&self, name: &str) -> Result<(&[i8], &[f32], &[f32])> {
+        let weight = format!("{name}.weight");
+        match self.network.tensors.get(&weight).map(|tensor| &tensor.values) {
+            Some(Values::I8(values)) => {
+                let (scales, bias) = (format!("{weight}_scale"), format!("{name}.bias"));
+                Ok((values, self.network.floats(&scales)?, self.network.floats(&bias)?))
+            }
+            Some(Values::F32(_)) => Err(Error::value(format!("tensor {weight:?}"), "8 bits", "float32")),
+            None => Err(Error::value("tensors", format!("one named {weight:?}"), "none")),
+        }
+    }
+
+    fn panels(&self, name: &str, input: Affine) -> Result<BytePanels> {
+        let (weight, scales, bias) = self.parts(name)?;
+        Ok(BytePanels::new(self.level, weight, weight.len() / bias.len(), scales, bias, input))
+    }
+
+    /// The float32 product of a gate: kept in 8 bits to be small, computed in float32.
+    fn gate(&self, name: &str) -> Result<Panels> {
+        let (weight, bias) = (self.network.numbers(name)?, self.network.floats(&format!("{name}.bias"))?);
+        Ok(Panels::new(self.level, &weight, weight.len() / bias.len(), bias))
+    }
+
+    fn kind(&self, group: &Group, is_last: bool) -> Result<StepKind> {
+        let operation = &self.network.operations[group.operation];
+        let first = &self.network.operations[group.expansion.unwrap_or(group.operation)];
+        let (name, value) = (&operation.name, group.operation + 1);
+        let (input, from) = (self.shapes[first.input], self.affine(first.input)?);
+        if is_last {
+            return match operation.kind {
+                OperationKind::Linear if operation.add.is_none() && operation.quantization.is_none() => {
+                    let panels = self.panels(name, from)?;
+                    if panels.padded() != input.c {
+                        return Err(unsupported(operation, &format!("{} channels, not a multiple of 4", input.c)));
+                    }
+                    Ok(StepKind::Logits { panels, output: self.output(operation, from)? })
+                }
+                _ => Err(unsupported(operation, "a last one that is no linear layer with float32 results")),
+            };
+        }
+        let to = self.affine(value)?;
+        let output = self.output(operation, to)?;
+        let plain = operation.add.is_none() && operation.activation.is_identity();
+        let whole = |panels: BytePanels, c: usize| match panels.padded() == c {
+            true => Ok(panels),
+            false => Err(unsupported(operation, &format!("{c} channels, not a multiple of 4"))),
+        };
+        Ok(match operation.kind {
+            OperationKind::Conv { kernel, stride, dilation, depthwise: true } => {
+                if operation.add.is_some() {
+                    return Err(unsupported(operation, "a depthwise convolution with a sum"));
+                }
+                let shape = WindowShape { h: input.h, w: input.w, kernel, stride, dilation };
+                let (expansion, middle) = match group.expansion {
+                    Some(i) => {
+                        let middle = self.affine(i + 1)?;
+                        let panels = whole(self.panels(&first.name, from)?, input.c)?;
+                        (Some((panels, self.output(first, middle)?)), middle)
+                    }
+                    None => (None, from),
+                };
+                let (weight, scales, bias) = self.parts(name)?;
+                let windows = ByteWindows::new(self.level, weight, kernel, scales, bias, middle);
+                StepKind::Depthwise { shape, expansion, windows, output, strips: 0 }
+            }
+            OperationKind::Linear | OperationKind::Conv { kernel: 1, stride: 1, .. } => {
+                StepKind::Product { panels: whole(self.panels(name, from)?, input.c)?, output }
+            }
+            OperationKind::Conv { kernel, stride, dilation, .. } => {
+                if (dilation != 1 && kernel > 1) || operation.add.is_some() {
+                    return Err(unsupported(operation, "a dense convolution with dilation or a sum"));
+                }
+                let shape = StemShape { h: input.h, w: input.w, c_in: input.c, kernel, stride };
+                let (weight, scales, bias) = self.parts(name)?;
+                let weight = shape.reordered(weight);
+                let panels = BytePanels::new(self.level, &weight, shape.window(), scales, bias, from);
+                StepKind::Stem { shape, zero_point: from.zero_point, panels, output }
+            }
+            OperationKind::SqueezeExcite if plain => {
+                let (down, up) = (self.gate(&format!("{name}.fc1"))?, self.gate(&format!("{name}.fc2"))?);
+                StepKind::SqueezeExcite { down, up, pixels: input.pixels(), strips: 0, from, to }
+            }
+            OperationKind::Pool if plain => StepKind::Pool { pixels: input.pixels(), from, to },
+            OperationKind::SqueezeExcite | OperationKind::Pool => {
+                return Err(unsupported(operation, "a pool or squeeze-and-excite with a sum or an activation"));
+            }
+        })
+    }
+}
+
+impl Network {
+    /// A weight as float32 numbers, however it is kept.
+    fn numbers(&self, name: &str) -> Result<Vec<f32>> {
+        let weight = format!("{name}.weight");
+        match self.tensors.get(&weight).map(|tensor| &tensor.values) {
+            Some(Values::I8(values)) => {
+                let scales = self.floats(&format!("{weight}_scale"))?;
+                let inner = values.len() / scales.len();
+                Ok(values.iter().enumerate().map(|(i, value)| f32::from(*value) * scales[i / inner]).collect())
+            }
+            _ => self.floats(&weight).map(<[f32]>::to_vec),
+        }
+    }
+}
+
+/// What a run of some images in 8 bits writes to.
+#[derive(Default)]
+pub(crate) struct ByteScratch {
+    image: AlignedBuffer<u8>,
+    arena: AlignedBuffer<u8>,
+    frames: Frames<u8>,
+    columns: Columns,
+    words: Words,
+    unfolded: Unfolded<u8>,
+    sums: Vec<u32>,
+    means: Vec<f32>,
+    hidden: Vec<f32>,
+    gates: Vec<f32>,
+}
+
+impl ByteScratch {
+    pub(crate) fn fit(&mut self, plan: &BytePlan, n: usize) {
+        self.image.grow(n * plan.image_len);
+        self.arena.grow(n * plan.arena);
+        let grow = |values: &mut Vec<f32>, len: usize| values.resize(values.len().max(len), 0.);
+        self.sums.resize(self.sums.len().max(n * plan.sums), 0);
+        grow(&mut self.means, n * plan.gated);
+        grow(&mut self.gates, n * plan.gated);
+        grow(&mut self.hidden, n * plan.squeezed);
+    }
+
+    pub(crate) fn run(
+        &mut self,
+        plan: &BytePlan,
+        level: Level,
+        crew: Crew,
+        n: usize,
+        images: &[f32],
+        logits: &mut [f32],
+    ) {
+        self.observed(plan, level, crew, n, images, logits, &mut None);
+    }
+
+    /// [`run`](Self::run), which shows each operation's result.
+    #[allow(clippy::too_many_arguments, reason = "what a run needs, and who looks on")]
+    pub(crate) fn observed(
+        &mut self,
+        plan: &BytePlan,
+        level: Level,
+        crew: Crew,
+        n: usize,
+        images: &[f32],
+        logits: &mut [f32],
+        observer: &mut Observer,
+    ) {
+        self.fit(plan, n);
+        int8::quantize(images, plan.image, &mut self.image.values_mut()[..images.len()]);
+        for step in &plan.steps {
+            self.step(level, crew, step, n, images.len(), logits);
+            let Some(observer) = observer else { continue };
+            match step.kept {
+                Some(affine) => {
+                    let bytes = &self.arena.values()[step.output.range(n)];
+                    let values: Vec<f32> = bytes.iter().map(|byte| affine.value(*byte)).collect();
+                    observer(step.operation, &values);
+                }
+                None => observer(step.operation, logits),
+            }
+        }
+    }
+
+    fn step(&mut self, level: Level, crew: Crew, step: &Step, n: usize, image_len: usize, logits: &mut [f32]) {
+        let Self { image, arena, frames, columns, words, unfolded, sums, means, hidden, gates } = self;
+        let (input, added, output) = operands(arena.values_mut(), step, n, &image.values()[..image_len]);
+        match &step.kind {
+            StepKind::Stem { shape, zero_point, panels, output: kept } => {
+                int8::stem(crew, *shape, input, *zero_point, panels, kept, unfolded, words, output);
+            }
+            StepKind::Product { panels, output: kept } => {
+                int8::product(crew, input, panels, kept, added, words, output);
+            }
+            StepKind::Depthwise { shape, expansion, windows, output: kept, strips } => {
+                let sums = &mut sums[..n * strips * windows.channels()];
+                let expansion = match expansion {
+                    Some((panels, output)) => ByteExpansion::Product(panels, output),
+                    None => ByteExpansion::None,
+                };
+                int8::depthwise(crew, *shape, input, expansion, windows, kept, frames, columns, words, sums, output);
+            }
+            StepKind::SqueezeExcite { down, up, pixels, strips, from, to } => {
+                let (c, squeezed) = (down.inner(), down.columns());
+                if !input.is_empty() {
+                    output.copy_from_slice(input);
+                }
+                let means = &mut means[..n * c];
+                if *strips > 0 {
+                    means_of_sums(&sums[..n * strips * c], *strips, *pixels, c, *from, means);
+                } else {
+                    int8::means(output, *pixels, c, *from, means);
+                }
+                let (hidden, gates) = (&mut hidden[..n * squeezed], &mut gates[..n * c]);
+                let relu = Epilogue::Clamp { low: 0., high: f32::INFINITY };
+                product(crew, means, down, &relu, None, hidden);
+                product(crew, hidden, up, &Epilogue::HSigmoid, None, gates);
+                int8::scale_channels(crew, level, gates, *pixels, c, *from, *to, output);
+            }
+            StepKind::Pool { pixels, from, to } => {
+                let means = &mut means[..output.len()];
+                int8::means(input, *pixels, output.len() / n, *from, means);
+                int8::quantize(means, *to, output);
+            }
+            StepKind::Logits { panels, output: kept } => {
+                int8::product_to_floats(crew, input, panels, kept, words, logits);
+            }
+        }
+    }
+}
+
+/// What a step reads, adds and writes. A step in place reads nothing but what it writes.
+#[allow(clippy::type_complexity, reason = "three slices")]
+fn operands<'a>(
+    arena: &'a mut [u8],
+    step: &Step,
+    n: usize,
+    image: &'a [u8],
+) -> (&'a [u8], Option<(&'a [u8], Affine)>, &'a mut [u8]) {
+    let output = step.output.range(n);
+    let input = step.input.map(|place| place.range(n)).filter(|input| *input != output);
+    let image = if step.input.is_none() { image } else { &[] };
+    let (before, rest) = arena.split_at_mut(output.start);
+    let (out, after) = rest.split_at_mut(output.len());
+    let (before, after) = (&*before, &*after);
+    // Values that live at the same time lie apart: before or after the output.
+    let find = |range: std::ops::Range<usize>| match range.start < output.start {
+        true => &before[range],
+        false => &after[range.start - output.end..range.end - output.end],
+    };
+    let added = step.add.map(|(place, affine)| (find(place.range(n)), affine));
+    (input.map_or(image, find), added, out)
+}
