@@ -39,6 +39,14 @@ pub enum Error {
     /// A network that cannot be quantized.
     #[error("cannot make this network one in 8 bits: {0}")]
     Quantize(String),
+    /// More or fewer straight pieces than there can be.
+    #[error("pieces: expected 1 to {expected}, found {found}")]
+    Pieces {
+        /// The most there can be.
+        expected: usize,
+        /// How many were asked for.
+        found: usize,
+    },
     /// A configuration that is no network.
     #[error(transparent)]
     Arch(#[from] mobilenet_arch::Error),

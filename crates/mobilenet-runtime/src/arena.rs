@@ -56,7 +56,7 @@ mod tests {
     #[test]
     fn values_that_live_at_the_same_time_lie_apart() {
         // A chain with a shortcut over it.
-        let lens = [100, 40, 64, 100, 7];
+        let lens = [1000, 400, 640, 1000, 70];
         let lives = [(0, 3), (0, 1), (1, 2), (2, 4), (4, 5)];
         let values: Vec<Lifetime> =
             lens.iter().zip(lives).map(|(&len, (made, read))| Lifetime { len, made, read }).collect();

@@ -5,17 +5,37 @@ use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use crate::network::{Network, Tensor, Values};
+use crate::network::{Description, Network, Operation, Tensor, Values};
 use crate::{Error, Result};
 
-/// What the metadata's `format` says.
+/// The key of the metadata under which all is said, as JSON.
 pub const FORMAT: &str = "mobilenet-runtime";
 
-/// The metadata's `format_version` that is written and read.
+/// The version of the format that is written and read.
 pub const FORMAT_VERSION: u32 = 1;
+
+/// What the metadata say, in one entry, since several come in any order.
+#[derive(Serialize)]
+struct Header<'a> {
+    version: u32,
+    description: &'a Description,
+    operations: &'a [Operation],
+}
+
+/// The version alone, which decides how the rest is read.
+#[derive(Deserialize)]
+struct Version {
+    version: u32,
+}
+
+#[derive(Deserialize)]
+struct Contents {
+    description: Description,
+    operations: Vec<Operation>,
+}
 
 /// The largest file that is read: 1 GiB.
 const MAX_BYTES: u64 = 1 << 30;
@@ -42,22 +62,17 @@ impl Network {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| Error::Safetensors(error.to_string()))?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| Error::Safetensors(error.to_string()))?;
-        let metadata = header.metadata().clone().unwrap_or_default();
-        let entry = |key: &str| {
-            metadata
-                .get(key)
-                .ok_or_else(|| Error::Format(format!("its metadata have no {key:?}; `export` makes such files")))
-        };
-        if entry("format")? != FORMAT {
-            return Err(Error::Format(format!("expected format {FORMAT:?}, found {:?}", entry("format")?)));
+        let text = header.metadata().as_ref().and_then(|metadata| metadata.get(FORMAT));
+        let missing = || Error::Format(format!("its metadata have no {FORMAT:?}; `mobilenet export` makes such files"));
+        let text = text.ok_or_else(missing)?;
+        let Version { version } = json(text)?;
+        if version != FORMAT_VERSION {
+            return Err(Error::Format(format!("expected format version {FORMAT_VERSION}, found {version}")));
         }
-        let version = entry("format_version")?;
-        if version.parse() != Ok(FORMAT_VERSION) {
-            return Err(Error::Format(format!("expected format version {FORMAT_VERSION}, found {version:?}")));
-        }
+        let Contents { description, operations } = json(text)?;
         let network = Self {
-            operations: json("operations", entry("operations")?)?,
-            description: json("description", entry("description")?)?,
+            operations,
+            description,
             tensors: tensors
                 .iter()
                 .map(|(name, view)| Ok((name.to_owned(), tensor(name, &view)?)))
@@ -84,13 +99,9 @@ impl Network {
             Ok((name, view.map_err(|error| Error::Safetensors(error.to_string()))?))
         });
         let views: Vec<_> = views.collect::<Result<_>>()?;
-        let metadata = [
-            ("format", FORMAT.to_owned()),
-            ("format_version", FORMAT_VERSION.to_string()),
-            ("operations", to_json(&self.operations)?),
-            ("description", to_json(&self.description)?),
-        ];
-        let metadata: HashMap<String, String> = metadata.map(|(key, value)| (key.to_owned(), value)).into();
+        let header = Header { version: FORMAT_VERSION, description: &self.description, operations: &self.operations };
+        let text = serde_json::to_string(&header).map_err(|error| Error::Format(error.to_string()))?;
+        let metadata = HashMap::from([(FORMAT.to_owned(), text)]);
         serialize(views, Some(metadata)).map_err(|error| Error::Safetensors(error.to_string()))
     }
 
@@ -108,12 +119,8 @@ impl Network {
     }
 }
 
-fn json<T: DeserializeOwned>(key: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| Error::Format(format!("its {key}: {error}")))
-}
-
-fn to_json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::Format(error.to_string()))
+fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| Error::Format(error.to_string()))
 }
 
 impl Values {

@@ -116,6 +116,9 @@ impl Session {
         let (n, classes) = (inner.count(images)?, inner.description.classes.len());
         let len = images.len() / n.max(1);
         self.logits.resize(n * classes, 0.);
+        if n == 0 {
+            return Ok(&self.logits);
+        }
         let threads = self.team.threads();
         if n < 2 * threads && threads > 1 || n <= GROUP {
             self.scratch[0].run(inner, Crew::Team(&self.team), images, &mut self.logits);
@@ -140,6 +143,9 @@ impl Session {
         let inner = &*self.model.0;
         let n = inner.count(images)?;
         self.logits.resize(n * inner.description.classes.len(), 0.);
+        if n == 0 {
+            return Ok(&self.logits);
+        }
         let (crew, logits) = (Crew::Team(&self.team), &mut self.logits);
         match &inner.plan {
             Plans::Floats(plan) => {
