@@ -175,12 +175,22 @@ impl Places {
         Self { first, together: usize::MAX, stride, jump: 0 }
     }
 
+    /// The places of rows from `row` on: one division for all of them.
     #[inline(always)]
-    pub(super) fn of(&self, row: usize) -> usize {
-        if self.together == usize::MAX {
-            return self.first + row * self.stride;
-        }
-        self.first + row / self.together * self.jump + row % self.together * self.stride
+    pub(super) fn from(&self, row: usize) -> impl Iterator<Item = usize> {
+        let Self { first, together, stride, jump } = *self;
+        let (mut line, mut x) = match together {
+            usize::MAX => (first + row * stride, 0),
+            _ => (first + row / together * jump, row % together),
+        };
+        std::iter::from_fn(move || {
+            let place = line + x * stride;
+            x += 1;
+            if x == together {
+                (line, x) = (line + jump, 0);
+            }
+            Some(place)
+        })
     }
 }
 
@@ -316,28 +326,47 @@ fn finish<I: Isa, const L: usize, const V: usize>(
     places: Places,
     row: usize,
 ) {
+    // One loop for each kind, so that a loop does not ask which it is.
     match epilogue {
         Epilogue::Clamp { low, high } => {
-            for sums in sums.as_flattened_mut() {
-                *sums = isa.at_most(*high, isa.at_least(*low, *sums));
-            }
+            let clamp = |values| isa.at_most(*high, isa.at_least(*low, values));
+            write(isa, sums, panel, columns, clamp, shortcut, to, places, row);
         }
-        other => {
-            for sums in sums.as_flattened_mut() {
-                *sums = other.apply(isa, *sums);
-            }
+        Epilogue::HSwish => {
+            let h_swish = |values| Epilogue::HSwish.apply(isa, values);
+            write(isa, sums, panel, columns, h_swish, shortcut, to, places, row);
         }
+        other => write(isa, sums, panel, columns, |values| other.apply(isa, values), shortcut, to, places, row),
     }
-    for (r, sums) in sums.iter_mut().enumerate() {
+}
+
+/// [`finish`] with an activation.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn write<I: Isa, const L: usize, const V: usize>(
+    isa: I,
+    sums: &mut [[[f32; L]; V]],
+    panel: Panel,
+    columns: usize,
+    activation: impl Fn([f32; L]) -> [f32; L],
+    shortcut: Option<(&[f32], usize)>,
+    to: Shards<f32>,
+    places: Places,
+    row: usize,
+) {
+    for ((r, sums), place) in sums.iter_mut().enumerate().zip(places.from(row)) {
         // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.
-        let to = unsafe { to.values(places.of(row + r), columns) };
+        let to = unsafe { to.values(place, columns) };
         if columns == V * L {
+            let mut values = [[0f32; L]; V];
+            unrolled!(V, v => values[v] = activation(sums[v]));
             if let Some((shortcut, stride)) = shortcut {
                 let from = &shortcut[(row + r) * stride + panel.first..][..V * L];
-                unrolled!(V, v => sums[v] = isa.add(sums[v], load(from, v * L)));
+                unrolled!(V, v => values[v] = isa.add(values[v], load(from, v * L)));
             }
-            unrolled!(V, v => store(to, v * L, sums[v]));
+            unrolled!(V, v => store(to, v * L, values[v]));
         } else {
+            unrolled!(V, v => sums[v] = activation(sums[v]));
             to.copy_from_slice(&sums.as_flattened()[..columns]);
             if let Some((shortcut, stride)) = shortcut {
                 let from = &shortcut[(row + r) * stride + panel.first..][..columns];

@@ -260,7 +260,7 @@ fn finish<I: ByteIsa, const L: usize, const V: usize>(
         scale[v] = load(panel.scales.scale, v * L);
         bias[v] = load(panel.scales.bias, v * L)
     });
-    for (r, sums) in sums.iter().enumerate() {
+    for ((r, sums), place) in sums.iter().enumerate().zip(places.from(row)) {
         let mut values = [[0f32; L]; V];
         unrolled!(V, v => {
             let value = isa.add(isa.mul(isa.floats(sums[v]), scale[v]), bias[v]);
@@ -279,7 +279,6 @@ fn finish<I: ByteIsa, const L: usize, const V: usize>(
             }
             unrolled!(V, v => values[v] = isa.add(values[v], affine.values(isa, blocks[v])));
         }
-        let place = places.of(row + r);
         match to {
             To::Bytes(to, affine) => {
                 // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.

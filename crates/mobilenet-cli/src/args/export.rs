@@ -1,0 +1,86 @@
+//! `mobilenet export`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use mobilenet_deploy::{MAX_PIECES, OnnxProfile, Swap};
+
+use super::values::{at_least_1, parse};
+
+/// Most images that ranges are measured on.
+const MAX_CALIBRATION: usize = 50_000;
+
+/// Make a trained network ready to ship: one file for mobilenet-runtime, or ONNX
+///
+/// Batch norm is folded into the weights. With --int8, weights and values get 8 bits: ranges come from training images, their
+/// ends from what a quarter of these images, held out, shows to be best. FILE.safetensors is what `predict`, `eval` and `bench`
+/// take as --model-file, and the crate mobilenet-runtime runs without Candle; FILE.onnx is for other programs.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+  mobilenet export --run runs/v2 --out v2.safetensors
+  mobilenet export --run runs/v2 --out v2-int8.safetensors --int8 --report
+  mobilenet export --run runs/v3-large --out v3.onnx --activation pieces:4")]
+pub struct ExportArgs {
+    /// Folder that `mobilenet train --out` wrote
+    #[arg(long, value_name = "RUN")]
+    pub run: PathBuf,
+    /// File to write: FILE.safetensors or FILE.onnx
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Give weights and values 8 bits
+    #[arg(long)]
+    pub int8: bool,
+    /// Training images that the ranges of values are measured on [default: 512]
+    #[arg(long, value_name = "N", value_parser = at_least_4, requires = "int8")]
+    pub calibrate: Option<usize>,
+    /// Other activations, without training: relu6 or pieces:N for h-swish, relu for ReLU6
+    #[arg(long, value_name = "ACTIVATION", value_parser = swap)]
+    pub activation: Option<Swap>,
+    /// What an ONNX file in 8 bits is for: cpu (ONNX Runtime) or trt (TensorRT)
+    #[arg(long, value_name = "PROFILE", value_parser = parse::<OnnxProfile>, default_value_t)]
+    pub onnx_profile: OnnxProfile,
+    /// Print what 8 bits lose, operation by operation: the signal-to-noise ratio of each result
+    #[arg(long, requires = "int8")]
+    pub report: bool,
+    /// Folder with the data, if it is not where it was during training
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Print one JSON object instead of lines
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn at_least_4(text: &str) -> Result<usize, String> {
+    let n = at_least_1(text)?;
+    let fits = (4..=MAX_CALIBRATION).contains(&n);
+    if fits { Ok(n) } else { Err(format!("expected 4 to {MAX_CALIBRATION}, found {n}")) }
+}
+
+fn swap(text: &str) -> Result<Swap, String> {
+    let unknown = || format!("expected relu6, relu or pieces:N with N from 1 to {MAX_PIECES}, found {text:?}");
+    match text {
+        "relu6" => Ok(Swap::HSwishToRelu6),
+        "relu" => Ok(Swap::Relu6ToRelu),
+        _ => {
+            let pieces = text.strip_prefix("pieces:").and_then(|n| n.parse().ok());
+            pieces.filter(|n| (1..=MAX_PIECES).contains(n)).map(Swap::HSwishToPieces).ok_or_else(unknown)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activations_and_numbers_of_images() {
+        assert_eq!(swap("relu6"), Ok(Swap::HSwishToRelu6));
+        assert_eq!(swap("pieces:4"), Ok(Swap::HSwishToPieces(4)));
+        for text in ["", "pieces", "pieces:0", "pieces:8", "pieces:x", "gelu"] {
+            assert!(swap(text).unwrap_err().ends_with(&format!("found {text:?}")), "{text}");
+        }
+        assert_eq!(at_least_4("4"), Ok(4));
+        assert!(at_least_4("3").is_err() && at_least_4("50001").is_err());
+    }
+}

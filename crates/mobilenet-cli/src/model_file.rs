@@ -1,0 +1,187 @@
+//! `--model-file`: networks that were made ready to ship, run by mobilenet-runtime.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use mobilenet_bench::{Protocol, peak_rss_bytes, rss_bytes, time_steps};
+use mobilenet_data::{LoadOptions, Source, Split};
+use mobilenet_runtime::{Description, Model, Session};
+use mobilenet_schema::{Shipped, ShippedBench, ShippedEval};
+
+use crate::output::{print, print_json};
+use crate::progress::{Progress, percent};
+
+/// Images that are evaluated at once.
+const BATCH: usize = 64;
+
+/// Pixels `[n, h, w, 3]` of 0 to 255 as a network takes them.
+pub fn normalized(pixels: &[u8], mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
+    let value = |(i, &byte): (usize, &u8)| (f32::from(byte) / 255.0 - mean[i % 3]) / std[i % 3];
+    pixels.iter().enumerate().map(value).collect()
+}
+
+/// What a file holds, in a few words.
+fn shipped(file: &Path, description: &Description) -> Result<Shipped> {
+    let bytes = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
+    let origin = &description.origin;
+    Ok(Shipped {
+        file: file.to_owned(),
+        bytes,
+        model: origin.architecture.clone(),
+        width_mult: origin.width,
+        precision: if description.input.quantization.is_some() { "int8" } else { "float32" }.to_owned(),
+        changes: origin.changes.clone(),
+    })
+}
+
+/// A session on as many threads as were asked for.
+pub fn open(file: &Path) -> Result<Session> {
+    let model = Model::open(file)?;
+    Ok(Session::new(&model, crate::threads::count())?)
+}
+
+/// Evaluates a file's network on the test images of a set.
+pub fn eval(file: &Path, source: Option<Source>, data_dir: Option<&Path>, json: bool) -> Result<()> {
+    let mut session = open(file)?;
+    let description = session.model().description().clone();
+    let mut progress = Progress::new();
+    let options = LoadOptions {
+        source: source.unwrap_or_default(),
+        data_dir: data_dir.map(Path::to_owned),
+        image_size: description.input.height,
+        ..LoadOptions::default()
+    };
+    let data = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
+    ensure!(
+        data.classes == description.classes,
+        "{}: expected the classes of {} ({}), found {}",
+        file.display(),
+        data.name,
+        data.classes.len(),
+        description.classes.len()
+    );
+    let size = [description.input.height, description.input.width];
+    ensure!(
+        size == [data.test.height(), data.test.width()],
+        "{}: expected images of {}x{} pixels, found {}x{}",
+        file.display(),
+        size[0],
+        size[1],
+        data.test.height(),
+        data.test.width()
+    );
+    let begun = Instant::now();
+    let found = evaluated(&mut session, &data.test, &mut |done, total| {
+        progress.at(done as u64, total as u64, || format!("{done} of {total} test images evaluated"));
+    })?;
+    let seconds = begun.elapsed().as_secs_f64();
+    progress.finish();
+    let report = ShippedEval {
+        shipped: shipped(file, &description)?,
+        data: data.name,
+        copy: data.copy,
+        test_images: data.test.len() as u64,
+        test_loss: found.loss,
+        test_top1: found.top1,
+        images_per_second: data.test.len() as f64 / seconds.max(1e-9),
+        threads: session.threads() as u64,
+        labels: data.test.labels().iter().map(|&label| label as usize).collect(),
+        predicted: found.predicted,
+    };
+    if json {
+        return print_json(&report);
+    }
+    print(&format!(
+        "{} on {} ({}): {} of {} test images, cross-entropy {:.4}\n",
+        file.display(),
+        report.data,
+        report.copy,
+        percent(report.test_top1),
+        report.test_images,
+        report.test_loss
+    ))
+}
+
+struct Evaluated {
+    predicted: Vec<usize>,
+    top1: f64,
+    loss: f64,
+}
+
+/// Runs all images; the loss is the mean cross-entropy.
+fn evaluated(session: &mut Session, images: &Split, shown: &mut dyn FnMut(usize, usize)) -> Result<Evaluated> {
+    let input = session.model().description().input.clone();
+    let (len, classes) = (input.height * input.width * 3, session.model().description().classes.len());
+    let (mut predicted, mut right, mut loss) = (Vec::new(), 0usize, 0f64);
+    let batches = images.pixels().chunks(BATCH * len).zip(images.labels().chunks(BATCH));
+    for (pixels, labels) in batches {
+        let logits = session.run(&normalized(pixels, input.mean, input.std))?;
+        for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let best = logits.iter().position(|logit| *logit == most).unwrap_or(0);
+            let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
+            let truth = logits.get(label as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            loss += sum.ln() - f64::from(truth - most);
+            right += usize::from(best == label as usize);
+            predicted.push(best);
+        }
+        shown(predicted.len(), images.len());
+    }
+    let count = images.len().max(1) as f64;
+    Ok(Evaluated { predicted, top1: right as f64 / count, loss: loss / count })
+}
+
+/// Times a file's network on made-up images.
+pub fn bench(file: &Path, batch: usize, protocol: Protocol, json: bool) -> Result<()> {
+    let baseline_rss_bytes = rss_bytes();
+    let mut session = open(file)?;
+    let description = session.model().description().clone();
+    let len = description.input.height * description.input.width * 3;
+    let images: Vec<f32> = (0..batch * len).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
+    let timing = time_steps(protocol, batch, &mut || Ok(session.run(&images)?.first().copied().unwrap_or(0.0)))?;
+    let environment = crate::environment::collect();
+    let report = ShippedBench {
+        shipped: shipped(file, &description)?,
+        image: [description.input.height, description.input.width],
+        batch: batch as u64,
+        threads: session.threads() as u64,
+        instructions: session.model().level().to_string(),
+        warmup: protocol.warmup as u64,
+        iterations: protocol.iterations as u64,
+        latency_ms: timing.latency_ms,
+        images_per_second: timing.images_per_second,
+        peak_rss_bytes: peak_rss_bytes(),
+        baseline_rss_bytes,
+        environment,
+    };
+    if json {
+        return print_json(&report);
+    }
+    let ms = &report.latency_ms;
+    let mut text = format!(
+        "{}: {} in {}, {:.2} MB, {}x{}, by the runtime ({}), batch {batch}, {} thread{}\n\
+         {} timed after {} untimed: p50 {:.3} ms, p90 {:.3} ms, p99 {:.3} ms, {:.3} to {:.3} ms\n{:.1} images/s\n",
+        file.display(),
+        report.shipped.model,
+        report.shipped.precision,
+        report.shipped.bytes as f64 / 1e6,
+        report.image[0],
+        report.image[1],
+        report.instructions,
+        report.threads,
+        if report.threads == 1 { "" } else { "s" },
+        report.iterations,
+        report.warmup,
+        ms.p50,
+        ms.p90,
+        ms.p99,
+        ms.min,
+        ms.max,
+        report.images_per_second
+    );
+    if let (Some(peak), Some(baseline)) = (report.peak_rss_bytes, report.baseline_rss_bytes) {
+        text += &format!("peak memory {:.1} MB ({:.1} MB before the network)\n", peak as f64 / 1e6, baseline as f64 / 1e6);
+    }
+    print(&text)
+}
