@@ -1,20 +1,26 @@
 //! `cargo xtask peers`: this project, PyTorch and ONNX Runtime on the same networks, side by side, in turns.
 
+mod arguments;
+mod cell;
 mod environment;
 mod figures;
 mod measure;
 mod process;
 mod quiet;
 mod render;
+mod settings;
 mod task;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use mobilenet_arch::Arch;
+use mobilenet_report::text;
+
+use self::settings::Settings;
 use crate::compare::{build, unique};
-use mobilenet_report::names::Arch;
-use mobilenet_report::{artefacts, text};
+use crate::files;
 
 /// Measure this project against PyTorch and ONNX Runtime on this machine
 ///
@@ -66,32 +72,6 @@ fn with_peer(name: &str) -> Result<Arch, String> {
     known.find(|arch| arch.name() == name).ok_or_else(|| format!("expected one of {names}"))
 }
 
-/// What decides the figures.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub models: Vec<Arch>,
-    pub batch: u64,
-    pub threads: u64,
-    pub rounds: u64,
-    pub iterations: u64,
-}
-
-impl Settings {
-    /// The call that repeats the measurement, defaults written out; where Python is and where the result goes to
-    /// does not matter for it.
-    pub fn command(&self) -> String {
-        let models: Vec<_> = self.models.iter().map(|arch| arch.name()).collect();
-        format!(
-            "cargo xtask peers --models {} --batch {} --threads {} --rounds {} --iterations {}",
-            models.join(","),
-            self.batch,
-            self.threads,
-            self.rounds,
-            self.iterations
-        )
-    }
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let settings = Settings {
@@ -110,7 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     eprintln!("building mobilenet (release) …");
     let binary = build::mobilenet(&[])?;
     let measured = measure::measure(&settings, &binary, &environment)?;
-    artefacts::write(&out, render::render(&measured, &text::now()).as_bytes())?;
+    files::write(&out, render::render(&measured, &text::now()).as_bytes())?;
     println!();
     if let Some(warning) = render::disturbance(&measured) {
         println!("WARNING: {warning}\n");

@@ -2,7 +2,7 @@
 
 use mobilenet_schema::ClassCounts;
 
-use super::artefacts::Eval;
+use mobilenet_schema::Eval;
 
 /// In how many of its seeds a network classifies an image correctly.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

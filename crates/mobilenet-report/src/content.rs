@@ -48,7 +48,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     Document {
         title: network::title(&gathered.networks()).into(),
         subtitle,
-        warning: verdict::warning(gathered),
+        warning: verdict::warning(&gathered.data),
         verdict: verdict::sentences(gathered).into(),
         caveats: verdict::caveats(gathered),
         sections,

@@ -7,9 +7,9 @@ pub use inline::{Filling, Inline, Span};
 
 use super::agreement::Tally;
 use super::audit::Verdict;
-use super::network::Network;
 use super::plots::Plot;
 use super::text::whole_percent;
+use mobilenet_arch::Network;
 
 /// A whole report.
 pub struct Document {

@@ -16,10 +16,10 @@ pub use widths::widths;
 
 use super::document::inline::Inline;
 use super::gather::{Gathered, Model, Run, quiet};
-use super::network::Network;
 use super::structure::{self, Pair};
 use super::svg::{Svg, tick_label, ticks};
 use super::text::{megabytes, millions, percent, significant};
+use mobilenet_arch::Network;
 
 /// A picture with its file name (without ending) and what it shows.
 pub struct Plot {

@@ -14,7 +14,7 @@ mod welch;
 use serde::Serialize;
 
 pub use bootstrap::Bootstrap;
-pub use intervals::{Estimate, estimate, estimate_share, is_known, wilson};
+pub use intervals::{Estimate, estimate, estimate_share, wilson};
 pub use mcnemar::McNemar;
 pub use welch::Welch;
 

@@ -1,14 +1,25 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
-use super::artefacts::DataInfo;
 use super::audit;
 use super::document::{Inline, rich};
 use super::gather::{Gathered, Model, quiet};
-use super::names::RecipeName;
 use super::stats::{self, Comparison};
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
+use mobilenet_schema::DataInfo;
+use mobilenet_schema::RecipeName;
 
-/// Accuracy in one paragraph, cost in another.
+/// The verdict as plain text: accuracy in one paragraph, cost in another. Whether the data stands in for CIFAR is not said:
+/// see [`data_warning`].
+pub fn verdict(gathered: &Gathered) -> [String; 2] {
+    sentences(gathered).map(|sentence| sentence.plain())
+}
+
+/// What must be said first where the pictures are not the article's; nothing where they are.
+pub fn data_warning(data: &DataInfo) -> Option<String> {
+    warning(data).map(|warning| warning.plain())
+}
+
+/// [`verdict`] with its emphasis.
 pub fn sentences(gathered: &Gathered) -> [Inline; 2] {
     match gathered.pair() {
         Some((first, second)) => [accuracy(gathered, first, second), cost(first, second).into()],
@@ -202,13 +213,8 @@ fn seeds(gathered: &Gathered) -> Option<Inline> {
     })
 }
 
-/// The first line of the report: the warning if the data is a stand-in.
-pub fn warning(gathered: &Gathered) -> Option<Inline> {
-    fallback_warning(&gathered.data)
-}
-
-/// What must be said first when the pictures are not the article's.
-pub fn fallback_warning(data: &DataInfo) -> Option<Inline> {
+/// [`data_warning`] with its emphasis, for the first line of the report.
+pub fn warning(data: &DataInfo) -> Option<Inline> {
     if data.fallback {
         Some(format!(
             "CIFAR-10 was not available. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",

@@ -1,8 +1,8 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
-use mobilenet_arch::Rate;
-use mobilenet_report::network::Network;
-use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage};
+use mobilenet_arch::{Network, Rate};
+use mobilenet_report::{Sizes, Stage};
+use mobilenet_schema::ComparisonPlan;
 
 use super::stages::block_passes;
 
@@ -79,7 +79,8 @@ impl Estimator {
 
 #[cfg(test)]
 mod tests {
-    use mobilenet_report::names::{Arch, Profile};
+    use mobilenet_arch::Arch;
+    use mobilenet_schema::Profile;
 
     use super::super::profile::{recipe, tests::settings};
     use super::super::stages::stages;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use mobilenet_report::names::{Profile, RecipeName};
-use mobilenet_report::plan::{self, ComparisonPlan, PlannedRecipe, Stage};
+use mobilenet_report::{Stage, read_plan};
+use mobilenet_schema::{ComparisonPlan, PlannedRecipe, Profile, RecipeName};
 
 /// The numbers of each profile.
 ///
@@ -30,7 +30,7 @@ pub fn recipe(profile: Profile) -> PlannedRecipe {
 pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
     // Before the first artefact, a plan binds nobody.
     let begun = Stage::Data.artefact(out).exists();
-    let Some(earlier) = plan::read(out)?.filter(|_| begun) else {
+    let Some(earlier) = read_plan(out)?.filter(|_| begun) else {
         return Ok(());
     };
     let differences = settings.differences(&earlier);
@@ -50,30 +50,18 @@ pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
 
 #[cfg(test)]
 pub mod tests {
-    use mobilenet_report::names::{Arch, Precision, Source};
+    use std::path::PathBuf;
 
     use super::*;
 
-    /// Settings with numbers of their own: what is tested with them does not hang on how a profile is tuned.
+    /// A small comparison, committed with the report.
+    pub fn comparison() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mobilenet-report/fixtures/comparison")
+    }
+
+    /// Settings with numbers of their own: what is tested with them does not depend on how a profile is tuned.
     pub fn settings() -> ComparisonPlan {
-        let recipe = PlannedRecipe {
-            batch_size: 16,
-            limit_train: Some(2_000),
-            limit_test: Some(1_000),
-            ..PlannedRecipe::plain(RecipeName::Article, 3)
-        };
-        ComparisonPlan {
-            profile: Profile::Smoke,
-            models: vec![Arch::V2.into(), Arch::V3Large.into()],
-            seeds: vec![1],
-            data: Source::Auto,
-            data_dir: None,
-            threads: None,
-            device: "cpu".to_owned(),
-            precision: Precision::F32,
-            recipe,
-            out: None,
-        }
+        serde_json::from_str(include_str!("../../../crates/mobilenet-report/fixtures/plan.json")).unwrap()
     }
 
     #[test]

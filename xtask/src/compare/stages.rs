@@ -1,6 +1,7 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
-use mobilenet_report::plan::{BENCH_ROUNDS, BLOCK_BATCHES, ComparisonPlan, Stage, summarized};
+use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, summarized};
+use mobilenet_schema::ComparisonPlan;
 
 /// What a stage does, in a few words.
 pub fn title(stage: &Stage) -> String {
@@ -58,7 +59,7 @@ pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
 mod tests {
     use std::path::Path;
 
-    use mobilenet_report::names::Arch;
+    use mobilenet_arch::Arch;
 
     use super::super::profile::tests::settings;
     use super::*;

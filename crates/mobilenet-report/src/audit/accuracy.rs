@@ -1,11 +1,12 @@
 //! What only training settles. An accuracy is judged by its 95 % interval: over seeds where several scatter, else over images.
 
-use super::super::artefacts::DataInfo;
 use super::super::gather::{Gathered, Model, Run};
-use super::super::names::{Arch, RecipeName};
 use super::super::stats::{self, Comparison, Estimate};
 use super::super::text::{list, percent, points, share, thousands};
 use super::{Claim, Verdict, claim};
+use mobilenet_arch::Arch;
+use mobilenet_schema::DataInfo;
+use mobilenet_schema::RecipeName;
 
 /// How far this comparison's accuracies compare with the article's.
 #[derive(Clone, Debug, PartialEq, Eq)]

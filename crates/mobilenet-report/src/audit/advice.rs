@@ -1,9 +1,9 @@
 //! The article's advice.
 
 use super::super::gather::Gathered;
-use super::super::names::Arch;
 use super::super::text::millions;
 use super::{Claim, Verdict, claim};
+use mobilenet_arch::Arch;
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {

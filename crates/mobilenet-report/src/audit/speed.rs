@@ -2,9 +2,9 @@
 
 use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
-use super::super::names::Arch;
 use super::super::text::significant;
 use super::{Claim, Verdict, claim};
+use mobilenet_arch::Arch;
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(

@@ -2,9 +2,9 @@
 
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::Gathered;
-use crate::names::Arch;
 use crate::text::millions;
 use crate::{plots, structure};
+use mobilenet_arch::Arch;
 
 /// V2 and V3 side by side; nothing if a summary is missing.
 pub fn section(gathered: &Gathered) -> Option<Section> {

@@ -2,9 +2,9 @@
 
 use crate::document::{Block, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
-use crate::names::Arch;
 use crate::text::{count, list, millions, points, significant, thousands};
 use crate::{stats, verdict};
+use mobilenet_arch::Arch;
 
 use super::tables::over_seeds;
 

@@ -4,12 +4,12 @@ use super::pictures;
 use mobilenet_schema::ClassCounts;
 
 use crate::agreement::Agreement;
-use crate::artefacts::Eval;
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
-use crate::network::Network;
 use crate::plots;
 use crate::text::{percent, thousands};
+use mobilenet_arch::Network;
+use mobilenet_schema::Eval;
 
 /// With more classes the table is folded away.
 const OPEN_CLASSES: usize = 20;

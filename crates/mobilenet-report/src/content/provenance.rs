@@ -2,12 +2,12 @@
 
 use serde_json::Value;
 
-use crate::artefacts::Origin;
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::origins::{self, Trait};
 use crate::stats;
 use crate::text::{duration, list, thousands};
+use mobilenet_schema::Origin;
 
 /// Data, machine, commit and commands.
 pub fn section(gathered: &Gathered) -> Section {

@@ -1,7 +1,6 @@
 //! What a report of single runs says.
 
 use super::{mistakes, provenance, significance, tables, training};
-use crate::artefacts::EvalMetrics;
 use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
 use crate::gather::Pair;
 use crate::network;
@@ -11,6 +10,7 @@ use crate::text::{
     count, duration, list, megabytes, millions, percent, points, points_interval, significant, thousands,
 };
 use crate::verdict;
+use mobilenet_schema::EvalMetrics;
 
 /// The whole report.
 pub fn document(runs: &Runs, created: &str) -> Document {

@@ -2,8 +2,8 @@
 
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model, Run};
-use crate::names::Arch;
 use crate::text::{duration, megabytes, millions, percent, significant, thousands};
+use mobilenet_arch::Arch;
 
 /// What the article says about one network, in the units of the table.
 struct Article {

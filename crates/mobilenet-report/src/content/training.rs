@@ -4,10 +4,10 @@ use serde_json::Value;
 
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Run};
-use crate::network::Network;
-use crate::plan::flatten;
+use crate::leaves::flatten;
 use crate::plots::{self, Training};
 use crate::text::{count, thousands};
+use mobilenet_arch::Network;
 
 /// The recipe in a sentence, every setting in a table, the curves.
 pub fn section(gathered: &Gathered) -> Section {

@@ -2,9 +2,9 @@
 
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
-use crate::network::Width;
 use crate::text::{list, megabytes, millions, significant};
 use crate::{pareto, plots};
+use mobilenet_arch::Width;
 
 use super::tables::over_seeds;
 

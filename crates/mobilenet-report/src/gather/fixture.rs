@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::Value;
 
 use super::{Gathered, Scope, gather};
-use crate::artefacts;
-use crate::network::{Network, Selection};
 use crate::plan::run_name;
+use mobilenet_arch::{Network, Selection};
 
 /// A small comparison, committed: two networks, one seed, twelve test images.
 pub fn fixture() -> Gathered {
@@ -50,7 +49,7 @@ pub fn fixture_of(models: &str) -> Gathered {
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("mobilenet-report-{}-{call}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let read = |name: &str| artefacts::read::<Value>(&fixture.join(name)).unwrap();
+    let read = |name: &str| mobilenet_schema::read::<Value>(&fixture.join(name)).unwrap();
     let write = |name: String, value: &Value| {
         std::fs::write(folder.join(name), serde_json::to_vec(value).unwrap()).unwrap();
     };

@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use crate::artefacts::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
-use crate::network::Network;
 use crate::stats::{self, Answers};
+use mobilenet_arch::Network;
+use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
 
 /// Layers and counts of one network at both presets.
 #[derive(Debug)]
@@ -71,11 +71,6 @@ impl Model {
     /// Test accuracy, mean over the seeds.
     pub fn test_top1(&self) -> f64 {
         self.mean(|run| run.eval.test_top1)
-    }
-
-    /// Accuracy on plain training images, mean over the seeds.
-    pub fn train_top1(&self) -> f64 {
-        self.mean(|run| run.eval.train_top1)
     }
 
     /// Images per second of training as [`Run::images_per_second`], mean over the seeds.

@@ -1,15 +1,15 @@
 //! Signs that the machine was busy with something else while it was timed.
 
-use super::{Model, Run};
-use crate::artefacts::EpochMetrics;
+use super::model::{Model, Run};
 use crate::stats::median;
 use crate::text::significant;
+use mobilenet_schema::EpochMetrics;
 
 /// How far a time may lie from its like before it is remarked on.
 const SCATTER: f64 = 1.3;
 
-/// One sentence for each sign: latencies that scatter, rounds of them that differ, epochs of unequal length, a training slower than its own steps were
-/// timed before.
+/// One sentence for each sign: latencies that scatter, rounds of them that differ, epochs of unequal length, a training
+/// slower than its own steps were timed before.
 pub fn notes(model: &Model) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(bench) = &model.bench {
@@ -79,8 +79,8 @@ fn epochs(run: &Run) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture::fixture;
     use super::*;
+    use crate::gather::fixture::fixture;
 
     #[test]
     fn a_busy_machine_is_noticed() {

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ComparisonPlan;
-use crate::names::Arch;
-use crate::network::Network;
+use mobilenet_arch::{Arch, Network};
+use mobilenet_schema::ComparisonPlan;
 
 /// One process and the artefact it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +93,8 @@ pub fn summarized(settings: &ComparisonPlan) -> Vec<Network> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::settings;
     use super::*;
+    use crate::plan::tests::settings;
 
     #[test]
     fn other_widths_have_artefacts_of_their_own() {

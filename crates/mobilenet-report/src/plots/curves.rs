@@ -2,11 +2,11 @@
 
 use super::legend::Legend;
 use super::{Frame, Plot, plot};
-use crate::artefacts::{EpochMetrics, EvalMetrics};
-use crate::network::Network;
 use crate::stats::median;
 use crate::svg::{Svg, ticks};
 use crate::text::{list, significant};
+use mobilenet_arch::Network;
+use mobilenet_schema::{EpochMetrics, EvalMetrics};
 
 /// One kind of value over the epochs, with what it is called.
 struct Subject {

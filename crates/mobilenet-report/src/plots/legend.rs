@@ -1,7 +1,7 @@
 //! Which color is which network.
 
-use crate::network::Network;
 use crate::svg::Svg;
+use mobilenet_arch::Network;
 
 /// Length of an entry's line.
 const LINE: f64 = 22.0;
@@ -55,7 +55,7 @@ impl Legend {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::network::Selection;
+    use mobilenet_arch::Selection;
 
     #[test]
     fn rows_are_as_wide_as_they_may_be() {

@@ -3,10 +3,10 @@
 use super::legend::text_width;
 use super::shares::short;
 use super::{Frame, Plot, plot};
-use crate::artefacts::{Bandwidth, BlockTime, Blocks, Roofline};
-use crate::network::Network;
 use crate::svg::Svg;
 use crate::text::{count, percent, significant};
+use mobilenet_arch::Network;
+use mobilenet_schema::{Bandwidth, BlockTime, Blocks, Roofline};
 
 /// Lines closer than this factor are drawn as one.
 const SAME: f64 = 1.35;
@@ -199,8 +199,8 @@ fn marks(low: f64, high: f64) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::artefacts::MemoryLevel;
     use crate::gather::fixture::fixture;
+    use mobilenet_schema::MemoryLevel;
 
     #[test]
     fn marks_are_round_and_within() {

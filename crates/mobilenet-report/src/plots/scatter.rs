@@ -3,11 +3,11 @@
 use super::labels::{Area, Labels};
 use super::{Frame, Plot, lower_first, plot};
 use crate::gather::{Gathered, Model};
-use crate::network::Network;
 use crate::pareto;
 use crate::stats::wilson;
 use crate::svg::{Svg, ticks};
 use crate::text::significant;
+use mobilenet_arch::Network;
 
 /// Of more networks only those on the front are named in the picture; the others by a hint under the pointer.
 const MOST_NAMED: usize = 6;

@@ -1,10 +1,10 @@
 //! Each block's share of a network's time beside its share of the multiply-adds.
 
 use super::{Frame, Plot, plot};
-use crate::artefacts::{BlockTime, Blocks};
-use crate::network::Network;
 use crate::svg::{Svg, tick_label, ticks};
 use crate::text::{percent, significant};
+use mobilenet_arch::Network;
+use mobilenet_schema::{BlockTime, Blocks};
 
 /// Time over multiply-adds from which on a block is marked.
 pub const MARKED: f64 = 1.5;

@@ -4,10 +4,10 @@ use super::legend::Legend;
 use super::scatter::{accuracy_with_bar, bars};
 use super::{Frame, Plot, best_throughput, plot};
 use crate::gather::{Gathered, Model};
-use crate::names::Arch;
-use crate::network::Network;
 use crate::svg::{Svg, ticks};
 use crate::text::significant;
+use mobilenet_arch::Arch;
+use mobilenet_arch::Network;
 
 /// One figure against the width.
 struct Subject {
