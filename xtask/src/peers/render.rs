@@ -3,6 +3,7 @@
 mod setup;
 mod tables;
 mod verdict;
+mod wrap;
 
 use std::fmt::Write as _;
 
@@ -69,7 +70,7 @@ fn sections() -> [Section; 5] {
 
 /// The whole document.
 pub fn render(measured: &Measured, created: &str) -> String {
-    document(measured, created).trim_end().to_owned() + "\n"
+    wrap::wrap(document(measured, created).trim_end())
 }
 
 /// [`render`] with a line for each paragraph.
@@ -162,6 +163,8 @@ fn failures(measured: &Measured) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_arch::Arch;
+
     use super::super::cell::tests::cell;
     use super::super::cell::{Cell, Machine, Sample};
     use super::super::settings::tests::settings;
@@ -265,5 +268,16 @@ mod tests {
         let mut measured = measured();
         measured.settings.rounds = 1;
         assert!(document(&measured, "").contains("fewer than three rounds"));
+    }
+
+    #[test]
+    fn the_libraries_of_the_peers_are_named_and_what_differs_in_them() {
+        let mut measured = measured();
+        let say = |measured: &Measured| document(measured, "");
+        assert!(say(&measured).contains("The peers' are torchvision's, with") && !say(&measured).contains("ReLU6"));
+        measured.settings.models.push(Arch::V1);
+        let document = say(&measured);
+        assert!(document.contains("The peers' are torchvision's and timm's, with"), "{document}");
+        assert!(document.contains("timm's MobileNetV1 has ReLU6 where ours has ReLU"), "{document}");
     }
 }

@@ -1,5 +1,6 @@
 //! What was run: machine, versions, method and commands.
 
+use mobilenet_arch::Arch;
 use mobilenet_report::text::{count, list, significant};
 
 use crate::peers::arguments::{ours, theirs};
@@ -23,8 +24,9 @@ pub fn setup(measured: &Measured) -> String {
         "- Processor: {}, {}{memory}; {}. Every process computes on {}.\n\
          - This project: version {}, commit {}, {}, Candle {}, float32 if not said otherwise.\n\
          - Peers: {versions}.\n\
-         - Networks: {}, for 32×32 images and 10 classes. The peers' are torchvision's, with stride 1 in the stem and in the \
-         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\n\
+         - Networks: {}, for 32×32 images and 10 classes. The peers' are {}, with stride 1 in the stem and in the \
+         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\
+         {}\n\
          - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what is \
          compared, the peers run with {}, by which glibc does the same. Without that, PyTorch is much slower and \
          its peak memory somewhat lower.\n\
@@ -41,12 +43,31 @@ pub fn setup(measured: &Measured) -> String {
         said(&machine.rustc),
         said(&machine.candle),
         list(&networks),
+        list(&libraries(&settings.models)),
+        activation(&settings.models),
         list(&KEEP_PAGES.map(|(name, value)| format!("`{name}={value}`"))),
         count(settings.rounds, "round"),
         quiet(measured),
         few_rounds(settings.rounds),
         commands(measured)
     )
+}
+
+/// The libraries that the peers' networks are of: `torchvision's`.
+fn libraries(models: &[Arch]) -> Vec<String> {
+    let of = |arch: &Arch| arch.description().peer.map(|peer| format!("{}'s", peer.library));
+    let mut libraries = Vec::new();
+    for library in models.iter().filter_map(of) {
+        if !libraries.contains(&library) {
+            libraries.push(library);
+        }
+    }
+    libraries
+}
+
+/// In what the peers' networks differ from ours; only V1 does.
+fn activation(models: &[Arch]) -> &'static str {
+    if models.contains(&Arch::V1) { " timm's MobileNetV1 has ReLU6 where ours has ReLU, as in the paper." } else { "" }
 }
 
 /// What is known of other programs' work.
