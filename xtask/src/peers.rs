@@ -14,7 +14,6 @@ mod task;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-
 use mobilenet_arch::Arch;
 use mobilenet_report::text;
 

@@ -4,6 +4,8 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
+use mobilenet_arch::Network;
+use mobilenet_schema::{ComparisonPlan, Origin};
 use serde::Serialize;
 
 use self::snapshot::{DataSet, Figures};
@@ -11,8 +13,6 @@ use super::gather::Gathered;
 use super::origins::{self, Trait};
 use super::stats::{self, Comparison};
 use super::text::{list, percent, points, significant, thousands};
-use mobilenet_arch::Network;
-use mobilenet_schema::{ComparisonPlan, Origin};
 
 pub use snapshot::Snapshot;
 

@@ -1,7 +1,6 @@
 //! On which test images two networks agree, counted over their seeds.
 
 use mobilenet_schema::ClassCounts;
-
 use mobilenet_schema::Eval;
 
 /// In how many of its seeds a network classifies an image correctly.

@@ -5,11 +5,12 @@ pub mod inline;
 pub(crate) use inline::rich;
 pub use inline::{Filling, Inline, Span};
 
+use mobilenet_arch::Network;
+
 use super::agreement::Tally;
 use super::audit::Verdict;
 use super::plots::Plot;
 use super::text::whole_percent;
-use mobilenet_arch::Network;
 
 /// A whole report.
 pub struct Document {

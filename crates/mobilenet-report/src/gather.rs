@@ -155,9 +155,10 @@ fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<Strin
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_arch::Arch;
+
     use super::fixture::{copy_of_fixture, fixture, fixture_of};
     use super::*;
-    use mobilenet_arch::Arch;
 
     #[test]
     fn many_networks_are_shown_by_their_pair() {

@@ -3,6 +3,7 @@
 mod against;
 mod agreement;
 mod audit;
+mod charts;
 mod content;
 mod document;
 mod error;
@@ -21,7 +22,6 @@ mod runs;
 mod samples;
 mod stats;
 mod structure;
-mod svg;
 pub mod text;
 mod verdict;
 mod write;

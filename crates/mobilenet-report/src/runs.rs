@@ -6,12 +6,12 @@ mod training;
 
 use std::path::PathBuf;
 
+use training::read_training;
+
 use crate::gather::{Model, Pair};
 use crate::origins;
 use crate::text::list;
 use crate::{Error, Result};
-
-use training::read_training;
 
 pub use training::Training;
 

@@ -1,7 +1,8 @@
 //! Block by block: what V3 does differently from V2, read from the layers of the two summaries.
 
-use super::text::millions;
 use mobilenet_schema::{LayerKind, Summary};
+
+use super::text::millions;
 
 /// One block of a network.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,12 +1,13 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
+use mobilenet_schema::DataInfo;
+use mobilenet_schema::RecipeName;
+
 use super::audit;
 use super::document::{Inline, rich};
 use super::gather::{Gathered, Model, quiet};
 use super::stats::{self, Comparison};
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
-use mobilenet_schema::DataInfo;
-use mobilenet_schema::RecipeName;
 
 /// The verdict as plain text: accuracy in one paragraph, cost in another. Whether the data stands in for CIFAR is not said:
 /// see [`data_warning`].

@@ -91,7 +91,7 @@ fn write_files(out: &Path, section: &Section) -> Result<()> {
             Block::Plots(plots) => {
                 for plot in plots {
                     let path = out.join("plots").join(format!("{}.svg", plot.name));
-                    write_file(&path, plot.svg.standalone().as_bytes())?;
+                    write_file(&path, plot.standalone().as_bytes())?;
                 }
             }
             Block::Gallery(rows) => {

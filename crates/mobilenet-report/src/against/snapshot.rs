@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use mobilenet_arch::Network;
+use mobilenet_schema::Origin;
 use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, RunResult};
 
 use crate::gather::{Gathered, Model, Scope, gather};
 use crate::stats::{self, Answers};
 use crate::{Error, Result};
-use mobilenet_arch::Network;
-use mobilenet_schema::Origin;
 
 /// What an earlier comparison found.
 #[derive(Debug)]

@@ -1,12 +1,13 @@
 //! What only training settles. An accuracy is judged by its 95 % interval: over seeds where several scatter, else over images.
 
+use mobilenet_arch::Arch;
+use mobilenet_schema::DataInfo;
+use mobilenet_schema::RecipeName;
+
 use super::super::gather::{Gathered, Model, Run};
 use super::super::stats::{self, Comparison, Estimate};
 use super::super::text::{list, percent, points, share, thousands};
 use super::{Claim, Verdict, claim};
-use mobilenet_arch::Arch;
-use mobilenet_schema::DataInfo;
-use mobilenet_schema::RecipeName;
 
 /// How far this comparison's accuracies compare with the article's.
 #[derive(Clone, Debug, PartialEq, Eq)]

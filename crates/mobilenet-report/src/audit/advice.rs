@@ -1,9 +1,10 @@
 //! The article's advice.
 
+use mobilenet_arch::Arch;
+
 use super::super::gather::Gathered;
 use super::super::text::millions;
 use super::{Claim, Verdict, claim};
-use mobilenet_arch::Arch;
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {

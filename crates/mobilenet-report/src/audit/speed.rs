@@ -1,10 +1,11 @@
 //! What a clock settles, on the same machine.
 
+use mobilenet_arch::Arch;
+
 use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::text::significant;
 use super::{Claim, Verdict, claim};
-use mobilenet_arch::Arch;
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(

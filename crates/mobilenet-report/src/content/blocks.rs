@@ -1,10 +1,11 @@
 //! The structural differences between V2 and V3.
 
+use mobilenet_arch::Arch;
+
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::Gathered;
 use crate::text::millions;
 use crate::{plots, structure};
-use mobilenet_arch::Arch;
 
 /// V2 and V3 side by side; nothing if a summary is missing.
 pub fn section(gathered: &Gathered) -> Option<Section> {

@@ -1,12 +1,12 @@
 //! From V2 to V3-Large, one change at a time.
 
+use mobilenet_arch::Arch;
+
+use super::tables::over_seeds;
 use crate::document::{Block, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::text::{count, list, millions, points, significant, thousands};
 use crate::{stats, verdict};
-use mobilenet_arch::Arch;
-
-use super::tables::over_seeds;
 
 /// The networks from V2 to V3-Large that were compared, if one between the two is among them.
 pub fn rungs(gathered: &Gathered) -> Vec<&Model> {

@@ -1,15 +1,15 @@
 //! Where the networks go wrong, and where only one of them does.
 
-use super::pictures;
+use mobilenet_arch::Network;
 use mobilenet_schema::ClassCounts;
+use mobilenet_schema::Eval;
 
+use super::pictures;
 use crate::agreement::Agreement;
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::plots;
 use crate::text::{percent, thousands};
-use mobilenet_arch::Network;
-use mobilenet_schema::Eval;
 
 /// With more classes the table is folded away.
 const OPEN_CLASSES: usize = 20;

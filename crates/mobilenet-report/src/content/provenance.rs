@@ -1,5 +1,6 @@
 //! How a comparison was made, so that it can be made again.
 
+use mobilenet_schema::Origin;
 use serde_json::Value;
 
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
@@ -7,7 +8,6 @@ use crate::gather::Gathered;
 use crate::origins::{self, Trait};
 use crate::stats;
 use crate::text::{duration, list, thousands};
-use mobilenet_schema::Origin;
 
 /// Data, machine, commit and commands.
 pub fn section(gathered: &Gathered) -> Section {

@@ -1,5 +1,7 @@
 //! What a report of single runs says.
 
+use mobilenet_schema::EvalMetrics;
+
 use super::{mistakes, provenance, significance, tables, training};
 use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
 use crate::gather::Pair;
@@ -10,7 +12,6 @@ use crate::text::{
     count, duration, list, megabytes, millions, percent, points, points_interval, significant, thousands,
 };
 use crate::verdict;
-use mobilenet_schema::EvalMetrics;
 
 /// The whole report.
 pub fn document(runs: &Runs, created: &str) -> Document {

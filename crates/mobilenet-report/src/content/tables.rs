@@ -1,9 +1,10 @@
 //! The article's tables with our figures beside its own.
 
+use mobilenet_arch::Arch;
+
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model, Run};
 use crate::text::{duration, megabytes, millions, percent, significant, thousands};
-use mobilenet_arch::Arch;
 
 /// What the article says about one network, in the units of the table.
 struct Article {

@@ -1,12 +1,13 @@
 //! Where an inference's time goes, and what the machine would allow.
 
+use mobilenet_arch::Network;
+use mobilenet_schema::{BlockTime, Blocks, Roofline};
+
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
 use crate::plan::BLOCK_BATCHES;
 use crate::plots::{self, MARKED, is_marked};
 use crate::text::{list, percent, significant, whole_percent};
-use mobilenet_arch::Network;
-use mobilenet_schema::{BlockTime, Blocks, Roofline};
 
 /// Blocks that a sentence names.
 const NAMED: usize = 4;

@@ -1,5 +1,6 @@
 //! How the networks were trained, and the curves of it.
 
+use mobilenet_arch::Network;
 use serde_json::Value;
 
 use crate::document::{Block, Cell, Inline, Section, Table};
@@ -7,7 +8,6 @@ use crate::gather::{Gathered, Run};
 use crate::leaves::flatten;
 use crate::plots::{self, Training};
 use crate::text::{count, thousands};
-use mobilenet_arch::Network;
 
 /// The recipe in a sentence, every setting in a table, the curves.
 pub fn section(gathered: &Gathered) -> Section {

@@ -1,12 +1,12 @@
 //! Networks of several widths: what a width costs and brings, and which of all are worth their cost.
 
+use mobilenet_arch::Width;
+
+use super::tables::over_seeds;
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
 use crate::text::{list, megabytes, millions, significant};
 use crate::{pareto, plots};
-use mobilenet_arch::Width;
-
-use super::tables::over_seeds;
 
 /// Table and plots; nothing if all networks have width 1.
 pub fn section(gathered: &Gathered) -> Option<Section> {

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mobilenet_arch::{Network, Selection};
 use serde_json::Value;
 
 use super::{Gathered, Scope, gather};
 use crate::plan::run_name;
-use mobilenet_arch::{Network, Selection};
 
 /// A small comparison, committed: two networks, one seed, twelve test images.
 pub fn fixture() -> Gathered {

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use mobilenet_arch::Network;
+use mobilenet_schema::{ComparisonPlan, Environment, Eval, Origin};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,8 +12,6 @@ use crate::origins::Trait;
 use crate::plan::run_name;
 use crate::text::list;
 use crate::{Error, Result};
-use mobilenet_arch::Network;
-use mobilenet_schema::{ComparisonPlan, Environment, Eval, Origin};
 
 /// Reads one run, or says why it is left out: a file is missing or damaged, or it was trained with other settings than the
 /// comparison's.

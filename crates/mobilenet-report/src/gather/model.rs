@@ -1,10 +1,10 @@
 //! A network of the comparison, with its runs.
 
+use mobilenet_arch::Network;
+use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
 use serde_json::Value;
 
 use crate::stats::{self, Answers};
-use mobilenet_arch::Network;
-use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
 
 /// Layers and counts of one network at both presets.
 #[derive(Debug)]

@@ -1,9 +1,10 @@
 //! Signs that the machine was busy with something else while it was timed.
 
+use mobilenet_schema::EpochMetrics;
+
 use super::model::{Model, Run};
 use crate::stats::median;
 use crate::text::significant;
-use mobilenet_schema::EpochMetrics;
 
 /// How far a time may lie from its like before it is remarked on.
 const SCATTER: f64 = 1.3;
