@@ -36,12 +36,13 @@ Examples:
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
   cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores: 30 epochs of all images
   cargo xtask compare --models ladder --recipe article --out runs/ladder   what does each part of V3 bring?
-  cargo xtask compare --models widths --out runs/widths          which width is worth its cost? `mobilenet choose` reads it
+  cargo xtask compare --models widths --out runs/widths    which width is worth its cost? `mobilenet choose` reads it
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
   cargo xtask compare --against runs/old               and compare it with an earlier comparison
 
---data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and test/<class>/*.")]
+--data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and
+test/<class>/*.")]
 pub struct Args {
     /// How much is done
     #[arg(long, value_enum, default_value = "quick")]
@@ -99,7 +100,8 @@ fn models_long_help() -> String {
     let names = |archs: &mut dyn Iterator<Item = Arch>| list(&archs.map(|arch| arch.name().into()).collect::<Vec<_>>());
     let widths = list(&Width::PUBLISHED.map(|width| width.to_string()));
     format!(
-        "{}\n\n`v2@0.5` is V2 with half the channels. `ladder` stands for {}: from V2 to V3-Large one change at a time. \
+        "{}\n\n`v2@0.5` is V2 with half the channels. `ladder` stands for {}: from V2 to V3-Large one change at a \
+         time. \
          `widths` stands for {} at {widths} times the channels.",
         models_help(),
         names(&mut Arch::LADDER.into_iter()),

@@ -24,9 +24,10 @@ use crate::files;
 /// Measure this project against PyTorch and ONNX Runtime on this machine
 ///
 /// Times training steps, evaluation and the latency of a single image, and takes the memory of training, of this
-/// project, of PyTorch (NCHW, channels_last, channels_last with bf16 autocast) and of ONNX Runtime, on the same networks
-/// for 32x32 images. The programs take turns in rounds, each measurement is a process of its own, and ratios are taken
-/// round by round, so that a machine that gets slower meanwhile slows all of them. The result is one Markdown file.
+/// project, of PyTorch (NCHW, channels_last, channels_last with bf16 autocast) and of ONNX Runtime, on the same
+/// networks for 32x32 images. The programs take turns in rounds, each measurement is a process of its own, and ratios
+/// are taken round by round, so that a machine that gets slower meanwhile slows all of them. The result is one Markdown
+/// file.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -36,10 +37,11 @@ Examples:
   cargo xtask peers --python ~/torch/bin/python        with packages that are there already
 
 Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, timm,
-onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that: python3 and a network.
-The peers run with glibc settings that keep the pages of freed memory, as our own binary does: PyTorch is much slower
-without. Leave the machine alone while it measures. On Linux, a measurement during which other programs used a tenth of a core or
-more is repeated, twice at most; if that does not help, the result opens with a warning.")]
+onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that:
+python3 and a network. The peers run with glibc settings that keep the pages of freed memory, as our own binary does:
+PyTorch is much slower without. Leave the machine alone while it measures. On Linux, a measurement during which other
+programs used a tenth of a core or more is repeated, twice at most; if that does not help, the result opens with a
+warning.")]
 pub struct Args {
     /// Networks, separated by commas
     #[arg(long, value_parser = with_peer, value_delimiter = ',', default_value = "v2,v3-large")]

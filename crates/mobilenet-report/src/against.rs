@@ -48,7 +48,7 @@ pub struct Change {
     /// The network
     #[serde(rename = "model")]
     pub(crate) network: Network,
-    /// Mean test accuracies over so many seeds
+    /// Mean test accuracies over the seeds
     pub(crate) test_top1: ThenNow,
     /// How many then and now
     pub(crate) seeds: (usize, usize),
@@ -148,7 +148,11 @@ fn warnings(then: &Snapshot, now: &Snapshot) -> Vec<String> {
     let answers =
         |snapshot: &Snapshot| snapshot.networks.iter().flat_map(|n| &n.runs).all(|run| !run.labels.is_empty());
     if !answers(then) {
-        warnings.push("Of the earlier comparison only results.json is there: its answers cannot be compared with these image by image.".to_owned());
+        warnings.push(
+            "Of the earlier comparison only results.json is there: its answers cannot be compared with \
+            these image by image."
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -166,7 +170,8 @@ impl Change {
         });
         let speed = self.training_images_per_second;
         format!(
-            "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images per second.",
+            "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images \
+             per second.",
             self.network.label(),
             percent(top1.now),
             percent(top1.then),

@@ -1,5 +1,5 @@
-//! Charts as SVG. They know of axes, series and labels, and nothing of what is drawn: whoever draws gives each series the
-//! class of its color ([`style`]), and says each name, hint and label.
+//! Charts as SVG. They know of axes, series and labels, and nothing of what is drawn: whoever draws gives each series
+//! the class of its color ([`style`]), and says each name, hint and label.
 
 mod axes;
 mod bars;

@@ -55,6 +55,21 @@ pub struct Table {
     pub rows: Vec<Vec<Cell>>,
 }
 
+/// A column of a table of `T`s: its title, and what it says of one of them.
+pub type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
+
+impl Table {
+    /// A table of numbers with a row for each item.
+    pub fn of<T>(items: impl IntoIterator<Item = T>, columns: &[Column<'_, T>]) -> Self {
+        let row = |item: T| columns.iter().map(|(_, say)| say(&item).into()).collect();
+        Self {
+            head: columns.iter().map(|(title, _)| (*title).to_owned().into()).collect(),
+            numeric: true,
+            rows: items.into_iter().map(row).collect(),
+        }
+    }
+}
+
 /// What stands in a table's cell.
 pub enum Cell {
     Text(Inline),

@@ -38,7 +38,8 @@ pub struct Scope {
 /// without one complete run is an error.
 ///
 /// # Errors
-/// A folder without a plan, without a complete run, or without one of the files that describe the data and the networks.
+/// A folder without a plan, without a complete run, or without one of the files that describe the data and the
+/// networks.
 pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     let Some(mut settings) = plan::read_plan(out)? else {
         return Err(Error::NoComparison { path: out.to_owned(), reason: " (no plan.json)".to_owned() });

@@ -1,6 +1,7 @@
 //! What lies where in a comparison's folder: its settings, kept as `plan.json`, and the artefacts of its stages.
 //!
-//! The report reads what the stages leave, so that their names are its own; how a stage is run is its runner's business.
+//! The report reads what the stages leave, so that their names are its own; how a stage is run is its runner's
+//! business.
 
 mod sizes;
 mod stage;

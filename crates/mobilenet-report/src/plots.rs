@@ -1,5 +1,5 @@
-//! The report's plots: what is drawn, in which color and with which words. How it is drawn is the [charts](crate::charts)'
-//! business.
+//! The report's plots: what is drawn, in which color and with which words. How it is drawn is the
+//! [charts](crate::charts)' business.
 
 mod block_costs;
 mod confusion;

@@ -28,7 +28,8 @@ pub struct Runs {
     pub notes: Vec<String>,
 }
 
-/// Reads runs. Of each `config.json`, `metrics.jsonl` and `train.json` are needed; that `eval.json` is missing is noted.
+/// Reads runs. Of each `config.json`, `metrics.jsonl` and `train.json` are needed; that `eval.json` is missing is
+/// noted.
 ///
 /// # Errors
 /// A folder that is no finished run, files that are damaged, two runs of the same name.
@@ -46,7 +47,8 @@ pub fn read_runs(folders: &[PathBuf]) -> Result<Runs> {
     if !missing.is_empty() {
         let (has, it) = if missing.len() == 1 { ("has", "it") } else { ("have", "they") };
         notes.push(format!(
-            "{} {has} not been evaluated (no eval.json): {it} appear only in the curves and the settings; mobilenet eval --run RUN evaluates.",
+            "{} {has} not been evaluated (no eval.json): {it} appear only in the curves and the settings; mobilenet \
+             eval --run RUN evaluates.",
             list(&missing)
         ).replace("it appear ", "it appears "));
     }

@@ -11,7 +11,8 @@ use crate::runs::Runs;
 use crate::{Error, Result};
 use crate::{audit, content, html, markdown, results, samples, text};
 
-/// Writes the report of a comparison into `out`, with what `against` says of an earlier one: `report.html`, `report.md`,
+/// Writes the report of a comparison into `out`, with what `against` says of an earlier one: `report.html`,
+/// `report.md`,
 /// `results.json` and, for the Markdown, `plots/*.svg` and `samples/*.png`. Files of those names are replaced.
 ///
 /// # Errors

@@ -85,7 +85,8 @@ mod tests {
         let line = |settings: &ComparisonPlan| whole(settings, Path::new("runs/x"), false);
         assert_eq!(
             line(&settings),
-            "cargo xtask compare --profile smoke --models v2,v3-large --seeds 1 --epochs 3 --data auto --precision f32 --out runs/x --no-samples"
+            "cargo xtask compare --profile smoke --models v2,v3-large --seeds 1 --epochs 3 --data auto --precision \
+             f32 --out runs/x --no-samples"
         );
         settings.recipe.name = RecipeName::Fast;
         settings.seeds = vec![1, 2];

@@ -22,7 +22,8 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
                     run.display()
                 );
             }
-            // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained again.
+            // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained
+            // again.
             let enough = run.join("model.safetensors").exists()
                 || is_complete(&Stage::Eval(*network, *seed), settings, out, images)?;
             Ok(enough && read::<TrainRecord>(&path).is_ok())

@@ -6,7 +6,8 @@ use mobilenet_schema::ComparisonPlan;
 
 use super::stages::block_passes;
 
-/// How multiply-adds grow with the width: those of 1×1 convolutions as its square, those of depthwise ones in proportion. From
+/// How multiply-adds grow with the width: those of 1×1 convolutions as its square, those of depthwise ones in
+/// proportion. From
 /// 0.35 to 1.4 this is within 15 % for all three published networks.
 const MACS_EXPONENT: f64 = 1.7;
 

@@ -8,8 +8,9 @@ use mobilenet_schema::{ComparisonPlan, PlannedRecipe, Profile, RecipeName};
 
 /// The numbers of each profile.
 ///
-/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
-/// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
+/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still
+/// remember their initial values, and the network evaluates at chance however well it trains. Hence smoke's small
+/// batches.
 pub fn recipe(profile: Profile) -> PlannedRecipe {
     match profile {
         Profile::Smoke => PlannedRecipe {
@@ -28,7 +29,7 @@ pub fn recipe(profile: Profile) -> PlannedRecipe {
 
 /// Fails if the folder's earlier artefacts were made with other settings.
 pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
-    // Before the first artefact, a plan binds nobody.
+    // Before the first artefact, a plan decides nothing yet.
     let begun = Stage::Data.artefact(out).exists();
     let Some(earlier) = read_plan(out)?.filter(|_| begun) else {
         return Ok(());

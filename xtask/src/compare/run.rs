@@ -89,7 +89,8 @@ impl Runner<'_> {
             println!("\nWARNING: {warning}");
             if data.fallback {
                 println!(
-                    "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a network.",
+                    "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a \
+                     network.",
                     self.out.display()
                 );
             }

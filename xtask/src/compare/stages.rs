@@ -26,8 +26,8 @@ pub fn block_passes(batch: u64) -> (u64, u64) {
     if batch == 1 { (10, 100) } else { (2, 10) }
 }
 
-/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of the
-/// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
+/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of
+/// the article's claims needs them. Timing comes before training, while the machine is cool and quiet.
 pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
     let mut stages = vec![Stage::Data];
     for imagenet in [false, true] {

@@ -103,7 +103,8 @@ fn document(measured: &Measured, created: &str) -> String {
     if let Some(growth) = growth(measured) {
         let _ = writeln!(
             out,
-            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of the \
+            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of \
+             the \
              first line.\n\n{growth}"
         );
     }
@@ -120,7 +121,8 @@ pub fn disturbance(measured: &Measured) -> Option<String> {
     let most = samples().filter_map(|sample| sample.others_cores).fold(0.0, f64::max);
     (disturbed > 0).then(|| {
         format!(
-            "During {disturbed} of {} other programs kept up to {most:.1} cores busy. That slows some programs far more \
+            "During {disturbed} of {} other programs kept up to {most:.1} cores busy. That slows some programs far \
+             more \
              than others: the ratios are not to be relied on.",
             count(samples().count() as u64, "measurement")
         )
@@ -138,7 +140,7 @@ pub fn verdicts(measured: &Measured) -> Vec<String> {
         .collect()
 }
 
-/// The peers that gave up, and why.
+/// The peers that failed, and why.
 fn failures(measured: &Measured) -> Option<String> {
     let lines: Vec<_> = measured
         .cells
@@ -202,7 +204,8 @@ mod tests {
         let verdicts = verdicts(&measured());
         assert!(
             verdicts[0].starts_with(
-                "Training: We win against PyTorch, NCHW (V2 2.00). The rounds do not agree on PyTorch, channels_last (V2 0.96)."
+                "Training: We win against PyTorch, NCHW (V2 2.00). The rounds do not agree on PyTorch, channels_last \
+                 (V2 0.96)."
             ),
             "{}",
             verdicts[0]
@@ -215,7 +218,8 @@ mod tests {
         );
         assert!(
             verdicts[4].starts_with(
-                "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last (V2 1.50)."
+                "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last \
+                 (V2 1.50)."
             ),
             "{}",
             verdicts[4]

@@ -45,8 +45,8 @@ impl Labels {
         Self { frame, taken }
     }
 
-    /// Writes one or two lines, (class, text) each, beside a point: in the first place where nothing is in the way, or the
-    /// one with the least.
+    /// Writes one or two lines, (class, text) each, beside a point: in the first place where nothing is in the way, or
+    /// the one with the least.
     pub fn write(&mut self, svg: &mut Svg, (x, y): (f64, f64), lines: &[(&str, &str)]) {
         let width = lines.iter().map(|(_, text)| text_width(text)).fold(0.0, f64::max);
         let height = LINE * lines.len() as f64;

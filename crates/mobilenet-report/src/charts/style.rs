@@ -34,10 +34,10 @@ const TONES: &str = "\
 ";
 
 /// The variables but for the hues, light and dark.
-const LIGHT: &str = "--bg:#f6f7f9;--card:#ffffff;--fg:#1b2330;--muted:#5b6675;--grid:#e4e8ee;--axis:#aeb7c4;--line:#dfe4ea;\
---good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6";
-const DARK: &str = "--bg:#0f141b;--card:#171e28;--fg:#e7ebf1;--muted:#a0abba;--grid:#2a3442;--axis:#566274;--line:#2b3543;\
---good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f";
+const LIGHT: &str = "--bg:#f6f7f9;--card:#ffffff;--fg:#1b2330;--muted:#5b6675;--grid:#e4e8ee;--axis:#aeb7c4;\
+--line:#dfe4ea;--good:#147a4b;--bad:#b3352c;--open:#6a7280;--warn:#8a5a00;--warn-bg:#fff4d6";
+const DARK: &str = "--bg:#0f141b;--card:#171e28;--fg:#e7ebf1;--muted:#a0abba;--grid:#2a3442;--axis:#566274;\
+--line:#2b3543;--good:#56c98d;--bad:#f18379;--open:#9aa5b4;--warn:#f2c866;--warn-bg:#33290f";
 
 /// A hue by the name of its class, and its color on a light and on a dark ground.
 #[derive(Copy, Clone, Debug)]
@@ -51,8 +51,8 @@ pub struct Hue {
 }
 
 /// Colors and type of everything that is drawn: a class for each hue (`--b`), and classes `w1` to `w5` for tones of it
-/// (`--c`), from lighter to darker. It stands once in a page; a picture of its own carries it inside, with a background,
-/// so that it can be read on any page.
+/// (`--c`), from lighter to darker. It stands once in a page; a picture of its own carries it inside, with a
+/// background, so that it can be read on any page.
 pub fn style(hues: &[Hue]) -> String {
     let mut style = STYLE.to_owned();
     for Hue { name, .. } in hues {

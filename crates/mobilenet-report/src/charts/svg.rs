@@ -34,7 +34,8 @@ impl Svg {
     fn wrap(&self, before: &str) -> String {
         let (w, h) = (number(self.width), number(self.height));
         format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" height=\"{h}\" role=\"img\" aria-label=\"{}\">{before}{}</svg>",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" viewBox=\"0 0 {w} {h}\" width=\"{w}\" \
+             height=\"{h}\" role=\"img\" aria-label=\"{}\">{before}{}</svg>",
             escape(&self.title),
             self.body
         )
@@ -97,7 +98,7 @@ impl Svg {
         );
     }
 
-    /// Text turned about its start by so many degrees, counter-clockwise if negative.
+    /// Text turned about its start, in degrees, counter-clockwise if negative.
     pub fn turned(&mut self, class: &str, (x, y): (f64, f64), degrees: f64, text: &str) {
         let (x, y, degrees) = (number(x), number(y), number(degrees));
         let _ = write!(
@@ -112,7 +113,8 @@ impl Svg {
         let (x, y) = (number(x), number(y));
         let _ = write!(
             self.body,
-            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\" transform=\"rotate(-40 {x} {y})\">{}</text>",
+            "<text class=\"{class}\" x=\"{x}\" y=\"{y}\" text-anchor=\"end\" transform=\"rotate(-40 {x} \
+             {y})\">{}</text>",
             escape(text)
         );
     }

@@ -40,7 +40,9 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     if let (Some(roof), false) = (&gathered.roofline, batched.is_empty()) {
         let words: Vec<_> = batched.iter().map(|(model, times)| under_the_roof(model.network, times, roof)).collect();
         blocks.push(Block::Text(rich!(
-            "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine by `mobilenet roofline`. {}",
+            "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it \
+             computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine \
+             by `mobilenet roofline`. {}",
             words.join(" ")
         )));
         let networks: Vec<_> = batched.iter().map(|&(model, times)| (model.network, times)).collect();

@@ -13,8 +13,8 @@ use crate::plan::run_name;
 use crate::text::list;
 use crate::{Error, Result};
 
-/// Reads one run, or says why it is left out: a file is missing or damaged, or it was trained with other settings than the
-/// comparison's.
+/// Reads one run, or says why it is left out: a file is missing or damaged, or it was trained with other settings than
+/// the comparison's.
 pub fn read_run(
     out: &Path,
     settings: &ComparisonPlan,

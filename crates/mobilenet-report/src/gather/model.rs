@@ -98,8 +98,8 @@ impl Model {
         self.runs.iter().map(|run| &run.eval).collect()
     }
 
-    /// The evaluations of the runs whose seed another network has too; of all runs if it has none of these seeds. With more
-    /// seeds than the other, a network would be right, or wrong, in all of its own on fewer images.
+    /// The evaluations of the runs whose seed another network has too; of all runs if it has none of these seeds. With
+    /// more seeds than the other, a network would be right, or wrong, in all of its own on fewer images.
     pub fn evals_beside(&self, other: &Model) -> Vec<&Eval> {
         let shared: Vec<_> = self.runs.iter().filter(|run| other.runs.iter().any(|o| o.seed == run.seed)).collect();
         if shared.is_empty() { self.evals() } else { shared.into_iter().map(|run| &run.eval).collect() }
@@ -117,8 +117,8 @@ impl Run {
         self.settings.get("low_resolution").is_none_or(Value::is_null)
     }
 
-    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
-    /// the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
+    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which
+    /// stretch the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
     pub fn seconds_per_epoch(&self) -> f64 {
         let seconds: Vec<f64> = self.epochs.iter().filter_map(EpochMetrics::timed).collect();
         let median = stats::median(&seconds).filter(|_| self.has_equal_epochs());

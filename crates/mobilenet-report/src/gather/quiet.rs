@@ -17,7 +17,8 @@ pub fn notes(model: &Model) -> Vec<String> {
         let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
         if spread > SCATTER {
             notes.push(format!(
-                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
+                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the \
+                 machine was not quiet.",
                 model.network.label()
             ));
         }
@@ -26,7 +27,8 @@ pub fn notes(model: &Model) -> Vec<String> {
     let high = model.rounds.iter().copied().fold(0.0, f64::max);
     if high > SCATTER * low {
         notes.push(format!(
-            "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all of them.",
+            "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all \
+             of them.",
             model.network.label(),
             significant(low),
             significant(high)
@@ -35,7 +37,8 @@ pub fn notes(model: &Model) -> Vec<String> {
     let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
     if timed.is_none() {
         notes.push(format!(
-            "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it trained is not known, so its time is no basis for a comparison.",
+            "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it \
+             trained is not known, so its time is no basis for a comparison.",
             model.network.label()
         ));
     }
@@ -43,7 +46,8 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.extend(epochs(run));
         if let Some(timed) = timed.filter(|&timed| is_slowed(run, timed)) {
             notes.push(format!(
-                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy with something else during the training, so its time is no basis for a comparison.",
+                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy with \
+                 something else during the training, so its time is no basis for a comparison.",
                 run.name,
                 significant(run.images_per_second()),
                 significant(timed)

@@ -62,12 +62,12 @@ impl Stage {
     }
 }
 
-/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes, which
-/// then meet all networks alike and are no network's median.
+/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes,
+/// which then meet all networks alike and are no network's median.
 pub const BENCH_ROUNDS: u64 = 3;
 
-/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many that
-/// the weights no longer count among what is moved.
+/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many
+/// that the weights no longer count among what is moved.
 pub const BLOCK_BATCHES: [u64; 2] = [1, 128];
 
 /// File name of a summary.

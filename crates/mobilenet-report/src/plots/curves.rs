@@ -148,7 +148,8 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
                 names => format!(" Not drawn, for want of times: {}.", list(&names)),
             };
             format!(
-                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation and checkpoints. The time is that of the machine and its load.{missing}",
+                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation \
+                 and checkpoints. The time is that of the machine and its load.{missing}",
                 subject.title
             )
         }
@@ -156,8 +157,8 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
     plot(subject.name, caption, chart.finish())
 }
 
-/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could tell them
-/// apart.
+/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could
+/// tell them apart.
 fn collect(trainings: &[Training<'_>], subject: &Subject) -> Vec<Curve> {
     let axis = subject.axis;
     let few = networks(trainings).len() <= MOST_BOTH;

@@ -3,7 +3,8 @@
 use crate::gather::{Gathered, Model};
 use crate::stats::wilson;
 
-/// A network's accuracy in percent with its bar: one standard deviation over the seeds, or the 95 % interval of a single one.
+/// A network's accuracy in percent with its bar: one standard deviation over the seeds, or the 95 % interval of a
+/// single one.
 pub fn accuracy_with_bar(model: &Model) -> (f64, f64, f64) {
     let accuracy = model.test_top1();
     let (low, high) = if model.runs.len() > 1 {
@@ -21,7 +22,8 @@ pub fn bars(gathered: &Gathered) -> &'static str {
     if gathered.models.iter().all(several) {
         "one standard deviation over the seeds"
     } else if gathered.models.iter().any(several) {
-        "one standard deviation over the seeds; of networks with one seed, the 95% interval from the number of test images"
+        "one standard deviation over the seeds; of networks with one seed, the 95% interval from the number of test \
+         images"
     } else {
         "95% intervals from the number of test images"
     }

@@ -1,5 +1,5 @@
-//! The colors of the networks: a hue for each architecture, and a tone of it for each width, lighter for narrower, darker
-//! for wider networks ([`Network::class`](mobilenet_arch::Network::class)).
+//! The colors of the networks: a hue for each architecture, and a tone of it for each width, lighter for narrower,
+//! darker for wider networks ([`Network::class`](mobilenet_arch::Network::class)).
 
 use mobilenet_arch::Arch;
 

@@ -31,7 +31,8 @@ pub fn roofline(roof: &Roofline, networks: &[(Network, &Blocks)]) -> Plot {
     let batch = networks.first().map_or(1, |(_, times)| times.batch);
     let caption = format!(
         "The machine's roofline, measured on {} with float32 products ({}), and the blocks at batch {batch}; both axes \
-         are logarithmic. A disc's area is the block's share of its network's time; it has its name where there is room \
+         are logarithmic. A disc's area is the block's share of its network's time; it has its name where there is \
+         room \
          for it. Bytes are those of input, output and weights; what a block keeps between its convolutions comes from \
          the caches.",
         count(roof.threads as u64, "thread"),

@@ -10,8 +10,8 @@ use crate::stats;
 use crate::text::list;
 use crate::{Error, Result};
 
-/// Groups the evaluated runs by network. A run whose settings are not those of the network's first, or whose seed another
-/// has, is not counted as a seed of it.
+/// Groups the evaluated runs by network. A run whose settings are not those of the network's first, or whose seed
+/// another has, is not counted as a seed of it.
 pub fn models(trainings: &[Training], notes: &mut Vec<String>) -> Result<Vec<Model>> {
     let mut models: Vec<(&Training, Model)> = Vec::new();
     for training in trainings {

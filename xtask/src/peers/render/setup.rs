@@ -25,14 +25,18 @@ pub fn setup(measured: &Measured) -> String {
          - This project: version {}, commit {}, {}, Candle {}, float32 if not said otherwise.\n\
          - Peers: {versions}.\n\
          - Networks: {}, for 32×32 images and 10 classes. The peers' are {}, with stride 1 in the stem and in the \
-         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\
+         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by \
+         PyTorch.\
          {}\n\
-         - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what is \
+         - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what \
+         is \
          compared, the peers run with {}, by which glibc does the same. Without that, PyTorch is much slower and \
          its peak memory somewhat lower.\n\
          - Method: {}; in each, for each network and task, all programs take their turn one after the other, each in a \
-         process of its own. A process's figure is the median of its timed passes; the tables show the median over the rounds \
-         and, as spread, the lowest and the highest. Ratios are taken round by round, then their median and spread. Images \
+         process of its own. A process's figure is the median of its timed passes; the tables show the median over \
+         the rounds \
+         and, as spread, the lowest and the highest. Ratios are taken round by round, then their median and spread. \
+         Images \
          are made up, weights are fresh. {}{}\n\n{}",
         machine.processor,
         count(machine.cores, "core"),
@@ -101,7 +105,8 @@ fn commands(measured: &Measured) -> String {
         }
     }
     format!(
-        "The processes, for one network and one of the peers' programs (`worker.py` is `xtask/src/peers/worker.py`; it needs {}):\n\n\
+        "The processes, for one network and one of the peers' programs (`worker.py` is `xtask/src/peers/worker.py`; \
+         it needs {}):\n\n\
          ```text\n{}\n```\n",
         list(&PACKAGES.map(str::to_owned)),
         lines.join("\n")
