@@ -16,9 +16,9 @@ use mobilenet_schema::{
     Artefact, Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, Summary,
 };
 
+use crate::error::{Error, Result};
 use crate::origins;
 use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
-use crate::{Error, Result};
 
 pub use found::config_mismatch;
 pub use gathered::Gathered;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use mobilenet_common::files::{self, FolderLock, LOCK_FILE};
 
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 
 /// How often a lock is asked for while another holds it.
 const PAUSE: Duration = Duration::from_millis(50);

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use mobilenet_schema::ComparisonPlan;
 
-use crate::Result;
+use crate::error::Result;
 
 pub use sizes::Sizes;
 pub use stage::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};

@@ -3,10 +3,10 @@
 use mobilenet_schema::{ClassCounts, DataInfo, NetworkResult, PairResult, Results, ResultsData, RunResult};
 use serde_json::{Value, json};
 
-use crate::Result;
 use crate::agreement::Agreement;
 use crate::audit::Claim;
 use crate::document::{Document, Inline};
+use crate::error::Result;
 use crate::gather::{Gathered, Model, Pair};
 use crate::runs::{Runs, Training};
 use crate::{content, stats};

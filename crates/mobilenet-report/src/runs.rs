@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use training::read_training;
 
+use crate::error::{Error, Result};
 use crate::gather::{Model, Pair};
 use crate::origins;
 use crate::text::list;
-use crate::{Error, Result};
 
 pub use training::Training;
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use mobilenet_schema::{ComparisonPlan, Eval};
 
 use crate::agreement::{Agreement, Kind};
+use crate::error::{Error, Result};
 use crate::network;
 use crate::plan::Stage;
-use crate::{Error, Result};
 
 /// Pictures per group.
 const GROUP_SIZE: usize = 4;

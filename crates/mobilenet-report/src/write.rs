@@ -6,9 +6,9 @@ use mobilenet_common::files;
 
 use crate::against::Against;
 use crate::document::{Block, Document, Section};
+use crate::error::{Error, Result};
 use crate::gather::Gathered;
 use crate::runs::Runs;
-use crate::{Error, Result};
 use crate::{audit, content, html, markdown, results, samples, text};
 
 /// Writes the report of a comparison into `out`, with what `against` says of an earlier one: `report.html`,

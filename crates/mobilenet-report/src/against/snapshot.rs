@@ -6,9 +6,9 @@ use mobilenet_arch::Network;
 use mobilenet_schema::Origin;
 use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, RunResult};
 
+use crate::error::{Error, Result};
 use crate::gather::{Gathered, Model, Scope, gather};
 use crate::stats::{self, Answers};
-use crate::{Error, Result};
 
 /// What an earlier comparison found.
 #[derive(Debug)]

@@ -8,10 +8,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::model::Run;
+use crate::error::{Error, Result};
 use crate::origins::Trait;
 use crate::plan::run_name;
 use crate::text::list;
-use crate::{Error, Result};
 
 /// Reads one run, or says why it is left out: a file is missing or damaged, or it was trained with other settings than
 /// the comparison's.

@@ -4,11 +4,11 @@ use mobilenet_arch::ModelConfig;
 use serde::Deserialize;
 
 use super::training::Training;
+use crate::error::{Error, Result};
 use crate::gather::{Model, Pair, Run};
 use crate::origins::Trait;
 use crate::stats;
 use crate::text::list;
-use crate::{Error, Result};
 
 /// Groups the evaluated runs by network. A run whose settings are not those of the network's first, or whose seed
 /// another has, is not counted as a seed of it.

@@ -7,8 +7,8 @@ use mobilenet_schema::{Environment, EpochMetrics, Eval, Origin, TrainRecord};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::error::{Error, Result};
 use crate::leaves::flatten;
-use crate::{Error, Result};
 
 /// One finished run, evaluated or not.
 #[derive(Debug)]
