@@ -16,8 +16,8 @@ use crate::activation::Function;
 use crate::element::{Element, Place};
 use crate::simd::{Isa, Streamed, for_each_level, for_lanes, prefetch};
 pub(crate) use backward::{
-    Gradients, Operands, Sink, Values, ValuesAndGradients, gate_gradient, input_gradient, input_gradient_to,
-    scale_shift, through_activation,
+    Gradients, Operands, Sink, Values, gate_gradient, input_gradient, input_gradient_to, scale_shift,
+    through_activation,
 };
 pub(crate) use forward::{activate_left, activated_sums, moments, normalize, normalize_to};
 pub(crate) use operands::{left, over_rows, pack_rows, right};
