@@ -142,35 +142,19 @@ fn backward_weight_at(level: Level, g: &DepthwiseShape, xs: &[f32], gys: &[f32],
 mod tests {
     use super::*;
     use crate::parallel::tests::values;
+    use crate::reference::{for_each_tap, wide};
 
     /// The three results by the definition, in float64.
     fn reference(g: &DepthwiseShape, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<f64>; 3] {
         let n = x.len() / g.image_in();
-        let (mut y, mut gx, mut gw) = (vec![0f64; gy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
-        for i in 0..n {
-            for oy in 0..g.h_out() {
-                for ox in 0..g.w_out() {
-                    for ky in 0..g.kernel {
-                        for kx in 0..g.kernel {
-                            let iy = (oy * g.stride + ky * g.dilation) as isize - g.padding as isize;
-                            let ix = (ox * g.stride + kx * g.dilation) as isize - g.padding as isize;
-                            if iy < 0 || ix < 0 || iy >= g.h as isize || ix >= g.w as isize {
-                                continue;
-                            }
-                            for c in 0..g.c {
-                                let at_x = ((i * g.h + iy as usize) * g.w + ix as usize) * g.c + c;
-                                let at_y = ((i * g.h_out() + oy) * g.w_out() + ox) * g.c + c;
-                                let at_w = (ky * g.kernel + kx) * g.c + c;
-                                let (x, w, gy) = (f64::from(x[at_x]), f64::from(w[at_w]), f64::from(gy[at_y]));
-                                y[at_y] += x * w;
-                                gx[at_x] += gy * w;
-                                gw[at_w] += gy * x;
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        let (x, w, gy) = (wide(x), wide(w), wide(gy));
+        let (mut y, mut gx, mut gw) = (vec![0.; gy.len()], vec![0.; x.len()], vec![0.; w.len()]);
+        for_each_tap(n, g, |from, to, channel, tap| {
+            let at = tap * g.c + channel;
+            y[to] += x[from] * w[at];
+            gx[from] += gy[to] * w[at];
+            gw[at] += gy[to] * x[from];
+        });
         [y, gx, gw]
     }
 

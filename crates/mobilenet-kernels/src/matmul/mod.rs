@@ -14,6 +14,7 @@ use crate::element::Element;
 use crate::simd::{Isa, Level, for_each_level, prefetch};
 
 pub use shared::{Sizes, ab, abt, atb};
+pub(crate) use shared::{ab_at, abt_at, atb_at};
 pub(crate) use transpose::{transpose, transposed};
 pub(crate) use weight::{FEW_ROWS, matmul_weight};
 

@@ -40,9 +40,20 @@ pub fn backward(
     saved: &Saved,
     gy: &[f32],
 ) -> (Buffer, Vec<Vec<f32>>) {
+    backward_at(Level::best(), g, x, theta, saved, gy)
+}
+
+pub(super) fn backward_at(
+    level: Level,
+    g: &BottleneckShape,
+    x: &[f32],
+    theta: &[&[f32]],
+    saved: &Saved,
+    gy: &[f32],
+) -> (Buffer, Vec<Vec<f32>>) {
     g.assert_fits(x, theta, gy);
     let (tiling, parameters) = (Tiling::new(g), g.split(theta));
-    let step = Step { level: Level::best(), g, tiling: &tiling, x, parameters: &parameters };
+    let step = Step { level, g, tiling: &tiling, x, parameters: &parameters };
     match &saved.0 {
         Kept::F32(units) => step.backward(units, gy),
         Kept::Bf16(units) => step.backward(units, gy),
