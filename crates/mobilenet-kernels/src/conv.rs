@@ -1,7 +1,7 @@
 //! Dense k×k convolutions, by unfolding windows into rows ("im2col") and multiplying matrices.
 //!
-//! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so a
-//! row of the unfolded image is in the order `c_in, k, k`.
+//! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so
+//! a row of the unfolded image is in the order `c_in, k, k`.
 
 use std::ops::Range;
 
@@ -47,8 +47,8 @@ impl ConvShape {
         self.h_out() * self.w_out()
     }
 
-    /// Calls `f(unfolded index, image index)` for every tap that lies inside the image, of every window of some rows of the
-    /// output.
+    /// Calls `f(unfolded index, image index)` for every tap that lies inside the image, of every window of some rows of
+    /// the output.
     fn for_each_tap(&self, rows: Range<usize>, mut f: impl FnMut(usize, usize)) {
         let &Self { h, w, c_in, kernel, stride, padding, .. } = self;
         let mut at = 0;

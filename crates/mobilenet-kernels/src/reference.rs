@@ -68,8 +68,8 @@ pub(crate) fn norm_backward(xs: &[f64], gys: &[f64], gamma: &[f64], eps: f64) ->
     gxs
 }
 
-/// Calls `f(input, output, channel, tap)` for every product of a depthwise convolution of `n` images: where its pixel and its
-/// sum stand, and whose weight it has.
+/// Calls `f(input, output, channel, tap)` for every product of a depthwise convolution of `n` images: where its pixel
+/// and its sum stand, and whose weight it has.
 pub(crate) fn for_each_tap(n: usize, shape: &DepthwiseShape, mut f: impl FnMut(usize, usize, usize, usize)) {
     let &DepthwiseShape { h, w, c, kernel, stride, dilation, padding } = shape;
     let (h_out, w_out) = (shape.h_out(), shape.w_out());

@@ -103,8 +103,8 @@ pub(crate) struct ChannelGradientSums<'a> {
 }
 
 impl ChannelGradientSums<'_> {
-    /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows, whose batch norm is the
-    /// affine function. What else is to become of it goes to `sink`. `of` is `(xs, affine, act)`.
+    /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows, whose batch norm is
+    /// the affine function. What else is to become of it goes to `sink`. `of` is `(xs, affine, act)`.
     pub(crate) fn add<E: Element, S: Sink>(
         &mut self,
         level: Level,
@@ -133,8 +133,8 @@ impl GradientSums {
         sum.zip(dot).map(|(sum, dot)| ChannelGradientSums { sum, dot })
     }
 
-    /// What all parts together, of `rows` rows, say. The mean that they know is a float32, which `lost` so much of the exact
-    /// one: small beside the mean, but not always beside the deviation.
+    /// What all parts together, of `rows` rows, say. The mean that they know is a float32, which `lost` so much of the
+    /// exact one: small beside the mean, but not always beside the deviation.
     pub(crate) fn merge(parts: &[Self], rows: usize, scale: &[f32], var: &[f32], lost: &[f32], eps: f64) -> Backward {
         // With x̂ = (x - mean) / std:  gx = scale · (g - mean(g) - x̂ · mean(g · x̂))
         //                                = scale · g + slope · (x - mean) + offset

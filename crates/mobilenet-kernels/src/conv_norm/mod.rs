@@ -1,7 +1,7 @@
 //! A dense convolution, batch norm and activation as one operation: the networks' first and last convolutions.
 //!
-//! `y = act(bn(p))` with `p = conv(x)`; only `p` is kept. Windows are unfolded into rows, so that a convolution is a product of
-//! matrices; the rows of a 1×1 are the pixels as they are.
+//! `y = act(bn(p))` with `p = conv(x)`; only `p` is kept. Windows are unfolded into rows, so that a convolution is a
+//! product of matrices; the rows of a 1×1 are the pixels as they are.
 
 mod backward;
 mod forward;
@@ -20,7 +20,8 @@ pub use forward::forward;
 pub use infer::infer;
 pub use shape::ConvNormShape;
 
-/// Images are divided into as many parts as this however large the weight is, whose gradient every part sums up for itself.
+/// Images are divided into as many parts as this however large the weight is, whose gradient every part sums up for
+/// itself.
 const PARTS_OF_LARGE_WEIGHTS: usize = 16;
 
 /// Rows of a part that make such a sum cost next to nothing, for each of the weight's columns.

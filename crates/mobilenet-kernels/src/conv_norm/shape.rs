@@ -23,13 +23,14 @@ pub struct ConvNormShape {
 }
 
 impl ConvNormShape {
-    /// How long each parameter is, in the order of `theta`: the weight (`[c_out, c_in, k, k]`), batch norm's weight and bias.
+    /// How long each parameter is, in the order of `theta`: the weight (`[c_out, c_in, k, k]`), batch norm's weight and
+    /// bias.
     pub fn parameter_lengths(&self) -> [usize; 3] {
         [self.conv.c_out * self.conv.unfolded(), self.conv.c_out, self.conv.c_out]
     }
 
-    /// Whether training multiplies bf16: if it is asked for, and pairs of channels and of pixels divide every operand evenly.
-    /// (The 27 values of the stem's windows are no pairs.)
+    /// Whether training multiplies bf16: if it is asked for, and pairs of channels and of pixels divide every operand
+    /// evenly. (The 27 values of the stem's windows are no pairs.)
     pub(super) fn is_bf16(&self) -> bool {
         let sizes = [self.conv.unfolded(), self.conv.c_out, self.conv.pixels_out()];
         self.precision == Precision::Bf16 && sizes.iter().all(|size| size.is_multiple_of(2))
@@ -66,7 +67,8 @@ impl ConvNormShape {
         scratch
     }
 
-    /// The mean of some windows' rows: of the middle pixels of all images, or of the middle row of the first one's windows.
+    /// The mean of some windows' rows: of the middle pixels of all images, or of the middle row of the first one's
+    /// windows.
     pub(super) fn origin(&self, x: &[f32]) -> Origin {
         let (ConvShape { h, w, .. }, k) = (self.conv, self.conv.unfolded());
         if self.conv.is_pointwise() {

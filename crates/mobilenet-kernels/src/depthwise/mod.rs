@@ -4,9 +4,10 @@
 //! y[oy, ox, c] = Σ_ky Σ_kx w[ky, kx, c] · x[oy·stride + ky·dilation - padding, ox·stride + kx·dilation - padding, c]
 //! ```
 //!
-//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so that no
-//! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
-//! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
+//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so
+//! that no loop asks where the border is. A block of channels is walked over the whole image, its window in registers,
+//! several columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by
+//! one.
 
 mod frame;
 mod image;
@@ -180,8 +181,8 @@ mod tests {
         }
     }
 
-    /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is one that
-    /// Miri sees.
+    /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is
+    /// one that Miri sees.
     fn check_image(g: DepthwiseShape) {
         let (x, w, gy) = (values(g.image_in(), 1), values(g.kernel * g.kernel * g.c, 2), values(g.image_out(), 3));
         let expected = reference(&g, &x, &w, &gy);

@@ -97,8 +97,8 @@ impl<E: Element> Backward<'_, E> {
         })
     }
 
-    /// Back through the batch norm and the convolution: some images' part of the windows' gradient, block after block, and their
-    /// `gx`.
+    /// Back through the batch norm and the convolution: some images' part of the windows' gradient, block after block,
+    /// and their `gx`.
     fn part(
         &self,
         images: Range<usize>,

@@ -56,8 +56,8 @@ pub(super) fn infer_at(
     });
 }
 
-/// A single image: the threads share its channels, then its rows. No value is a sum over either, so that the number of blocks may
-/// be a matter of the number of threads.
+/// A single image: the threads share its channels, then its rows. No value is a sum over either, so that the number of
+/// blocks may be a matter of the number of threads.
 fn infer_image(level: Level, g: &DepthwiseNormShape, x: &[f32], weight: &[f32], affine: Affine, y: &mut [f32]) {
     let (c, pixels) = (g.depthwise.c, g.pixels_out());
     let blocks = Blocks::at_most(2 * rayon::current_num_threads(), LEAST_CHANNELS, c);

@@ -1,10 +1,12 @@
 //! A depthwise convolution, batch norm and activation as one operation: half a layer of MobileNetV1.
 //!
-//! `y = act(bn(d))` with `d = depthwise(x)`; only `d` is kept. Every channel is on its own, so that an image is worked on block by
-//! block of channels, each small enough for a core's cache, and `d` is laid out that way: image after image, in each block
-//! after block. Images are divided into parts, worked on in parallel; a single image's blocks are divided in inference.
+//! `y = act(bn(d))` with `d = depthwise(x)`; only `d` is kept. Every channel is on its own, so that an image is worked
+//! on block by block of channels, each small enough for a core's cache, and `d` is laid out that way: image after
+//! image, in each block after block. Images are divided into parts, worked on in parallel; a single image's blocks are
+//! divided in inference.
 //!
-//! In bf16 what is kept, of the forward and between the two passes of the backward, is bf16; the convolution stays float32.
+//! In bf16 what is kept, of the forward and between the two passes of the backward, is bf16; the convolution stays
+//! float32.
 
 mod backward;
 mod forward;

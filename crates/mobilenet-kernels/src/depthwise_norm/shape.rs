@@ -46,7 +46,8 @@ impl DepthwiseNormShape {
         self.work(1, 1, 1)
     }
 
-    /// The work of so many convolutions, and of reading or writing so many tensors of the input's and of the output's size.
+    /// The work of so many convolutions, and of reading or writing so many tensors of the input's and of the output's
+    /// size.
     pub(super) fn work(&self, convolutions: usize, inputs: usize, outputs: usize) -> Work {
         let (image_in, image_out) = (self.depthwise.image_in(), self.depthwise.image_out());
         let flops = 2 * convolutions * self.n * image_out * self.taps();

@@ -131,8 +131,8 @@ fn threads_change_no_bit() {
     }
 }
 
-/// Without kinks (few values come near those of h-swish) bf16 is float32 but for its rounding; images whose rows are of an
-/// odd number of pixels stay float32.
+/// Without kinks (few values come near those of h-swish) bf16 is float32 but for its rounding; images whose rows are of
+/// an odd number of pixels stay float32.
 #[test]
 fn bf16_is_float32_but_for_its_rounding() {
     for g in shapes().filter(|g| g.activation == Activation::HSwish) {

@@ -170,8 +170,8 @@ enum Shifted {
     Filtered,
 }
 
-/// The gradients lose no more digits to a mean that is far from 0 than those of two passes over the batch do, whose error is
-/// that of a float32 value of this size.
+/// The gradients lose no more digits to a mean that is far from 0 than those of two passes over the batch do, whose
+/// error is that of a float32 value of this size.
 #[test]
 fn a_mean_far_from_zero_costs_no_more_digits_than_two_passes() {
     let depthwise = DepthwiseShape { c: 32, ..BASE.depthwise };

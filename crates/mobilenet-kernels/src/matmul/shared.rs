@@ -24,8 +24,8 @@ impl Sizes {
     }
 }
 
-/// How many parts the inner dimension of [`atb`] has, at most: a part's product is as large as the whole, so that few parts cost
-/// little to add up.
+/// How many parts the inner dimension of [`atb`] has, at most: a part's product is as large as the whole, so that few
+/// parts cost little to add up.
 const INNER_PARTS: usize = 8;
 
 /// Rows of such a part, at least.

@@ -60,8 +60,8 @@ impl<A: Sink, B: Sink> Sink for (A, B) {
     }
 }
 
-/// Keeps the gradients as the left side of a product over channels, and for one over rows. Of float32, what the pass leaves
-/// behind is both.
+/// Keeps the gradients as the left side of a product over channels, and for one over rows. Of float32, what the pass
+/// leaves behind is both.
 pub(crate) struct Operands<'a, E>(pub(crate) &'a mut [E], pub(crate) &'a mut [E]);
 
 impl<E: Element> Sink for Operands<'_, E> {
@@ -144,8 +144,8 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
     }
 }
 
-/// With `a = act((xs - mean) · scale + bias)` and the gradient `gs` of `a · gate`: the gate's gradient `dots[c] += Σ a · g`.
-/// Keeps `a · gate` in `values` and `gs` in `kept`.
+/// With `a = act((xs - mean) · scale + bias)` and the gradient `gs` of `a · gate`: the gate's gradient `dots[c] += Σ a
+/// · g`. Keeps `a · gate` in `values` and `gs` in `kept`.
 pub(crate) fn gate_gradient<E: Element>(
     level: Level,
     (xs, affine, act): (&[E], Affine, Activation),

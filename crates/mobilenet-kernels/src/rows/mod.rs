@@ -1,8 +1,9 @@
 //! The passes over rows of channels: each is a [`Pass`], written once for every instruction set and every kind of
 //! [`Element`].
 //!
-//! Rows are walked in strips: down a register's worth of channels, two rows at a time, with the channels' mean, scale and sums
-//! in registers; then down the next channels, while the strip is in the L1. The loads ask for the next strip in time.
+//! Rows are walked in strips: down a register's worth of channels, two rows at a time, with the channels' mean, scale
+//! and sums in registers; then down the next channels, while the strip is in the L1. The loads ask for the next strip
+//! in time.
 
 mod backward;
 mod forward;

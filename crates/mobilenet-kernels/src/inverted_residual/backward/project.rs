@@ -92,7 +92,8 @@ struct Part {
     gate_gradients: Vec<GateGradients>,
 }
 
-/// The gradient of the projection's output, of a group: as the left side of a product over channels, and for one over rows.
+/// The gradient of the projection's output, of a group: as the left side of a product over channels, and for one over
+/// rows.
 struct OutputGradient<'a, E> {
     left: Matrix<'a, E>,
     rows: Matrix<'a, E>,

@@ -68,8 +68,8 @@ impl Step<'_> {
     }
 }
 
-/// Takes a tile of a convolution's output: computes it in float32 (in `scratch`, if it is not kept so), takes it into the
-/// statistics, and keeps it.
+/// Takes a tile of a convolution's output: computes it in float32 (in `scratch`, if it is not kept so), takes it into
+/// the statistics, and keeps it.
 fn keep<E: Element>(
     level: Level,
     scratch: &mut Buffer,

@@ -95,7 +95,8 @@ impl Block<'_> {
         self.output(group.first * pixels, &p, y);
     }
 
-    /// The projection of a group whose tiles are all made first: squeeze-and-excite needs them, or the threads share them.
+    /// The projection of a group whose tiles are all made first: squeeze-and-excite needs them, or the threads share
+    /// them.
     fn tile_by_tile(&self, weights: &Weights, group: Group, p: &mut [f32]) {
         let (c, c_out, pixels, is_shared) =
             (self.g.depthwise.c, self.g.c_out, self.g.pixels_out(), self.tiling.is_shared);
