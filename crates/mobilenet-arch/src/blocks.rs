@@ -29,8 +29,8 @@ impl InvertedResidualConfig {
         self.stride == 1 && self.c_in == self.c_out
     }
 
-    /// The block's layers under the names of torchvision's `InvertedResidual`: `conv.0.0` (convolution) and `conv.0.1` (batch
-    /// norm), …, and the projection's two without a level of their own.
+    /// The block's layers under the names of torchvision's `InvertedResidual`: `conv.0.0` (convolution) and `conv.0.1`
+    /// (batch norm), …, and the projection's two without a level of their own.
     pub fn layer(&self) -> BottleneckPlan {
         let &Self { c_in, c_out, stride, expand_ratio, norm } = self;
         let (expanded, relu6) = (self.expanded(), Activation::Relu6);
@@ -81,8 +81,9 @@ impl BottleneckConfig {
         self.stride == 1 && self.c_in == self.c_out
     }
 
-    /// The block's layers under the names of `InvertedResidual` in torchvision's `mobilenetv3.py`: `block.J.0` (convolution) and
-    /// `block.J.1` (batch norm), or `block.J.fc1` and `block.J.fc2`, `J` counting the parts that are there.
+    /// The block's layers under the names of `InvertedResidual` in torchvision's `mobilenetv3.py`: `block.J.0`
+    /// (convolution) and `block.J.1` (batch norm), or `block.J.fc1` and `block.J.fc2`, `J` counting the parts that are
+    /// there.
     pub fn layer(&self) -> BottleneckPlan {
         let &Self { kernel, c_in, expanded, c_out, squeeze, activation, stride, dilation, norm } = self;
         let mut parts = (0..).map(|j| format!("block.{j}"));

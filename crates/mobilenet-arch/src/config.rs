@@ -92,15 +92,17 @@ pub struct ModelConfig {
     pub dilated: bool,
     /// The probability of dropout before the last linear layer, in `[0, 1)`.
     pub dropout: f64,
-    /// How far each training step moves batch norm's running statistics, above 0 and at most 1, instead of the architecture's 0.1 (V2)
-    /// or 0.01 (V3). Evaluation does not depend on it. V3's was made for hundreds of thousands of steps.
+    /// How far each training step moves batch norm's running statistics, above 0 and at most 1, instead of the
+    /// architecture's 0.1 (V2) or 0.01 (V3). Evaluation does not depend on it. V3's was made for hundreds of thousands
+    /// of steps.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bn_momentum: Option<f64>,
     /// The stride of the stem and of each stage's first block, each 1 or 2, instead of the preset's.
     ///
     /// A stage is a run of blocks with the same number of output channels. The published strides
-    /// ([`Preset::stage_strides`]) are `[2, 1, 2, 2, 2, 1, 2, 1]` for V2 and its steps to V3, `[2, 1, 2, 2, 2, 1, 2]` for
-    /// V3-Large and `[2, 2, 2, 2, 1, 2]` for V3-Small. For 64×64 images, for example, the stem alone may be made stride 1.
+    /// ([`Preset::stage_strides`]) are `[2, 1, 2, 2, 2, 1, 2, 1]` for V2 and its steps to V3, `[2, 1, 2, 2, 2, 1, 2]`
+    /// for V3-Large and `[2, 2, 2, 2, 1, 2]` for V3-Small. For 64×64 images, for example, the stem alone may be made
+    /// stride 1.
     pub strides: Option<Vec<usize>>,
 }
 

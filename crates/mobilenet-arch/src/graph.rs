@@ -30,7 +30,8 @@ const MAX_IMAGE_SIZE: usize = 16_384;
 /// One operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Operation {
-    /// torchvision's path: of the layer in the state dict where it has parameters, else of the module that the operation ends.
+    /// torchvision's path: of the layer in the state dict where it has parameters, else of the module that the
+    /// operation ends.
     pub name: String,
     /// What it does.
     pub kind: OperationKind,

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Arch, Error};
 
-/// A network: an architecture and how many times the published channels it has. Written `v2`, or `v2@0.5` for half of them;
-/// so on the command line, in artefacts and in the names of files.
+/// A network: an architecture and how many times the published channels it has. Written `v2`, or `v2@0.5` for half of
+/// them; so on the command line, in artefacts and in the names of files.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network {
@@ -18,7 +18,8 @@ pub struct Network {
     pub width: Width,
 }
 
-/// A width multiplier, in thousandths, so that two of them are equal or not. Above 0, at most 8, as `mobilenet` takes it.
+/// A width multiplier, in thousandths, so that two of them are equal or not. Above 0, at most 8, as `mobilenet` takes
+/// it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Width(u16);
 

@@ -1,7 +1,8 @@
-//! A model as a list of layer and block configurations: what a [`ModelConfig`](crate::ModelConfig) and the tables come to.
+//! A model as a list of layer and block configurations: what a [`ModelConfig`](crate::ModelConfig) and the tables come
+//! to.
 //!
-//! [`Plan::layers`] gives its layers with the paths of their variables: networks are assembled from them, and the list of
-//! operations ([`crate::graph`]) is made of them, so that nothing is written twice.
+//! [`Plan::layers`] gives its layers with the paths of their variables: networks are assembled from them, and the list
+//! of operations ([`crate::graph`]) is made of them, so that nothing is written twice.
 
 pub use crate::units::{BottleneckPlan, ConvPlan, LayerPlan, SqueezeExcitePlan};
 use crate::{Activation, BatchNormConfig, BottleneckConfig, ConvBnActConfig, InvertedResidualConfig, make_divisible};
@@ -30,8 +31,8 @@ impl Options {
     }
 }
 
-/// A whole model: `features.0` (stem), `features.1..=n` (blocks), `features.n+1` (head, if there is one), mean over the pixels,
-/// classifier.
+/// A whole model: `features.0` (stem), `features.1..=n` (blocks), `features.n+1` (head, if there is one), mean over the
+/// pixels, classifier.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The first convolution, 3×3, from 3 channels.
@@ -51,9 +52,10 @@ pub struct BlockPlan {
     pub config: BlockConfig,
     /// Whether it has a shortcut: those blocks do whose published stride is 1 and whose shapes agree.
     ///
-    /// A stride made 1 by a preset, by the user or by a dilation adds no shortcut: weights mean the same whatever the strides.
-    /// (torchvision does so for a dilation. Built with other strides, its blocks get a shortcut wherever the shapes agree:
-    /// V3-Small's first block, the second stage's first one in V2 below width 0.75 and in V3-Large at 0.25, 0.35 and 0.6.)
+    /// A stride made 1 by a preset, by the user or by a dilation adds no shortcut: weights mean the same whatever the
+    /// strides. (torchvision does so for a dilation. Built with other strides, its blocks get a shortcut wherever the
+    /// shapes agree: V3-Small's first block, the second stage's first one in V2 below width 0.75 and in V3-Large at
+    /// 0.25, 0.35 and 0.6.)
     pub residual: bool,
 }
 
@@ -120,7 +122,8 @@ impl ClassifierPlan {
 }
 
 impl Plan {
-    /// The layers of the features with their places, in the order they run. Each runs as one, and is one layer of a stack.
+    /// The layers of the features with their places, in the order they run. Each runs as one, and is one layer of a
+    /// stack.
     pub fn layers(&self) -> Vec<PlacedLayer> {
         let path = |i: usize| format!("features.{i}");
         let mut layers = vec![PlacedLayer { part: Part::Stem, path: path(0), layer: self.stem.clone().into() }];

@@ -41,7 +41,8 @@ pub struct LayerSummary {
     pub name: String,
     /// What it does.
     pub kind: LayerKind,
-    /// How: the window, stride and dilation, the activation's name, the squeeze width; empty where there is nothing to say.
+    /// How: the window, stride and dilation, the activation's name, the squeeze width; empty where there is nothing to
+    /// say.
     pub detail: String,
     /// The `N` of `features.N`: 0 is the stem, 1 the first block. `None` after the features.
     pub block: Option<usize>,
@@ -71,8 +72,8 @@ pub struct BlockSummary {
 }
 
 impl BlockSummary {
-    /// What has to be moved at least for a batch of `n` images, in bytes of float32: each input and output once, and the
-    /// parameters once.
+    /// What has to be moved at least for a batch of `n` images, in bytes of float32: each input and output once, and
+    /// the parameters once.
     pub fn bytes(&self, n: usize) -> u64 {
         FLOAT_BYTES * (n as u64 * (elements(&self.input) + elements(&self.output)) + self.params)
     }

@@ -1,5 +1,5 @@
-//! Layers with their channels, and with the paths of their variables below the layer's own: what is assembled, and what the
-//! list of operations is made of.
+//! Layers with their channels, and with the paths of their variables below the layer's own: what is assembled, and what
+//! the list of operations is made of.
 
 use crate::ConvBnActConfig;
 

@@ -1,10 +1,11 @@
 //! How well the kernels' work divides among threads, more of them than this machine need have:
 //! `RAYON_NUM_THREADS=1 cargo run --release -p mobilenet-bench --example balance -- [BATCH] [SIZE]`.
 //!
-//! A training step runs on one thread and records how long each part of each phase takes. From that follows how long the step
-//! would take on more threads of the same speed, with nothing else in their way: parts are handed out in order to whoever is
-//! free, and where there are few of them, threads share what is inside. The efficiency is one thread's time by the number of
-//! threads times theirs. `16 parts` is the same with parts put together until there are no more than 16, and nothing shared.
+//! A training step runs on one thread and records how long each part of each phase takes. From that follows how long
+//! the step would take on more threads of the same speed, with nothing else in their way: parts are handed out in order
+//! to whoever is free, and where there are few of them, threads share what is inside. The efficiency is one thread's
+//! time by the number of threads times theirs. `16 parts` is the same with parts put together until there are no more
+//! than 16, and nothing shared.
 #![expect(clippy::print_stdout, reason = "an example shows its figures")]
 
 use std::error::Error;
@@ -86,7 +87,8 @@ fn in_turn(parts: &[Part], threads: usize) -> f64 {
     busy.into_iter().fold(0., f64::max)
 }
 
-/// Threads share what is inside parts where these are few: no less than an even share, nor than the longest part's remainder.
+/// Threads share what is inside parts where these are few: no less than an even share, nor than the longest part's
+/// remainder.
 fn shared(parts: &[Part], threads: usize) -> f64 {
     let in_turn = in_turn(parts, threads);
     if parts.len() >= 4 * threads {
@@ -96,8 +98,8 @@ fn shared(parts: &[Part], threads: usize) -> f64 {
     (total(parts) / threads as f64).max(longest).min(in_turn)
 }
 
-/// The phase in no more than 16 parts, of neighbors put together; but for passes over rows, which have as many parts as there are rows
-/// for them.
+/// The phase in no more than 16 parts, of neighbors put together; but for passes over rows, which have as many parts as
+/// there are rows for them.
 fn merged(phase: &Record) -> Record {
     let mut phase = phase.clone();
     let passes_over_rows = match phase.phase {

@@ -1,4 +1,4 @@
-//! The caches and the memory of this machine, as far as the system tells (Linux: `/sys`, `/proc`).
+//! The caches and the memory of this machine, as far as the system reports them (Linux: `/sys`, `/proc`).
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -8,25 +8,25 @@ use crate::memory::kib_field;
 /// One level of cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cache {
-    /// Of one instance.
+    /// The size of one instance, in bytes.
     pub(crate) bytes: usize,
     /// Processors (hardware threads) that share an instance.
     pub(crate) sharers: usize,
 }
 
 impl Cache {
-    /// What each of so many threads has of it, if they are spread evenly.
+    /// The share of it that each of `threads` threads has, if they are spread evenly over the cores.
     pub(crate) fn per_thread(self, threads: usize) -> usize {
         self.bytes / self.sharers.clamp(1, threads.max(1))
     }
 
-    /// All instances that so many threads use.
+    /// Bytes of all instances that `threads` threads use.
     pub(crate) fn total(self, threads: usize) -> usize {
         self.bytes * threads.div_ceil(self.sharers.max(1))
     }
 }
 
-/// The second and the third level of the first processor; `None` where there is none or the system does not tell.
+/// The second and the third level of the first processor; `None` where there is none or the system does not report it.
 pub(crate) fn l2_and_l3() -> (Option<Cache>, Option<Cache>) {
     let folder = Path::new("/sys/devices/system/cpu/cpu0/cache");
     let caches: Vec<(u32, Cache)> = (0..8).filter_map(|i| read(&folder.join(format!("index{i}")))).collect();

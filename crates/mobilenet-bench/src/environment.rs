@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_the_build_and_the_machine() {
+    fn names_the_build_and_the_machine() {
         let build = BuildInfo {
             commit: Some("0123abc".into()),
             version: "1.2.3".into(),

@@ -23,7 +23,7 @@ pub fn input(n: usize, (c, h, w): (usize, usize, usize), device: &Device) -> Res
 /// Times forward passes of `model` over `xs: [n, c, h, w]`, each read back to the host.
 ///
 /// # Errors
-/// Those of [`time_steps`].
+/// The errors of [`time_steps`].
 pub fn inference<M: ModuleT + ?Sized>(model: &M, xs: &Tensor, protocol: Protocol) -> Result<Timing> {
     let n = xs.dims().first().copied().unwrap_or(0);
     time_steps(protocol, n, || {
@@ -38,7 +38,7 @@ pub fn inference<M: ModuleT + ?Sized>(model: &M, xs: &Tensor, protocol: Protocol
 /// Pass the sizes in ascending order: the peak memory of a process never falls.
 ///
 /// # Errors
-/// Those of [`inference`] and [`input`].
+/// The errors of [`inference`] and [`input`].
 pub fn throughput<M: ModuleT + ?Sized>(
     model: &M,
     picture: (usize, usize, usize),

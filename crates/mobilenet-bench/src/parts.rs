@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::timing::latency;
 use crate::{Error, Protocol, Result, StepResult, Timing};
 
-/// What each part of a step took, in order.
+/// The time that each part of a step took, in order.
 pub type PartsResult = std::result::Result<Vec<Duration>, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A step and its parts.

@@ -125,12 +125,12 @@ impl Stream {
         Ok(Self { level, len, buffers: buffers.into_iter().collect::<Result<_>>()? })
     }
 
-    /// Of all threads.
+    /// Bytes of all threads' buffers.
     fn bytes(&self) -> usize {
         self.buffers.len() * self.len * FLOAT_BYTES
     }
 
-    /// What all threads together read and write.
+    /// Bytes that all threads together read and write in a second.
     fn bytes_per_second(&self, time: Duration) -> f64 {
         let pass = shortest_pass(time, |passes| {
             rayon::broadcast(|thread| {

@@ -59,7 +59,7 @@ pub struct Timing {
 }
 
 impl Timing {
-    /// Of `samples`, each of which took care of `batch` images.
+    /// The summary of `samples`, each the time of one step over `batch` images.
     pub(crate) fn from_samples(samples: &[Duration], batch: usize) -> Result<Self> {
         let latency_ms = latency(samples).ok_or(Error::Nothing { what: "iterations" })?;
         // The clock may be coarser than a trivial step: no division by zero.

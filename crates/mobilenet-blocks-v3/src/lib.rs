@@ -8,7 +8,8 @@ pub use mobilenet_arch::BottleneckConfig;
 // What a model of one's own needs beside the block.
 pub use mobilenet_layers::{Activate, Activation, BatchNormConfig, global_avg_pool, seeded_var_builder};
 
-/// MobileNetV3's block: MobileNetV2's with a wider window, squeeze-and-excite after the depthwise activation, and h-swish.
+/// MobileNetV3's block: MobileNetV2's with a wider window, squeeze-and-excite after the depthwise activation, and
+/// h-swish.
 ///
 /// Howard et al., "Searching for MobileNetV3", figure 4; weight names as in torchvision's `InvertedResidual` of
 /// `mobilenetv3.py`.
@@ -16,8 +17,8 @@ pub use mobilenet_layers::{Activate, Activation, BatchNormConfig, global_avg_poo
 pub struct Bottleneck(LinearBottleneck);
 
 impl Bottleneck {
-    /// The block with its variables below `vb`: `block.J.0` (convolution) and `block.J.1` (batch norm), or `block.J.fc1`
-    /// and `block.J.fc2`, `J` counting the parts that are there.
+    /// The block with its variables below `vb`: `block.J.0` (convolution) and `block.J.1` (batch norm), or
+    /// `block.J.fc1` and `block.J.fc2`, `J` counting the parts that are there.
     ///
     /// # Errors
     /// An even kernel, a size of 0, numbers that the batch norm refuses, or variables of another shape in `vb`.

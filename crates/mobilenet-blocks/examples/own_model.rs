@@ -1,6 +1,7 @@
 //! A model of one's own: two blocks and a linear layer, trained with Candle's autograd and its AdamW.
 //!
-//! The task is to tell horizontal from vertical stripes. Run with `cargo run --release -p mobilenet-blocks --example own_model`.
+//! The task is to tell horizontal from vertical stripes. Run with `cargo run --release -p mobilenet-blocks --example
+//! own_model`.
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
@@ -47,7 +48,8 @@ impl ModuleT for StripeNet {
     }
 }
 
-/// `n` images of 12×12 pixels, horizontal (class 0) and vertical (class 1) stripes of period 2 to 4 in turn, with noise.
+/// `n` images of 12×12 pixels, horizontal (class 0) and vertical (class 1) stripes of period 2 to 4 in turn, with
+/// noise.
 fn stripes(n: usize, step: usize) -> Result<(Tensor, Tensor)> {
     let pixel = |image: usize, y: usize, x: usize| {
         let along = [y, x][image % 2] + image / 2 + step;

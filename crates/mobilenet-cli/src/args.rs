@@ -16,11 +16,11 @@ pub use self::train::{Freeze, TrainArgs};
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
 use crate::device::DeviceArg;
 
-/// Most images of a pass that is timed: at 224x224 they alone take 2.5 GB.
+/// The largest batch of a timed pass: at 224x224 the images alone take 2.5 GB.
 const MAX_BATCH: usize = 4_096;
-/// Most passes that are timed, each of which leaves a number.
+/// The largest number of timed passes, each of which leaves a number in memory.
 const MAX_PASSES: usize = 1_000_000;
-/// Most classes of a network without data: five times ImageNet-21k's.
+/// The largest number of classes of a network without data: five times that of ImageNet-21k.
 const MAX_CLASSES: usize = 100_000;
 
 /// Train, evaluate, time and inspect MobileNetV2 and MobileNetV3
@@ -223,19 +223,19 @@ Examples:
 To measure networks to choose from, at several widths:
   cargo xtask compare --models widths --out runs/widths")]
 pub struct ChooseArgs {
-    /// Most milliseconds for one image (median, batch 1)
+    /// At most so many milliseconds for one image (median, batch 1)
     #[arg(long, value_name = "MS", value_parser = above_0, allow_negative_numbers = true)]
     pub max_latency_ms: Option<f64>,
-    /// Most parameters, such as 3M, 2.5M or 500k
+    /// At most so many parameters, such as 3M, 2.5M or 500k
     #[arg(long, value_name = "N", value_parser = amount, allow_hyphen_values = true)]
     pub max_params: Option<u64>,
-    /// Most multiply-adds of one image, such as 100M
+    /// At most so many multiply-adds for one image, such as 100M
     #[arg(long, value_name = "N", value_parser = amount, allow_hyphen_values = true)]
     pub max_macs: Option<u64>,
-    /// Most megabytes (10^6 bytes) of memory of a process that classifies single images
+    /// At most so many megabytes (10^6 bytes) of memory for a process that classifies single images
     #[arg(long, value_name = "MB", value_parser = above_0, allow_negative_numbers = true)]
     pub max_memory_mb: Option<f64>,
-    /// Least share of the test images that is classified correctly, such as 0.9
+    /// At least this share of the test images classified correctly, such as 0.9
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true)]
     pub min_accuracy: Option<f64>,
     /// Folder of a comparison; can be repeated [default: every folder in runs]
@@ -248,9 +248,9 @@ pub struct ChooseArgs {
 
 /// Write a report of runs: report.html, report.md and results.json
 ///
-/// Accuracy, curves, mistakes, settings and machine of each run. Runs of one network with the same settings but their seeds are
-/// counted together, and networks are compared with intervals and tests where data and settings allow; where not, the report
-/// says so. A run that has not been evaluated appears in curves and settings only.
+/// Accuracy, curves, mistakes, settings and machine of each run. Runs of one network that differ in nothing but
+/// their seeds are counted together, and networks are compared with intervals and tests where data and settings allow;
+/// where not, the report says so. A run that has not been evaluated appears in curves and settings only.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -260,7 +260,7 @@ pub struct ReportArgs {
     /// Folders that `mobilenet train --out` wrote
     #[arg(required = true, value_name = "RUN")]
     pub runs: Vec<PathBuf>,
-    /// Folder for the report, made if need be [default: the run's own; of several runs none]
+    /// Folder for the report, created if missing [default: the run's own; of several runs none]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
 }
@@ -313,7 +313,7 @@ pub struct ShapeArgs {
 }
 
 impl ShapeArgs {
-    /// Changes what was given; the rest of `config` stays.
+    /// Changes the settings that were given; the rest of `config` stays as it is.
     pub fn apply(&self, config: &mut ModelConfig) {
         config.preset = self.preset.unwrap_or(config.preset);
         config.width_mult = self.width.unwrap_or(config.width_mult);

@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps};
 use mobilenet_layers::seeded_var_builder;
-use mobilenet_models::plan::Plan;
+use mobilenet_models::plan::{PlacedLayer, Plan};
 use mobilenet_models::{MobileNet, ModelConfig, summary};
 use mobilenet_schema::{Bench, StepProfile};
 use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
@@ -50,8 +50,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         timing
     } else if args.blocks {
         let blocks = summary(&config, (size, size))?.blocks();
-        let layers: Vec<usize> =
-            Plan::new(&config)?.layers().chunk_by(|a, b| a.part == b.part).map(<[_]>::len).collect();
+        let layers = Plan::new(&config)?.layers();
+        let paths = |layers: &[PlacedLayer]| layers.iter().map(|layer| layer.path.clone()).collect();
+        let layers: Vec<Vec<String>> = layers.chunk_by(|a, b| a.part == b.part).map(paths).collect();
         let (timing, found) = BlockTimes::measure(&model, &blocks, &layers, &xs, protocol)?;
         block_times = Some(found);
         timing

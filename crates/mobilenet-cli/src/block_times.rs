@@ -1,13 +1,13 @@
 //! Where an inference's time goes, block by block.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use candle_core::Tensor;
 use candle_nn::ModuleT;
 use mobilenet_bench::{PartsResult, PartsTiming, Protocol, Timing, time_parts};
-use mobilenet_kernels::profile::record;
+use mobilenet_kernels::profile::{Profile, record};
 use mobilenet_models::{BlockSummary, MobileNet};
 use mobilenet_schema::BlockTime;
 
@@ -22,12 +22,12 @@ pub struct BlockTimes {
 }
 
 impl BlockTimes {
-    /// Times passes of `model` over `xs: [n, c, h, w]`; `blocks` are the model's. Each but the classifier is a run of layers, and
-    /// `layers` says of how many.
+    /// Times passes of `model` over `xs: [n, c, h, w]`; `blocks` are the model's. Each but the classifier is a run of
+    /// layers, whose paths are in `layers`.
     pub fn measure(
         model: &MobileNet,
         blocks: &[BlockSummary],
-        layers: &[usize],
+        layers: &[Vec<String>],
         xs: &Tensor,
         protocol: Protocol,
     ) -> Result<(Timing, Self)> {
@@ -40,18 +40,9 @@ impl BlockTimes {
             let start = Instant::now();
             last(model.classify(&features, false)?)?;
             let classifier = start.elapsed();
-            let records = profile.records;
-            let (expected, found) = (layers.iter().sum::<usize>(), records.len());
-            if expected != found {
-                return Err(format!(
-                    "--blocks times the CPU's kernels, one for each of the {expected} layers before the classifier, \
-                     and {found} of them ran; try --device cpu"
-                )
-                .into());
-            }
-            let mut times = records.iter().map(|record| record.time);
-            let blocks = layers.iter().map(|&n| times.by_ref().take(n).sum());
-            Ok(blocks.chain([classifier]).collect())
+            let mut times = layers.iter().map(|paths| time_of(paths, &profile)).collect::<Result<Vec<_>, _>>()?;
+            times.push(classifier);
+            Ok(times)
         };
         let timing = time_parts(protocol, batch, whole, parts)?;
         Ok((timing.whole, Self::new(blocks, batch, &timing)))
@@ -80,6 +71,25 @@ impl BlockTimes {
         let medians = timing.parts.iter().map(|part| part.p50);
         Self { sum_ms, blocks: blocks.iter().zip(medians).map(time).collect(), whole_ms: timing.whole.latency_ms.p50 }
     }
+}
+
+/// The time of the layers at these paths: of all that was recorded of each of them.
+fn time_of(paths: &[String], profile: &Profile) -> Result<Duration, String> {
+    paths
+        .iter()
+        .map(|path| {
+            let is_of_layer =
+                |name: &str| name.strip_prefix(&path[..]).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            let mut times =
+                profile.records.iter().filter(|record| is_of_layer(&record.scope)).map(|record| record.time).peekable();
+            let is_whole = times.peek().is_some() && !profile.not_fused.iter().any(|layer| is_of_layer(&layer.layer));
+            if is_whole {
+                Ok(times.sum::<Duration>())
+            } else {
+                Err(format!("--blocks times the CPU's kernels, and {path} did not run by them alone; try --device cpu"))
+            }
+        })
+        .sum()
 }
 
 impl fmt::Display for BlockTimes {
@@ -119,9 +129,34 @@ impl fmt::Display for BlockTimes {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use mobilenet_kernels::profile::{NotFused, Record, Work};
 
     use super::*;
+
+    #[test]
+    fn a_blocks_time_is_that_of_all_records_of_its_layers() {
+        let record = |scope: &str, ms| Record {
+            scope: scope.to_owned(),
+            phase: "inference",
+            time: Duration::from_millis(ms),
+            work: Work::default(),
+            stretches: Vec::new(),
+        };
+        let records = ["features.1", "features.10", "features.2.0", "features.2.conv", "features.2.0"];
+        let records = records.into_iter().zip([1, 2, 4, 8, 16]).map(|(scope, ms)| record(scope, ms)).collect();
+        let not_fused = vec![NotFused { layer: "features.10.1".to_owned(), why: "a reason" }];
+        let profile = Profile { records, not_fused };
+        let time = |paths: &[&str]| {
+            time_of(&paths.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>(), &profile)
+                .map(|time| time.as_millis())
+        };
+        assert_eq!(time(&["features.1"]), Ok(1));
+        assert_eq!(time(&["features.2"]), Ok(28));
+        assert_eq!(time(&["features.1", "features.2.0"]), Ok(21));
+        for path in ["features.3", "features.10"] {
+            assert!(time(&["features.1", path]).is_err_and(|error| error.contains(&format!("{path} "))));
+        }
+    }
 
     #[test]
     fn shares_and_rates_follow_from_the_medians() {

@@ -44,7 +44,7 @@ impl Progress {
         self.bar.suspend(|| note(text));
     }
 
-    /// What a data set's loading tells.
+    /// Shows the progress of loading a data set.
     pub fn loading(&mut self, progress: mobilenet_data::Progress) {
         use mobilenet_data::Progress::{Downloading, FallingBack, Reading};
         match progress {

@@ -17,7 +17,7 @@ pub enum Recipe {
     /// The article's protocol: 100 epochs of AdamW (1e-3, decay 1e-4), cosine, flip and crop.
     #[default]
     Article,
-    /// Made for few epochs of CIFAR-10. What it rests on, and how little, is told in docs/recipes.md.
+    /// Made for few epochs of CIFAR-10. docs/recipes.md says what evidence it rests on, and how little.
     Fast,
 }
 

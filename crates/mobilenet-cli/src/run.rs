@@ -129,7 +129,7 @@ impl DataConfig {
 }
 
 impl RunConfig {
-    /// Which weights the run ends with.
+    /// The weights that the run ends with.
     pub fn weights_label(&self) -> String {
         let chosen = match self.data.validation {
             Some(n) => format!("best on {n} validation images"),
@@ -164,7 +164,7 @@ pub fn read_config(folder: &Path) -> Result<RunConfig> {
 /// A trained network.
 pub struct Trained {
     pub model: MobileNet,
-    /// Which weights these are.
+    /// Where the weights come from.
     pub weights: String,
 }
 

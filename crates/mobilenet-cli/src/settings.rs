@@ -51,7 +51,7 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Those of a run that is resumed.
+    /// The settings of a run that is resumed.
     fn stored(stored: &RunConfig, args: &TrainArgs) -> Self {
         let RunConfig { model, train, data, init, recipe, freeze_features, teacher, .. } = stored;
         let mut model = model.clone();

@@ -14,8 +14,8 @@ use anyhow::{Context, Result, bail};
 const VARIABLES: [&str; 2] = ["RAYON_NUM_THREADS", "CANDLE_NUM_THREADS"];
 
 /// Has glibc keep large blocks that were freed, which the next step needs again, instead of giving them back to the
-/// system: without it a training step of MobileNetV2 spends a tenth of its time on page faults. (The kernels' own buffers
-/// are in a pool; these are Candle's tensors.) Other C libraries do not read it.
+/// system: without it a training step of MobileNetV2 spends a tenth of its time on page faults. (The kernels' own
+/// buffers are in a pool; these are Candle's tensors.) Other C libraries do not read it.
 const KEEP_LARGE: [(&str, &str); 2] =
     [("MALLOC_MMAP_THRESHOLD_", "4000000000"), ("MALLOC_TRIM_THRESHOLD_", "8000000000")];
 

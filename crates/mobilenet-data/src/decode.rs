@@ -13,7 +13,7 @@ use crate::{Error, Place};
 /// The largest picture file that is read: 256 MiB, more than the largest camera's.
 const MAX_FILE_BYTES: u64 = 256 << 20;
 
-/// Decodes a PNG or JPEG, told by its content, to `[size, size, 3]`: the middle square, scaled
+/// Decodes a PNG or JPEG, recognized by its content, to `[size, size, 3]`: the middle square, scaled
 /// (bilinear, antialiased). That is `Resize(size)` and `CenterCrop(size)` of torchvision.
 /// Transparency is dropped, gray becomes RGB, and the orientation a camera noted is applied.
 ///

@@ -216,11 +216,21 @@ pub enum Error {
     /// A tensor that does not hold pictures or labels as expected.
     #[error("{name}: expected {expected}, found {found}")]
     Tensor {
-        /// Which tensor.
+        /// The tensor's name.
         name: &'static str,
         /// Shape, type and range needed.
         expected: String,
-        /// What it is.
+        /// Its shape, type or value.
+        found: String,
+    },
+    /// A file that is not the one of MNIST's that its name says.
+    #[error("{}: not one of MNIST's files: expected {expected}, found {found}", path.display())]
+    Idx {
+        /// The file.
+        path: PathBuf,
+        /// What should be in it.
+        expected: String,
+        /// What is in it.
         found: String,
     },
     /// Candle failed to make a tensor.

@@ -6,11 +6,12 @@ use candle_datasets::vision;
 use crate::sources::files;
 use crate::{Dataset, Error, Split};
 
-/// Takes images `[n, 3, h, w]`, `u8` or `f32` from 0 to 1, and labels `[n]` of whole numbers.
-/// Classes are called `0`, `1` and so on, the set `candle`.
+/// Takes images `[n, 3, h, w]`, gray ones `[n, 1, h, w]`, or square gray ones as rows, `[n, h · h]`, which is what
+/// `candle_datasets::vision::mnist` and `fashion_mnist` give; `u8` or `f32` from 0 to 1, with labels `[n]` of whole
+/// numbers. The three channels of a gray picture are the same. Classes are called `0`, `1` and so on, the set `candle`.
 ///
-/// Pictures are taken as they are: the ones of `candle_datasets::vision::cifar::load` 0.11 have
-/// height and width exchanged.
+/// Pictures are taken as they are: the ones of `candle_datasets::vision::cifar::load` 0.11 have height and width
+/// exchanged.
 impl TryFrom<&vision::Dataset> for Dataset {
     type Error = Error;
 
@@ -30,8 +31,7 @@ impl TryFrom<&vision::Dataset> for Dataset {
     }
 }
 
-/// Gives images `f32` `[n, 3, h, w]` from 0 to 1 and labels `u8` `[n]`, on the CPU, as the loaders
-/// of candle-datasets do.
+/// Gives images `f32` `[n, 3, h, w]` from 0 to 1 and labels `u8` `[n]`, on the CPU, as candle-datasets does for CIFAR.
 impl TryFrom<&Dataset> for vision::Dataset {
     type Error = Error;
 
@@ -45,17 +45,18 @@ impl TryFrom<&Dataset> for vision::Dataset {
 
 fn split(images: &Tensor, labels: &Tensor, classes: usize) -> Result<Split, Error> {
     let wrong = |name, expected: &str, found: String| Error::Tensor { name, expected: expected.into(), found };
-    let (n, channels, height, width) = match images.dims() {
-        &[n, channels, height, width] => (n, channels, height, width),
-        dims => return Err(wrong("images", "shape [n, 3, h, w]", format!("{dims:?}"))),
+    let (n, channels, height, width) = match *images.dims() {
+        [n, channels @ (1 | 3), height, width] => (n, channels, height, width),
+        [n, pixels] if pixels > 0 && pixels.isqrt().pow(2) == pixels => (n, 1, pixels.isqrt(), pixels.isqrt()),
+        ref dims => {
+            let expected = "shape [n, 3, h, w], [n, 1, h, w], or [n, h * h] for square gray images";
+            return Err(wrong("images", expected, format!("{dims:?}")));
+        }
     };
-    if channels != 3 {
-        return Err(wrong("images", "3 channels", channels.to_string()));
-    }
     if labels.dims() != [n] {
         return Err(wrong("labels", &format!("shape [{n}]"), format!("{:?}", labels.dims())));
     }
-    let flat = images.permute((0, 2, 3, 1))?.flatten_all()?;
+    let flat = images.reshape((n, channels, height, width))?.permute((0, 2, 3, 1))?.flatten_all()?;
     let pixels = match flat.dtype() {
         DType::U8 => flat.to_vec1::<u8>()?,
         DType::F32 => {
@@ -67,6 +68,7 @@ fn split(images: &Tensor, labels: &Tensor, classes: usize) -> Result<Split, Erro
         }
         other => return Err(wrong("images", "u8 or f32", format!("{other:?}"))),
     };
+    let pixels = if channels == 1 { pixels.into_iter().flat_map(|value| [value; 3]).collect() } else { pixels };
     let labels = match labels.dtype() {
         DType::U8 | DType::U32 => labels.to_dtype(DType::U32)?.to_vec1::<u32>()?,
         other => return Err(wrong("labels", "u8 or u32", format!("{other:?}"))),
@@ -121,13 +123,39 @@ mod tests {
         assert_eq!(Dataset::try_from(&bytes).unwrap().train, set.train);
     }
 
+    /// As [`vision::mnist`] gives them, rows of pixels, and with their height and width.
+    #[test]
+    fn gray_images_get_three_channels() {
+        let gray = |n: usize| -> Vec<u8> { (0..n * 4).map(|i| (i * 7 % 256) as u8).collect() };
+        let images = |n: usize, shape: &[usize]| {
+            let images = Tensor::from_vec(gray(n), shape, &Device::Cpu).unwrap();
+            (images.to_dtype(DType::F32).unwrap() / 255.).unwrap()
+        };
+        let labels = |n: usize| Tensor::from_vec(vec![1u8; n], n, &Device::Cpu).unwrap();
+        let set = vision::Dataset {
+            train_images: images(20, &[20, 4]),
+            train_labels: labels(20),
+            test_images: images(3, &[3, 1, 2, 2]),
+            test_labels: labels(3),
+            labels: 2,
+        };
+        let set = Dataset::try_from(&set).unwrap();
+        for (split, n) in [(&set.train, 20), (&set.test, 3)] {
+            assert_eq!((split.len(), split.height(), split.width()), (n, 2, 2));
+            let expected: Vec<u8> = gray(n).into_iter().flat_map(|value| [value; 3]).collect();
+            assert_eq!(split.pixels(), expected);
+        }
+    }
+
     #[test]
     fn other_tensors_are_errors() {
         let zeros = |shape: &[usize], dtype| Tensor::zeros(shape, dtype, &Device::Cpu).unwrap();
         let good = || vision::Dataset::try_from(&shapes()).unwrap();
         let cases = [
-            vision::Dataset { train_images: zeros(&[20, 784], DType::F32), ..good() },
-            vision::Dataset { train_images: zeros(&[20, 1, 32, 32], DType::F32), ..good() },
+            vision::Dataset { train_images: zeros(&[20, 783], DType::F32), ..good() },
+            vision::Dataset { train_images: zeros(&[20, 0], DType::F32), ..good() },
+            vision::Dataset { train_images: zeros(&[20, 28, 28], DType::F32), ..good() },
+            vision::Dataset { train_images: zeros(&[20, 2, 32, 32], DType::F32), ..good() },
             vision::Dataset { train_images: zeros(&[20, 3, 32, 32], DType::F64), ..good() },
             vision::Dataset { train_images: zeros(&[20, 3, 8, 8], DType::F32), ..good() },
             vision::Dataset { test_labels: zeros(&[9], DType::U8), ..good() },

@@ -7,9 +7,11 @@ mod decode;
 mod error;
 #[cfg(feature = "hub")]
 mod hub;
-#[cfg(feature = "hub")]
+#[cfg(feature = "candle-datasets")]
 mod interop;
 mod load;
+#[cfg(feature = "candle-datasets")]
+mod mnist;
 #[cfg(test)]
 mod parity;
 mod progress;
@@ -24,6 +26,8 @@ pub use dataset::{Dataset, Normalization};
 pub use decode::{decode_image, load_image};
 pub use error::{Error, Place};
 pub use load::{LoadOptions, load};
+#[cfg(feature = "candle-datasets")]
+pub use mnist::mnist;
 pub use progress::Progress;
 pub use source::Source;
 pub use sources::shapes10::Shapes;

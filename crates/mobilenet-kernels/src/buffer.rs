@@ -1,7 +1,7 @@
 //! Large buffers that are used again.
 //!
-//! A training step needs the same buffers as the one before. Given back to the system, a buffer of some megabytes costs a
-//! page fault for every 4 KiB when it is needed again: about as much as the arithmetic on it.
+//! A training step needs the same buffers as the one before. Given back to the system, a buffer of some megabytes costs
+//! a page fault for every 4 KiB when it is needed again: about as much as the arithmetic on it.
 
 use std::ops::{Deref, DerefMut};
 
@@ -10,8 +10,8 @@ use crate::element::Element;
 /// Where a buffer begins: at a cache line, so that no register is loaded from two of them.
 const ALIGN: usize = 64;
 
-/// A buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it grows to what
-/// the program has needed of each size at one time.
+/// A buffer that goes back to a common store when it is dropped. The store gives nothing back to the system: it grows
+/// to what the program has needed of each size at one time.
 #[derive(Debug, Default)]
 pub struct Elements<E: Element> {
     values: Vec<E>,

@@ -1,7 +1,7 @@
 //! Dense k×k convolutions, by unfolding windows into rows ("im2col") and multiplying matrices.
 //!
-//! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so a
-//! row of the unfolded image is in the order `c_in, k, k`.
+//! Used for the stem only (3 input channels), where the unfolded rows are small. `weight` is `[c_out, c_in, k, k]`, so
+//! a row of the unfolded image is in the order `c_in, k, k`.
 
 use std::ops::Range;
 
@@ -47,8 +47,8 @@ impl ConvShape {
         self.h_out() * self.w_out()
     }
 
-    /// Calls `f(unfolded index, image index)` for every tap that lies inside the image, of every window of some rows of the
-    /// output.
+    /// Calls `f(unfolded index, image index)` for every tap that lies inside the image, of every window of some rows of
+    /// the output.
     fn for_each_tap(&self, rows: Range<usize>, mut f: impl FnMut(usize, usize)) {
         let &Self { h, w, c_in, kernel, stride, padding, .. } = self;
         let mut at = 0;
@@ -105,23 +105,31 @@ impl ConvShape {
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`
 pub fn forward(g: &ConvShape, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
+    forward_at(Level::best(), g, xs, weight, ys);
+}
+
+fn forward_at(level: Level, g: &ConvShape, xs: &[f32], weight: &[f32], ys: &mut [f32]) {
     g.assert_fits(xs, ys);
     let weight = transposed(weight, g.c_out, g.unfolded());
     for_parts(ys, g.pixels_out() * g.c_out, 1, |i, ys| {
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         g.unfold(g.image(xs, i), &mut rows);
-        matmul(Level::best(), Matrix::new(&rows, g.pixels_out(), g.unfolded()), &weight, g.c_out, false, ys);
+        matmul(level, Matrix::new(&rows, g.pixels_out(), g.unfolded()), &weight, g.c_out, false, ys);
     });
 }
 
 /// The gradient of the images.
 pub fn backward_input(g: &ConvShape, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
+    backward_input_at(Level::best(), g, gys, weight, gxs);
+}
+
+fn backward_input_at(level: Level, g: &ConvShape, gys: &[f32], weight: &[f32], gxs: &mut [f32]) {
     g.assert_fits(gxs, gys);
     let size_out = g.pixels_out() * g.c_out;
     for_parts(gxs, g.h * g.w * g.c_in, 1, |i, gxs| {
         let mut rows = vec![0.; g.pixels_out() * g.unfolded()];
         let gys = &gys[i * size_out..(i + 1) * size_out];
-        matmul(Level::best(), Matrix::new(gys, g.pixels_out(), g.c_out), weight, g.unfolded(), false, &mut rows);
+        matmul(level, Matrix::new(gys, g.pixels_out(), g.c_out), weight, g.unfolded(), false, &mut rows);
         gxs.fill(0.);
         g.fold(&rows, gxs);
     });
@@ -129,6 +137,10 @@ pub fn backward_input(g: &ConvShape, gys: &[f32], weight: &[f32], gxs: &mut [f32
 
 /// The gradient of the weight.
 pub fn backward_weight(g: &ConvShape, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
+    backward_weight_at(Level::best(), g, xs, gys, gweight);
+}
+
+fn backward_weight_at(level: Level, g: &ConvShape, xs: &[f32], gys: &[f32], gweight: &mut [f32]) {
     let n = g.assert_fits(xs, gys);
     assert_eq!(gweight.len(), g.c_out * g.unfolded(), "weights of {g:?}");
     let size_out = g.pixels_out() * g.c_out;
@@ -138,7 +150,7 @@ pub fn backward_weight(g: &ConvShape, xs: &[f32], gys: &[f32], gweight: &mut [f3
         for i in images {
             g.unfold(g.image(xs, i), &mut rows);
             let gys = Matrix::new(&gys[i * size_out..(i + 1) * size_out], g.pixels_out(), g.c_out);
-            matmul(Level::best(), gys.t(), &rows, g.unfolded(), true, &mut sum);
+            matmul(level, gys.t(), &rows, g.unfolded(), true, &mut sum);
         }
         sum
     });
@@ -158,11 +170,6 @@ mod tests {
             let x = values(n * g.h * g.w * g.c_in, 1);
             let w = values(g.c_out * g.unfolded(), 2);
             let gy = values(n * g.pixels_out() * g.c_out, 3);
-            let mut got = [vec![f32::NAN; gy.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]];
-            forward(&g, &x, &w, &mut got[0]);
-            backward_input(&g, &gy, &w, &mut got[1]);
-            backward_weight(&g, &x, &gy, &mut got[2]);
-
             let (mut y, mut gx, mut gw) = (vec![0f64; gy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
             for i in 0..n {
                 for oy in 0..g.h_out() {
@@ -189,9 +196,15 @@ mod tests {
                     }
                 }
             }
-            for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(&got).zip([&y, &gx, &gw]) {
-                for (a, e) in got.iter().zip(expected) {
-                    assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}: {a} {e}");
+            for level in Level::available() {
+                let mut got = [vec![f32::NAN; gy.len()], vec![f32::NAN; x.len()], vec![f32::NAN; w.len()]];
+                forward_at(level, &g, &x, &w, &mut got[0]);
+                backward_input_at(level, &g, &gy, &w, &mut got[1]);
+                backward_weight_at(level, &g, &x, &gy, &mut got[2]);
+                for ((name, got), expected) in ["y", "gx", "gw"].iter().zip(&got).zip([&y, &gx, &gw]) {
+                    for (a, e) in got.iter().zip(expected) {
+                        assert!((f64::from(*a) - e).abs() < 1e-4 * (1. + e.abs()), "{name} of {g:?}, {level}: {a} {e}");
+                    }
                 }
             }
         }

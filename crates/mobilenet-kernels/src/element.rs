@@ -1,9 +1,9 @@
 //! What kept tensors and the operands of products consist of: float32, or bf16, two values in a word.
 //!
-//! A product that sums over rows wants neighboring rows side by side, so a word of a kept tensor holds one channel of two
-//! neighboring rows: `[rows / 2, c]` words, the even row's value in the lower half. A whole register of it is taken apart into
-//! two rows, and put together, without any value changing its lane. What stands on the left of a product over channels holds
-//! two neighboring channels of a row instead: `[rows, c / 2]` words.
+//! A product that sums over rows wants neighboring rows side by side, so a word of a kept tensor holds one channel of
+//! two neighboring rows: `[rows / 2, c]` words, the even row's value in the lower half. A whole register of it is taken
+//! apart into two rows, and put together, without any value changing its lane. What stands on the left of a product
+//! over channels holds two neighboring channels of a row instead: `[rows, c / 2]` words.
 
 use std::sync::Mutex;
 
@@ -200,7 +200,8 @@ mod tests {
     use crate::rows::{left, over_rows, scale_shift};
     use crate::simd::Level;
 
-    /// The definition: the nearest of the two neighbors that have no more than 16 bits, the even one if both are as near.
+    /// The definition: the nearest of the two neighbors that have no more than 16 bits, the even one if both are as
+    /// near.
     fn nearest_bf16(x: f32) -> f32 {
         let below = f32::from_bits(x.to_bits() & 0xffff_0000);
         let above = f32::from_bits((x.to_bits() & 0xffff_0000).wrapping_add(0x1_0000));

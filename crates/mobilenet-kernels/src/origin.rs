@@ -1,8 +1,9 @@
-//! A row near the mean of others, which sums of products are taken about: where the mean is much larger than the deviation, such
-//! sums about 0 would cancel.
+//! A row near the mean of others, which sums of products are taken about: where the mean is much larger than the
+//! deviation, such sums about 0 would cancel.
 //!
-//! A weight's gradient is `gᵀ · x`, with `g` the gradient of a convolution's output. If batch norm comes next, `g` sums up to 0, and
-//! `gᵀ · x = gᵀ · (x - o)` for any row `o`. In float32 the sum is not quite 0: what is left of it must not meet a large mean.
+//! A weight's gradient is `gᵀ · x`, with `g` the gradient of a convolution's output. If batch norm comes next, `g` sums
+//! up to 0, and `gᵀ · x = gᵀ · (x - o)` for any row `o`. In float32 the sum is not quite 0: what is left of it must not
+//! meet a large mean.
 
 use crate::buffer::Buffer;
 use crate::rows::scale_shift;

@@ -22,8 +22,8 @@ pub(crate) fn images_per_part(n: usize) -> usize {
     n.div_ceil(PARTS).max(1)
 }
 
-/// Whether so many parts are too few for the threads to end at about the same time, so that they should share the work inside
-/// a part too, where that changes no sum.
+/// Whether so many parts are too few for the threads to end at about the same time, so that they should share the work
+/// inside a part too, where that changes no sum.
 pub(crate) fn leaves_threads_idle(parts: usize) -> bool {
     let threads = rayon::current_num_threads();
     threads > 1 && parts < 4 * threads

@@ -39,8 +39,8 @@ pub struct Record {
     pub time: Duration,
     /// What it had to do.
     pub work: Work,
-    /// Its parts: of each stretch of it that threads work on together, the stretches one after the other. What is left of
-    /// `time` is one thread's.
+    /// Its parts: of each stretch of it that threads work on together, the stretches one after the other. What is left
+    /// of `time` is one thread's.
     pub stretches: Vec<Vec<Part>>,
 }
 
@@ -49,8 +49,8 @@ pub struct Record {
 pub struct Part {
     /// Wall-clock time.
     pub time: Duration,
-    /// What would be left of it if any number of threads shared what they can share of a part, as they do where there are few
-    /// parts. Known if they did not share it, as on one thread.
+    /// What would be left of it if any number of threads shared what they can share of a part, as they do where there
+    /// are few parts. Known if they did not share it, as on one thread.
     pub shared: Duration,
 }
 

@@ -1,5 +1,7 @@
 //! Definitions in float64, which tests compare kernels with.
 
+use crate::depthwise::DepthwiseShape;
+
 /// float32 values as float64.
 pub(crate) fn wide(values: &[f32]) -> Vec<f64> {
     values.iter().map(|v| f64::from(*v)).collect()
@@ -64,4 +66,45 @@ pub(crate) fn norm_backward(xs: &[f64], gys: &[f64], gamma: &[f64], eps: f64) ->
         }
     }
     gxs
+}
+
+/// Calls `f(input, output, channel, tap)` for every product of a depthwise convolution of `n` images: where its pixel
+/// and its sum stand, and whose weight it has.
+pub(crate) fn for_each_tap(n: usize, shape: &DepthwiseShape, mut f: impl FnMut(usize, usize, usize, usize)) {
+    let &DepthwiseShape { h, w, c, kernel, stride, dilation, padding } = shape;
+    let (h_out, w_out) = (shape.h_out(), shape.w_out());
+    let source = |o: usize, k: usize, len: usize| {
+        (o * stride + k * dilation).checked_sub(padding).filter(|position| *position < len)
+    };
+    for (i, oy, ox) in (0..n * h_out * w_out).map(|i| (i / w_out / h_out, i / w_out % h_out, i % w_out)) {
+        for tap in 0..kernel * kernel {
+            let (Some(y), Some(x)) = (source(oy, tap / kernel, h), source(ox, tap % kernel, w)) else { continue };
+            let (from, to) = (((i * h + y) * w + x) * c, ((i * h_out + oy) * w_out + ox) * c);
+            (0..c).for_each(|channel| f(from + channel, to + channel, channel, tap));
+        }
+    }
+}
+
+/// A depthwise convolution of `n` images, of which `weight` is `[c, 1, k, k]`.
+pub(crate) fn filtered(n: usize, shape: &DepthwiseShape, xs: &[f64], weight: &[f64]) -> Vec<f64> {
+    let mut ys = vec![0.; n * shape.image_out()];
+    let taps = shape.kernel * shape.kernel;
+    for_each_tap(n, shape, |from, to, channel, tap| ys[to] += xs[from] * weight[channel * taps + tap]);
+    ys
+}
+
+/// The gradient of its input.
+pub(crate) fn unfiltered(n: usize, shape: &DepthwiseShape, gys: &[f64], weight: &[f64]) -> Vec<f64> {
+    let mut gxs = vec![0.; n * shape.image_in()];
+    let taps = shape.kernel * shape.kernel;
+    for_each_tap(n, shape, |from, to, channel, tap| gxs[from] += gys[to] * weight[channel * taps + tap]);
+    gxs
+}
+
+/// The gradient of its weight.
+pub(crate) fn windows_gradient(n: usize, shape: &DepthwiseShape, xs: &[f64], gys: &[f64]) -> Vec<f64> {
+    let taps = shape.kernel * shape.kernel;
+    let mut gweight = vec![0.; shape.c * taps];
+    for_each_tap(n, shape, |from, to, channel, tap| gweight[channel * taps + tap] += gys[to] * xs[from]);
+    gweight
 }

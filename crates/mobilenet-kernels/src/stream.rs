@@ -2,8 +2,8 @@
 
 use crate::simd::{Isa, Level, for_each_level};
 
-/// `values[i] = 1 - values[i]`, in place and on the calling thread, a register at a time: each value is read and written
-/// once, and after two passes all are what they were.
+/// `values[i] = 1 - values[i]`, in place and on the calling thread, a register at a time: each value is read and
+/// written once, and after two passes all are what they were.
 pub fn complement(values: &mut [f32]) {
     complement_at(Level::best(), values);
 }

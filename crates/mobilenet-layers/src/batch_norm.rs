@@ -30,7 +30,8 @@ impl BatchNorm {
     /// The layer with variables `weight`, `bias`, `running_mean` and `running_var`, each `[channels]`, below `vb`.
     ///
     /// # Errors
-    /// No channels, an `eps` that is not positive, a `momentum` outside `[0, 1]`, or variables of another shape in `vb`.
+    /// No channels, an `eps` that is not positive, a `momentum` outside `[0, 1]`, or variables of another shape in
+    /// `vb`.
     pub fn new(channels: usize, config: BatchNormConfig, vb: VarBuilder) -> Result<Self> {
         let BatchNormConfig { eps, momentum } = config;
         if channels == 0 {
@@ -103,34 +104,37 @@ impl BatchNorm {
         })
     }
 
-    /// [`Self::update`] with the kernels' statistics: on so few values, Candle's threads would cost more than they save.
+    /// [`Self::update`] with the kernels' statistics: on so few values, Candle's threads would cost more than they
+    /// save.
     pub(crate) fn track(&self, batch: &Statistics, count: usize) -> Result<()> {
-        let momentum = self.config.momentum as f32;
+        let [kept, of_mean, of_var] = self.shares(count);
         let running = self.running()?;
-        let mix = |var: &Var, running: Vec<f32>, batch: &[f32], factor: f32| -> Result<()> {
-            let mixed: Vec<f32> =
-                running.iter().zip(batch).map(|(r, b)| r * (1. - momentum) + b * (momentum * factor)).collect();
+        let mix = |var: &Var, running: Vec<f32>, batch: &[f32], share: f32| -> Result<()> {
+            let mixed: Vec<f32> = running.iter().zip(batch).map(|(r, b)| r * kept + b * share).collect();
             var.set(&Tensor::from_vec(mixed, var.shape(), var.device())?)
         };
-        mix(&self.running_mean, running.mean, &batch.mean, 1.)?;
-        mix(&self.running_var, running.var, &batch.var, unbiasing(count) as f32)
+        mix(&self.running_mean, running.mean, &batch.mean, of_mean)?;
+        mix(&self.running_var, running.var, &batch.var, of_var)
     }
 
     /// Moves the running statistics toward a batch's, `count` values a channel.
     fn update(&self, mean: &Tensor, biased_var: &Tensor, count: usize) -> Result<()> {
-        let momentum = self.config.momentum;
-        let mix = |running: &Var, batch: Tensor| -> Result<()> {
-            let kept = (running.as_detached_tensor() * (1. - momentum))?;
-            running.set(&(kept + batch)?)
+        let [kept, of_mean, of_var] = self.shares(count).map(f64::from);
+        let mix = |running: &Var, batch: &Tensor, share: f64| -> Result<()> {
+            let kept = (running.as_detached_tensor() * kept)?;
+            running.set(&(kept + (batch * share)?)?)
         };
-        mix(&self.running_mean, (mean * momentum)?)?;
-        mix(&self.running_var, (biased_var * (momentum * unbiasing(count)))?)
+        mix(&self.running_mean, mean, of_mean)?;
+        mix(&self.running_var, biased_var, of_var)
     }
-}
 
-/// What makes the variance of `count` values an unbiased one.
-fn unbiasing(count: usize) -> f64 {
-    if count > 1 { count as f64 / (count - 1) as f64 } else { 1. }
+    /// The shares that the running statistics, a batch's mean and its biased variance of `count` values have in the
+    /// next running statistics. The last makes the variance an unbiased one.
+    fn shares(&self, count: usize) -> [f32; 3] {
+        let momentum = self.config.momentum as f32;
+        let unbiasing = if count > 1 { count as f64 / (count - 1) as f64 } else { 1. };
+        [1. - momentum, momentum, momentum * unbiasing as f32]
+    }
 }
 
 impl ModuleT for BatchNorm {

@@ -37,8 +37,8 @@ impl ConvBnAct {
     /// The layer with its variables below `conv_vb` and `norm_vb`: torchvision names the two in more than one way.
     ///
     /// # Errors
-    /// An even kernel, a depthwise convolution with `c_in != c_out`, a dense one with a dilation, or what the convolution
-    /// or the batch norm refuses.
+    /// An even kernel, a depthwise convolution with `c_in != c_out`, a dense one with a dilation, or what the
+    /// convolution or the batch norm refuses.
     pub fn new(
         c_in: usize,
         c_out: usize,

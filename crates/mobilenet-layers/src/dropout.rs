@@ -1,8 +1,8 @@
 //! Dropout whose masks can be reproduced.
 //!
-//! Candle's CPU generator cannot be seeded, so the mask is drawn here and uploaded. The generator's state is a value the
-//! trainer sets before each step (as a function of its seed and the step), so that a resumed run draws the same masks
-//! without any state to save.
+//! Candle's CPU generator cannot be seeded, so the mask is drawn here and uploaded. The generator's state is a value
+//! the trainer sets before each step (as a function of its seed and the step), so that a resumed run draws the same
+//! masks without any state to save.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

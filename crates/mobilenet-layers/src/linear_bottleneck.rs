@@ -23,9 +23,9 @@ pub struct LinearBottleneck {
 }
 
 impl LinearBottleneck {
-    /// The chain of these layers. One operation on the CPU where the expansion and the depthwise convolution have the same
-    /// activation, the projection has none, and all batch norms have one `eps`; otherwise one operation for each run of
-    /// layers.
+    /// The chain of these layers. One operation on the CPU where the expansion and the depthwise convolution have the
+    /// same activation, the projection has none, and all batch norms have one `eps`; otherwise one operation for each
+    /// run of layers.
     ///
     /// # Errors
     /// A layer that does not take as many channels as the one before gives, or a shortcut around layers that change the
@@ -67,8 +67,8 @@ impl LinearBottleneck {
         Self { residual: false, ..self }
     }
 
-    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains its
-    /// layers this way spares Candle's backward two changes of layout for each.
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`ModuleT::forward_t`] on channels-last tensors. A model that chains
+    /// its layers this way spares Candle's backward two changes of layout for each.
     pub fn forward_channels_last(&self, xs: &Tensor, train: bool) -> Result<Tensor> {
         fused::forward(&[self], xs, train, Precision::F32)
     }

@@ -38,9 +38,9 @@ impl Layer {
     }
 }
 
-/// Layers, each applied to what the one before gives. On the CPU neighboring layers, and so as a rule the whole stack, are one
-/// operation under autograd, which spares Candle's backward several passes over every tensor between two layers.
-/// [`operations`](Self::operations) tells which.
+/// Layers, each applied to what the one before gives. On the CPU neighboring layers, and so as a rule the whole stack,
+/// are one operation under autograd, which spares Candle's backward several passes over every tensor between two
+/// layers. [`operations`](Self::operations) tells which.
 #[derive(Clone, Debug)]
 pub struct Stack {
     layers: Vec<Layer>,
@@ -122,8 +122,9 @@ mod tests {
 
     const NORM: BatchNormConfig = BatchNormConfig { eps: 1e-3, momentum: 0.1 };
 
-    /// A small network: stem, a block with squeeze-and-excite, one without expansion and with a shortcut, last convolution.
-    /// What follows a linear output sees its borders: before a 1×1 and its batch norm, the gradient of a bias would be 0.
+    /// A small network: stem, a block with squeeze-and-excite, one without expansion and with a shortcut, last
+    /// convolution. What follows a linear output sees its borders: before a 1×1 and its batch norm, the gradient of a
+    /// bias would be 0.
     fn stack(vb: &VarBuilder) -> Result<Stack> {
         let act = Activation::HSwish;
         let unit = |c_in, c_out, config, name: &str| {
@@ -241,8 +242,8 @@ mod tests {
             block("first", 24, None, Activation::Identity, true)?.into(),
             block("gap", 8, squeeze_excite, act, residual)?.into(),
             block("second", 24, None, Activation::Identity, true)?.into(),
-            // 3×3, as the gap begins: before a 1×1 with batch norm the gradient of a bias is zero, and would be compared by
-            // its rounding alone.
+            // 3×3, as the gap begins: before a 1×1 with batch norm the gradient of a bias is zero, and would be
+            // compared by its rounding alone.
             unit(8, 16, ConvBnActConfig::dense(3, 1, NORM, act), "last")?.into(),
         ])
     }

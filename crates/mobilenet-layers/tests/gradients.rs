@@ -1,5 +1,5 @@
-//! Each backward gets its own gradients: beside others of the same layers on other threads, after one that failed, and after a
-//! forward whose backward never ran.
+//! Each backward gets its own gradients: beside others of the same layers on other threads, after one that failed, and
+//! after a forward whose backward never ran.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
@@ -144,8 +144,8 @@ fn a_backward_that_failed_leaves_nothing_to_the_next() -> Result<()> {
     let vars = VarMap::new();
     stack(&seeded_var_builder(&vars, 1, DType::F32, &Device::Cpu))?;
     let fails = Arc::new(AtomicBool::new(false));
-    // Each parameter in turn gets its value from an operation that fails when the gradient comes to it: some of the others'
-    // gradients have been delivered by then, and some have not.
+    // Each parameter in turn gets its value from an operation that fails when the gradient comes to it: some of the
+    // others' gradients have been delivered by then, and some have not.
     let names: Vec<String> = vars.data().lock().expect("no test panics with the lock").keys().cloned().collect();
     for poisoned in names.iter().filter(|name| !name.contains("running")) {
         let mut tensors = std::collections::HashMap::new();

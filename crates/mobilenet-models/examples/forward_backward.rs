@@ -4,9 +4,9 @@
 //! forward_backward ARCH PRESET CLASSES WIDTH eval|train WEIGHTS INPUT OUTPUT
 //! ```
 //!
-//! WEIGHTS is a `.safetensors` or `.pth` file; INPUT a `.safetensors` file with `images` `[n, 3, h, w]` (f32) and `labels` `[n]`
-//! (u32). OUTPUT gets `logits` and `loss` and, in training, `grad.NAME` of every parameter and every variable after the step
-//! under its own NAME. `scripts/parity.py` runs it beside torchvision. There is no dropout.
+//! WEIGHTS is a `.safetensors` or `.pth` file; INPUT a `.safetensors` file with `images` `[n, 3, h, w]` (f32) and
+//! `labels` `[n]` (u32). OUTPUT gets `logits` and `loss` and, in training, `grad.NAME` of every parameter and every
+//! variable after the step under its own NAME. `scripts/parity.py` runs it beside torchvision. There is no dropout.
 
 use std::collections::HashMap;
 

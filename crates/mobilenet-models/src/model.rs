@@ -48,15 +48,15 @@ impl MobileNet {
         })
     }
 
-    /// The same model, trained at this precision on a CPU in float32; elsewhere nothing changes. The variables stay as they
-    /// are.
+    /// The same model, trained at this precision on a CPU in float32; elsewhere nothing changes. The variables stay as
+    /// they are.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { features: self.features.with_precision(precision), ..self }
     }
 
-    /// The same model, of which only the classifier is trained: everything below it works as in evaluation, also in training.
-    /// No gradient reaches its variables, and batch norm's running statistics stay.
+    /// The same model, of which only the classifier is trained: everything below it works as in evaluation, also in
+    /// training. No gradient reaches its variables, and batch norm's running statistics stay.
     #[must_use]
     pub fn with_frozen_features(self) -> Self {
         Self { frozen: true, ..self }

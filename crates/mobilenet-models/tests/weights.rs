@@ -198,8 +198,8 @@ fn files_cut_short_are_refused() {
     }
 }
 
-/// One byte changed, here and there: a zip's checksums tell; the other formats have none, but nothing may panic or allocate more
-/// than the file holds.
+/// One byte changed, here and there: a zip's checksums tell; the other formats have none, but nothing may panic or
+/// allocate more than the file holds.
 #[test]
 fn damaged_files_do_no_harm() {
     let folder = tempfile::tempdir().unwrap();

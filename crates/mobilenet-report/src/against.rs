@@ -4,14 +4,13 @@ mod snapshot;
 
 use std::path::{Path, PathBuf};
 
+use mobilenet_arch::Network;
+use mobilenet_schema::{ComparisonPlan, Origin};
 use serde::Serialize;
 
 use self::snapshot::{DataSet, Figures};
-use super::artefacts::Origin;
 use super::gather::Gathered;
-use super::network::Network;
 use super::origins::{self, Trait};
-use super::plan::ComparisonPlan;
 use super::stats::{self, Comparison};
 use super::text::{list, percent, points, significant, thousands};
 
@@ -25,11 +24,11 @@ pub struct Against {
     /// What keeps the two from comparing, one sentence each
     pub warnings: Vec<String>,
     /// Settings in which they differ
-    pub settings: Vec<Setting>,
+    pub(crate) settings: Vec<Setting>,
     /// Networks that both have
     pub networks: Vec<Change>,
     /// Networks that only one has
-    pub unmatched: Vec<Network>,
+    pub(crate) unmatched: Vec<Network>,
 }
 
 /// A setting that differs.
@@ -46,25 +45,25 @@ pub struct Setting {
 /// One network then and now.
 #[derive(Debug, Serialize)]
 pub struct Change {
-    #[serde(rename = "model")]
     /// The network
-    pub network: Network,
-    /// Mean test accuracies over so many seeds
-    pub test_top1: ThenNow,
+    #[serde(rename = "model")]
+    pub(crate) network: Network,
+    /// Mean test accuracies over the seeds
+    pub(crate) test_top1: ThenNow,
     /// How many then and now
-    pub seeds: (usize, usize),
+    pub(crate) seeds: (usize, usize),
     /// Now minus then, tested; nothing if neither seeds nor images allow a test
-    pub comparison: Option<Comparison>,
+    pub(crate) comparison: Option<Comparison>,
     /// Median latency of a single image, in milliseconds
-    pub latency_ms: Option<ThenNow>,
+    pub(crate) latency_ms: Option<ThenNow>,
     /// Images per second of training
-    pub training_images_per_second: ThenNow,
+    pub(crate) training_images_per_second: ThenNow,
     /// Number of parameters
-    pub params: ThenNow,
+    pub(crate) params: ThenNow,
     /// Multiply-adds of one image
-    pub macs: ThenNow,
+    pub(crate) macs: ThenNow,
     /// Epochs of training
-    pub epochs: ThenNow,
+    pub(crate) epochs: ThenNow,
 }
 
 /// A figure then and now.
@@ -149,7 +148,11 @@ fn warnings(then: &Snapshot, now: &Snapshot) -> Vec<String> {
     let answers =
         |snapshot: &Snapshot| snapshot.networks.iter().flat_map(|n| &n.runs).all(|run| !run.labels.is_empty());
     if !answers(then) {
-        warnings.push("Of the earlier comparison only results.json is there: its answers cannot be compared with these image by image.".to_owned());
+        warnings.push(
+            "Of the earlier comparison only results.json is there: its answers cannot be compared with \
+            these image by image."
+                .to_owned(),
+        );
     }
     warnings
 }
@@ -167,7 +170,8 @@ impl Change {
         });
         let speed = self.training_images_per_second;
         format!(
-            "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images per second.",
+            "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images \
+             per second.",
             self.network.label(),
             percent(top1.now),
             percent(top1.then),
@@ -180,7 +184,7 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use crate::names::Arch;
+    use mobilenet_arch::Arch;
     use serde_json::json;
 
     use super::super::gather::fixture::fixture;
@@ -207,7 +211,13 @@ mod tests {
             assert_eq!((comparison.difference, comparison.p_value()), (0.0, 1.0));
             assert_eq!(network.latency_ms.unwrap().ratio(), 1.0);
         }
-        assert!(earlier(|_| {}).check_other_than(&folder()).unwrap_err().to_string().contains("--against"));
+        assert!(
+            earlier(|_| {})
+                .check_other_than(&folder())
+                .unwrap_err()
+                .to_string()
+                .contains("the comparison that is being reported")
+        );
     }
 
     #[test]

@@ -4,7 +4,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
 
 use crate::audit::Verdict;
 use crate::document::{Block, Cell, Document, GalleryRow, Inline, Span, Table};
-use crate::svg::{colors, style};
+use crate::plots::palette::{colors, style};
 
 const PAGE: &str = include_str!("page.css");
 

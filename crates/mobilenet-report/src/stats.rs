@@ -1,7 +1,7 @@
 //! When a difference between two networks is more than noise.
 //!
-//! Two things scatter: which test images were drawn, and which seed a training started from. [`McNemar`] knows the first
-//! alone, [`Welch`] the second alone, [`Bootstrap`] the first and, with several seeds, roughly the second.
+//! Two things scatter: which test images were drawn, and which seed a training started from. [`McNemar`] knows the
+//! first alone, [`Welch`] the second alone, [`Bootstrap`] the first and, with several seeds, roughly the second.
 
 mod bootstrap;
 #[cfg(test)]
@@ -14,7 +14,7 @@ mod welch;
 use serde::Serialize;
 
 pub use bootstrap::Bootstrap;
-pub use intervals::{Estimate, estimate, estimate_share, is_known, wilson};
+pub use intervals::{Estimate, estimate, estimate_share, wilson};
 pub use mcnemar::McNemar;
 pub use welch::Welch;
 
@@ -48,7 +48,7 @@ impl<'a> Answers<'a> {
 pub struct Comparison {
     /// Accuracy of the second network minus that of the first, means over the seeds; see [`compare`] for unequal ones
     pub difference: f64,
-    /// Of each network so many
+    /// How many runs each network has
     pub seeds: (usize, usize),
     /// Over the seeds; absent if either network has only one, or seeds without scatter
     pub welch: Option<Welch>,
@@ -59,15 +59,15 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Chance of a difference at least this large between equally good networks: over the seeds where there are several,
-    /// else image by image.
+    /// Chance of a difference at least this large between equally good networks: over the seeds where there are
+    /// several, else image by image.
     pub fn p_value(&self) -> f64 {
         let over_seeds = self.welch.as_ref().map(|test| test.p_value);
         over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(1.0)
     }
 
-    /// The usual 5 % mark. A test over seeds takes the test images as given, and by luck a few seeds may lie close together:
-    /// its difference counts only if other test images, too, would have shown it.
+    /// The usual 5 % mark. A test over seeds takes the test images as given, and by luck a few seeds may lie close
+    /// together: its difference counts only if other test images, too, would have shown it.
     pub fn is_noise(&self) -> bool {
         self.p_value() >= 0.05 || self.images_may_explain()
     }
@@ -100,8 +100,8 @@ impl Comparison {
 
 /// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
 ///
-/// If one network has a single seed, or seeds that show no scatter, there is no test over seeds. Then difference, test and interval are all of the one
-/// pair of runs that can be compared image by image, so that they are of one piece.
+/// If one network has a single seed, or seeds that show no scatter, there is no test over seeds. Then difference, test
+/// and interval are all of the one pair of runs that can be compared image by image, so that they are of one piece.
 pub fn compare(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Comparison> {
     let top1 = |runs: &[Answers<'_>]| runs.iter().map(|run| run.top1).collect::<Vec<_>>();
     let seeds = (first.len(), second.len());
@@ -208,7 +208,8 @@ mod tests {
 
     #[test]
     fn seeds_without_scatter_prove_nothing() {
-        // 41 and 41 of 100 against 42 and 42: over the seeds a difference without any scatter, on the images one of them.
+        // 41 and 41 of 100 against 42 and 42: over the seeds a difference without any scatter, on the images one of
+        // them.
         let found = compared(&[(1, 20), (2, 20)], &[(1, 21), (2, 21)]).unwrap();
         assert_eq!((found.welch.as_ref(), found.seeds, found.mcnemar.len()), (None, (2, 2), 2));
         assert!(found.is_noise() && found.p_value() == 1.0, "{found:?}");
@@ -222,7 +223,8 @@ mod tests {
 
     #[test]
     fn a_tiny_scatter_of_seeds_does_not_outweigh_the_images() {
-        // 4 of 40 images more, seeds within one image of each other; which images are right changes from network to network.
+        // 4 of 40 images more, seeds within one image of each other; which images are right changes from network to
+        // network.
         let labels = [0; 40];
         let right =
             |from: usize, to: usize| -> Vec<usize> { (0..40).map(|i| usize::from(i < from || i >= to)).collect() };

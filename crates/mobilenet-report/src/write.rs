@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
-use mobilenet_schema::{ClassCounts, DataInfo, NetworkResult, PairResult, Results, ResultsData, RunResult};
-use serde_json::{Value, json};
+use mobilenet_common::files;
 
-use super::against::Against;
-use super::agreement::Agreement;
-use super::audit::{self, Claim};
-use super::document::{Block, Document, Inline, Section};
-use super::gather::{Gathered, Model, Pair};
-use super::runs::{Runs, Training};
-use super::{artefacts, content, html, markdown, samples, stats, text};
+use crate::against::Against;
+use crate::document::{Block, Document, Section};
+use crate::error::{Error, Result};
+use crate::gather::Gathered;
+use crate::runs::Runs;
+use crate::{audit, content, html, markdown, results, samples, text};
 
-/// Writes the report into `out`, with what `against` says of an earlier comparison.
+/// Writes the report of a comparison into `out`, with what `against` says of an earlier one: `report.html`,
+/// `report.md`,
+/// `results.json` and, for the Markdown, `plots/*.svg` and `samples/*.png`. Files of those names are replaced.
+///
+/// # Errors
+/// A folder that cannot be written to; a picture that is no picture.
 pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Result<()> {
     let claims = audit::audit(gathered);
     let created = text::now();
@@ -22,66 +24,31 @@ pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Resu
     fresh_folder(&out.join("plots"), "svg", true)?;
     fresh_folder(&out.join("samples"), "png", !gathered.pictures.is_empty())?;
     write_document(out, &document)?;
-    let mut results = results(gathered, &claims, &document, &created)?;
+    let mut results = results::of_comparison(gathered, &claims, &document, &created)?;
     results.against = against.map(serde_json::to_value).transpose()?;
     // As a value first: its keys are sorted.
     let results = serde_json::to_vec_pretty(&serde_json::to_value(&results)?)?;
-    artefacts::write(&out.join("results.json"), &results)
+    write_file(&out.join("results.json"), &results)
 }
 
-/// Writes a report of single runs into `out`, which need not hold them: `report.html`, `report.md`, `results.json` and, for
-/// the Markdown, `plots/*.svg`. Files of those names are replaced.
+/// Writes a report of single runs into `out`, which need not hold them: `report.html`, `report.md`, `results.json` and,
+/// for the Markdown, `plots/*.svg`. Files of those names are replaced.
+///
+/// # Errors
+/// A folder that cannot be written to.
 pub fn write_runs(out: &Path, runs: &Runs) -> Result<()> {
     let created = text::now();
     let document = content::runs::document(runs, &created);
     let plots = out.join("plots");
-    std::fs::create_dir_all(&plots).with_context(|| format!("cannot make {}", plots.display()))?;
+    std::fs::create_dir_all(&plots).map_err(|error| Error::MakeFolder { path: plots, error })?;
     write_document(out, &document)?;
-    let pairs = runs.pairs.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
-    let results = json!({
-        "title": document.title.plain(),
-        "created": created,
-        "warning": document.warning,
-        "verdict": document.verdict,
-        "notes": runs.notes,
-        "origins": runs.trainings.iter().map(|training| &training.origin).collect::<Vec<_>>(),
-        "trainings": runs.trainings.iter().map(training).collect::<Vec<_>>(),
-        "models": runs.models.iter().map(trained).collect::<Vec<_>>(),
-        "pairs": pairs,
-    });
-    artefacts::write(&out.join("results.json"), &serde_json::to_vec_pretty(&results)?)
+    let results = results::of_runs(runs, &document, &created)?;
+    write_file(&out.join("results.json"), &serde_json::to_vec_pretty(&results)?)
 }
 
-/// One run of [`write_runs`], evaluated or not.
-fn training(training: &Training) -> Value {
-    let record = &training.record;
-    json!({
-        "run": training.name,
-        "model": training.network,
-        "seed": training.seed,
-        "epochs": record.epochs,
-        "test_top1": training.eval.as_ref().map(|eval| eval.test_top1),
-        "test_top5": training.eval.as_ref().map(|eval| eval.test_top5),
-        "test_loss": training.eval.as_ref().map(|eval| eval.test_loss),
-        "train_top1": training.eval.as_ref().map(|eval| eval.train_top1),
-        "seconds": record.seconds,
-        "images_per_second": record.images_per_second,
-        "peak_rss_bytes": record.peak_rss_bytes,
-        "weights": record.weights,
-    })
-}
-
-/// A network of [`write_runs`] over its evaluated seeds.
-fn trained(model: &Model) -> Value {
-    let figures: serde_json::Map<_, _> =
-        content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
-    json!({
-        "model": model.network,
-        "label": model.network.label(),
-        "seeds": model.runs.iter().map(|run| run.seed).collect::<Vec<_>>(),
-        "test_top1": model.test_top1(),
-        "figures": figures,
-    })
+/// Writes a file so that it is there whole or not at all.
+fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    files::write(path, bytes).map_err(|error| Error::Write { path: path.to_owned(), error })
 }
 
 /// The pages, and the files that the Markdown refers to.
@@ -89,8 +56,8 @@ fn write_document(out: &Path, document: &Document) -> Result<()> {
     for section in &document.sections {
         write_files(out, section)?;
     }
-    artefacts::write(&out.join("report.md"), markdown::render(document).as_bytes())?;
-    artefacts::write(&out.join("report.html"), html::render(document).as_bytes())
+    write_file(&out.join("report.md"), markdown::render(document).as_bytes())?;
+    write_file(&out.join("report.html"), html::render(document).as_bytes())
 }
 
 /// Removes an earlier report's files from a folder (pictures are not to outlive `--no-samples`), but nothing else that
@@ -114,7 +81,7 @@ fn fresh_folder(folder: &Path, ending: &str, needed: bool) -> Result<()> {
         }
         Ok::<_, std::io::Error>(())
     };
-    clear().with_context(|| format!("cannot write to {}", folder.display()))
+    clear().map_err(|error| Error::Replace { path: folder.to_owned(), error })
 }
 
 /// Plots and pictures that the Markdown refers to.
@@ -125,15 +92,14 @@ fn write_files(out: &Path, section: &Section) -> Result<()> {
             Block::Plots(plots) => {
                 for plot in plots {
                     let path = out.join("plots").join(format!("{}.svg", plot.name));
-                    artefacts::write(&path, plot.svg.standalone().as_bytes())?;
+                    write_file(&path, plot.standalone().as_bytes())?;
                 }
             }
             Block::Gallery(rows) => {
                 for shown in rows.iter().flat_map(|row| &row.pictures) {
                     let path = out.join("samples").join(format!("{}.png", shown.index));
-                    let png = samples::decode_base64(&shown.png_base64)
-                        .with_context(|| format!("picture {} is not base64", shown.index))?;
-                    artefacts::write(&path, &png)?;
+                    let png = samples::decode_base64(&shown.png_base64).ok_or(Error::Picture { index: shown.index })?;
+                    write_file(&path, &png)?;
                 }
             }
             Block::Details(_, inner) => open.extend(inner),
@@ -143,115 +109,10 @@ fn write_files(out: &Path, section: &Section) -> Result<()> {
     Ok(())
 }
 
-/// `results.json`: the figures, for programs.
-fn results(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Result<Results> {
-    let settings = &gathered.settings;
-    let sizes = gathered.sizes();
-    let pairs = gathered.comparisons.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
-    let DataInfo { name, copy, classes, train_images, test_images, fallback, .. } = gathered.data.clone();
-    Ok(Results {
-        title: document.title.plain(),
-        created: created.to_owned(),
-        profile: Some(settings.profile),
-        settings: settings.clone(),
-        share_of_article: gathered.share_of_article(),
-        warning: document.warning.as_ref().map(Inline::source),
-        verdict: document.verdict.iter().map(Inline::source).collect(),
-        caveats: document.caveats.iter().map(Inline::source).collect(),
-        notes: gathered.notes.clone(),
-        data: ResultsData {
-            name,
-            copy,
-            fallback,
-            classes,
-            train_images,
-            test_images,
-            train_images_used: sizes.train,
-            test_images_used: sizes.test,
-        },
-        environment: gathered.environment.clone(),
-        commands: gathered.commands.clone(),
-        origins: gathered.origins.clone(),
-        models: gathered.models.iter().map(model).collect::<Result<_>>()?,
-        roofline: gathered.roofline.clone(),
-        difference: pairs.first().cloned(),
-        pairs,
-        disagreement: disagreement(gathered),
-        claims: claims.iter().map(serde_json::to_value).collect::<Result<_, _>>()?,
-        against: None,
-    })
-}
-
-/// Two networks against each other; the first of these is the verdict's.
-fn pair(pair: &Pair) -> Result<Option<PairResult>> {
-    let Some(found) = pair.comparison.as_ref() else { return Ok(None) };
-    Ok(Some(PairResult {
-        first: pair.first,
-        second: pair.second,
-        test_top1: found.difference,
-        seeds: found.seeds,
-        interval: found.interval(),
-        p_value: found.p_value(),
-        test: found.test().to_string(),
-        within_noise: found.is_noise(),
-        welch: serde_json::to_value(&found.welch)?,
-        mcnemar: serde_json::to_value(&found.mcnemar)?,
-        bootstrap: serde_json::to_value(&found.bootstrap)?,
-    }))
-}
-
-/// By class on how many images only one of the verdict's networks is right in all its seeds.
-fn disagreement(gathered: &Gathered) -> Option<Vec<ClassCounts>> {
-    let (first, second) = gathered.pair()?;
-    Some(Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))?.by_class())
-}
-
-fn model(model: &Model) -> Result<NetworkResult> {
-    let runs = model.runs.iter().map(|run| RunResult {
-        seed: run.seed,
-        run: run.name.clone(),
-        epochs: run.record.epochs,
-        test_top1: run.eval.test_top1,
-        test_top5: run.eval.test_top5,
-        test_loss: run.eval.test_loss,
-        train_top1: run.eval.train_top1,
-        seconds: run.record.seconds,
-        seconds_per_epoch: run.seconds_per_epoch(),
-        images_per_second: run.images_per_second(),
-        peak_rss_bytes: run.record.peak_rss_bytes,
-        weights: run.record.weights.clone(),
-        processor: run.processor.clone(),
-    });
-    let figures = content::figures(model).into_iter();
-    let figures = figures.map(|(key, estimate)| Ok((key.to_owned(), serde_json::to_value(estimate)?)));
-    let bench = model.bench.as_ref();
-    Ok(NetworkResult {
-        model: model.network,
-        label: Some(model.network.label()),
-        arch: Some(model.network.arch),
-        width_mult: Some(model.network.width.factor()),
-        epochs: model.runs.iter().map(|run| run.record.epochs).min(),
-        params: model.params,
-        macs: model.macs,
-        test_top1: model.test_top1(),
-        figures: figures.collect::<Result<_>>()?,
-        test_top1_deviation: (model.runs.len() > 1).then(|| model.deviation(|run| run.eval.test_top1)),
-        test_top1_interval: Some(stats::wilson(model.test_top1(), model.runs[0].eval.test_images).into()),
-        runs: runs.collect(),
-        latency_ms: bench.map(|b| b.latency_ms),
-        latency_rounds_ms: model.rounds.clone(),
-        threads: bench.and_then(|b| b.threads),
-        processor: bench.map(|b| b.environment.processor.clone()),
-        images_per_second: bench.map(|b| b.images_per_second),
-        throughput: bench.map(|b| b.throughput.clone()),
-        peak_rss_bytes: bench.and_then(|b| b.peak_rss_bytes),
-        blocks: model.blocks.clone(),
-        training_images_per_second: model.training_speed(),
-    })
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::gather::fixture::copy_of_fixture;
     use crate::gather::{Scope, gather};
@@ -262,7 +123,7 @@ mod tests {
         let name = "[link](javascript:alert(3)) `code` **bold** <script>alert(1)</script>\u{1b}[31m";
         let change = |file: &str, change: &dyn Fn(&mut Value)| {
             let path = out.join(file);
-            let mut value: Value = artefacts::read(&path).unwrap();
+            let mut value: Value = mobilenet_schema::read(&path).unwrap();
             change(&mut value);
             std::fs::write(path, value.to_string()).unwrap();
         };

@@ -201,7 +201,7 @@ fn read(path: &Path, vars: &candle_nn::VarMap) -> Result<Vec<u8>, Error> {
     files::read(path, max_bytes).map_err(Error::io("read", path))
 }
 
-/// A tensor of a file. Data of another type than `f32` is left out; the type tells.
+/// A tensor of a file. Data of a type other than `f32` is left out; the type shows which case it is.
 struct Array {
     dtype: Dtype,
     shape: Vec<usize>,

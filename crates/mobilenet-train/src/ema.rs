@@ -9,7 +9,7 @@
 //! With a warm-up the decay of update `n` (from 0) is at most `(1 + n) / (10 + n)`, as in TensorFlow's
 //! `ExponentialMovingAverage(num_updates)`: the average of a short run does not remember its first weights.
 //!
-//! Batch norm's running statistics are averaged with the rest, so that the average is a network of its own.
+//! Batch norm's running statistics are averaged with the rest, so that the average is a complete network.
 
 use std::collections::HashMap;
 
@@ -75,7 +75,7 @@ impl Ema {
     /// Takes the variables' present values into the average.
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// Only errors from Candle.
     pub fn update(&mut self) -> Result<(), Error> {
         let n = self.updates as f64;
         let most = if self.warm_up { (1.0 + n) / (10.0 + n) } else { 1.0 };
@@ -88,7 +88,7 @@ impl Ema {
     /// Exchanges the variables' values and the averages; a second call takes it back, bit for bit.
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// Only errors from Candle.
     pub fn swap(&mut self) -> Result<(), Error> {
         for Slot { var, average, .. } in &self.slots {
             let weights = var.as_tensor().copy()?;

@@ -89,7 +89,7 @@ pub enum Error {
     NonFiniteEvalLoss {
         /// The loss.
         loss: f64,
-        /// Which images.
+        /// The images that the loss was measured on.
         split: EvalSplit,
         /// Epoch, from 1.
         epoch: usize,
@@ -107,7 +107,7 @@ pub enum Error {
     /// The observer asked to stop during an evaluation.
     #[error("stopped on request during an evaluation")]
     EvaluationStopped,
-    /// Training was not told to resume, and the folder already holds a run.
+    /// The folder already holds a run, and resuming was not asked for.
     #[error("{} already holds a training run: resume it, or choose another folder", path.display())]
     RunExists {
         /// The run's checkpoint.

@@ -1,4 +1,4 @@
-//! What a trainer tells while it works.
+//! What a trainer reports while it works.
 
 use std::ops::ControlFlow;
 

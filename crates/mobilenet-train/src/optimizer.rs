@@ -18,20 +18,21 @@ use crate::Error;
 use crate::variables::{NamedArray, sorted_vars};
 use update::{Buffer, Rule};
 
-/// A learning rate of their own for some variables: the schedule's times `factor`. Where several apply, all multiply.
+/// A different learning rate for some variables: the schedule's times `factor`. Where several apply, all are
+/// multiplied.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct LrFactor {
-    /// Which variables.
+    /// The variables.
     pub variables: Variables,
     /// What the learning rate is multiplied with; at 0 they stay as they are.
     pub factor: f64,
 }
 
-/// Some of a model's variables.
+/// A subset of a model's variables.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Variables {
-    /// Those whose name is this path or begins with it and a dot.
+    /// The variables whose name is this path, or begins with it and a dot.
     Below(String),
     /// Vectors named `bias`: batch norm's shifts and the biases of linear layers.
     Biases,
@@ -115,7 +116,7 @@ impl Optimizer {
     /// Adds gradients of this optimizer's variables to a sum of such gradients.
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// Only errors from Candle.
     pub fn add_gradients(&self, sum: &mut GradStore, grads: &GradStore) -> Result<(), Error> {
         for slot in &self.slots {
             let Some(grad) = grads.get(&slot.var) else { continue };
@@ -138,7 +139,7 @@ impl Optimizer {
     /// schedules).
     ///
     /// # Errors
-    /// Only Candle's own.
+    /// Only errors from Candle.
     pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<(), Error> {
         self.steps += 1;
         let steps = self.steps;

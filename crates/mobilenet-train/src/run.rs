@@ -22,7 +22,7 @@ pub struct FitData {
     pub train: Arc<Split>,
     /// Images to judge each epoch by.
     pub eval: Arc<Split>,
-    /// What the images to judge by are.
+    /// Which images `eval` consists of.
     pub eval_split: EvalSplit,
     /// Mean and standard deviation per channel, for both.
     pub normalization: Normalization,

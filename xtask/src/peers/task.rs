@@ -1,6 +1,6 @@
 //! What is timed, and who runs it.
 
-use super::Settings;
+use super::settings::Settings;
 
 /// What is timed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

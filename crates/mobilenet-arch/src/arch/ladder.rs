@@ -1,7 +1,7 @@
 //! The steps from MobileNetV2 to MobileNetV3-Large, one change at a time: this project's own.
 //!
-//! Each part goes where V3-Large has it, into the stage in the same place; V2's seventh stage, which V3-Large does not have,
-//! follows its sixth. Where V3-Large has ReLU, V2's ReLU6 stays.
+//! Each part goes where V3-Large has it, into the stage in the same place; V2's seventh stage, which V3-Large does not
+//! have, follows its sixth. Where V3-Large has ReLU, V2's ReLU6 stays.
 
 use crate::Activation::HSwish;
 use crate::Arch;
@@ -38,7 +38,8 @@ impl Arch {
         ..STEP
     });
 
-    /// [`Arch::V2HSwishSe`] with 5×5 depthwise windows where V3-Large has them: in the stages of 32, 160 and 320 channels.
+    /// [`Arch::V2HSwishSe`] with 5×5 depthwise windows where V3-Large has them: in the stages of 32, 160 and 320
+    /// channels.
     pub const V2HSwishSe5x5: Self = Self::new(&Description {
         name: "v2-hs-se-k5",
         title: "MobileNetV2 + h-swish + SE + 5x5",
@@ -51,8 +52,8 @@ impl Arch {
         ..STEP
     });
 
-    /// From V2 to V3-Large, one change at a time. What the last step changes is the rest: widths and number of blocks, head,
-    /// batch norm's numbers, and ReLU for ReLU6.
+    /// From V2 to V3-Large, one change at a time. What the last step changes is the rest: widths and number of blocks,
+    /// head, batch norm's numbers, and ReLU for ReLU6.
     pub const LADDER: [Self; 5] = [Self::V2, Self::V2HSwish, Self::V2HSwishSe, Self::V2HSwishSe5x5, Self::V3Large];
 }
 

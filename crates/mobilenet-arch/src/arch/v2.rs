@@ -78,8 +78,8 @@ pub(super) fn stage_strides() -> Vec<usize> {
     [2].into_iter().chain(ROWS.iter().map(|row| row.stride)).collect()
 }
 
-/// V2, or one of its steps to V3-Large: the style of each stage, and the activation of the stem and the last convolution. A block
-/// that V2 does not have, which is one of a step, is built as V3's.
+/// V2, or one of its steps to V3-Large: the style of each stage, and the activation of the stem and the last
+/// convolution. A block that V2 does not have, which is one of a step, is built as V3's.
 pub(super) fn plan(options: &Options, styles: &[Style; ROWS.len()], outer: Activation) -> Plan {
     let stem = dense((3, options.width(STEM)), (3, options.strides[0]), NORM, outer);
     let mut c_in = stem.c_out;
@@ -101,8 +101,8 @@ pub(super) fn plan(options: &Options, styles: &[Style; ROWS.len()], outer: Activ
     Plan { stem, blocks, head: Some(head), classifier: ClassifierPlan::new(last, None, options) }
 }
 
-/// One of V2's blocks with other insides. The stages that have a style of their own all expand, so that both kinds of block have
-/// the same parts but for squeeze-and-excite.
+/// One of V2's blocks with other insides. The stages that have a style of their own all expand, so that both kinds of
+/// block have the same parts but for squeeze-and-excite.
 fn styled(block: InvertedResidualConfig, style: Style) -> BottleneckConfig {
     let expanded = block.expanded();
     BottleneckConfig {

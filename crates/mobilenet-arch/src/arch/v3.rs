@@ -1,5 +1,5 @@
-//! MobileNetV3-Large and MobileNetV3-Small: Howard et al., 2019, <https://arxiv.org/abs/1905.02244>, tables 1 and 2, in the form
-//! torchvision gives them.
+//! MobileNetV3-Large and MobileNetV3-Small: Howard et al., 2019, <https://arxiv.org/abs/1905.02244>, tables 1 and 2, in
+//! the form torchvision gives them.
 
 use crate::Activation::{self, HSwish, Relu};
 use crate::description::{Description, Hue, Peer, Published, Rate};

@@ -30,7 +30,7 @@ Examples:
         --out runs/sgd
   Fine-tuning torchvision's weights on folders of pictures (pets/train/CLASS/*, pets/test/CLASS/*):
     mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --data-dir pets --out runs/pets
-  Fine-tuning the classifier alone of an earlier run on other data:
+  Fine-tuning only the classifier of an earlier run, on other data:
     mobilenet train --init-from runs/v2 --freeze features --data cifar100 --epochs 5 --out runs/v2-100
   A recipe for few epochs, and a large network that teaches a small one:
     mobilenet train --model v3-large --recipe fast --out runs/large
@@ -136,7 +136,7 @@ pub enum Rule {
 }
 
 impl Rule {
-    /// With the hyper-parameters that it has by default.
+    /// The rule with its default hyper-parameters.
     pub fn config(self) -> OptimizerConfig {
         match self {
             Self::AdamW => OptimizerConfig::AdamW(AdamWConfig::default()),

@@ -13,7 +13,7 @@ pub fn at_least_1(s: &str) -> Result<usize, String> {
     s.parse().ok().filter(|&n| n >= 1).ok_or_else(|| "expected a whole number, at least 1".into())
 }
 
-/// A whole number from 1 to `MAX`: beyond that the memory or the time of no machine is enough.
+/// A whole number from 1 to `MAX`, beyond which no machine has enough memory or time.
 pub fn up_to<const MAX: usize>(s: &str) -> Result<usize, String> {
     let expected = || format!("expected a whole number, at least 1 and at most {}", thousands(MAX as u64));
     s.parse().ok().filter(|n| (1..=MAX).contains(n)).ok_or_else(expected)

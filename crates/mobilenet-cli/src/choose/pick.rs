@@ -56,7 +56,7 @@ pub struct Choice<'a> {
 impl Figure {
     const ALL: [Self; 5] = [Self::Latency, Self::Parameters, Self::MultiplyAdds, Self::Memory, Self::Accuracy];
 
-    /// What it is called.
+    /// Its name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Latency => "latency",

@@ -3,7 +3,7 @@
 //! ```text
 //! lambda ~ Beta(alpha, alpha), once for the batch
 //! MixUp:  x[i] = lambda * x[i] + (1 - lambda) * x[i - 1]
-//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes the share that is left after clipping
+//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes what is left after clipping
 //! ```
 
 use serde::{Deserialize, Serialize};
@@ -12,11 +12,11 @@ use super::Area;
 use mobilenet_common::random::SplitMix64;
 
 /// How the pictures of a batch, normalized, are mixed with each other: each with the one before it, the first with the
-/// last. What a picture's label is then says [`Mixed`](crate::Mixed).
+/// last. [`Mixed`](crate::Mixed) gives the labels that result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Mix {
-    /// Not at all.
+    /// Pictures are not mixed.
     #[default]
     None,
     /// Their weighted mean, with weights from Beta(alpha, alpha) (Zhang et al. 2018, arXiv:1710.09412).

@@ -12,7 +12,7 @@ pub struct BatchConfig {
     pub batch_size: usize,
     /// Seed of order and augmentation.
     pub seed: u64,
-    /// Which epoch: each has its own order and augmentation.
+    /// The epoch: each has its own order and augmentation.
     pub epoch: u64,
     /// Whether pictures come in an order drawn from seed and epoch, or in their own.
     pub shuffle: bool,

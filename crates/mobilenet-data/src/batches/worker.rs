@@ -107,7 +107,7 @@ fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, 
     }
 }
 
-/// What one picture after the other is made with.
+/// What making the pictures of a batch takes.
 struct Maker<'a> {
     split: &'a Split,
     cfg: &'a BatchConfig,

@@ -97,7 +97,7 @@ fn served(name: &str) -> Vec<u8> {
 }
 
 #[test]
-fn downloads_once_and_tells_how_far_it_is() {
+fn downloads_once_and_reports_its_progress() {
     let cache = tempfile::tempdir().unwrap();
     let (hub, sent) = hub(Fault::None);
     let mut reports = Vec::new();
@@ -126,7 +126,7 @@ fn two_at_once_download_once() {
 }
 
 #[test]
-fn faults_are_told_and_the_next_try_succeeds() {
+fn faults_are_reported_and_the_next_try_succeeds() {
     for (fault, expected) in [
         (Fault::OtherBytes, "checksum mismatch"),
         (Fault::Cut, "download of uoft-cs/cifar10 failed"),

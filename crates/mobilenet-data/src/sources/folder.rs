@@ -79,7 +79,7 @@ fn read(
 ) -> Result<Split, Error> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for chunk in pictures.chunks(CHUNK) {
-        // Collected whole, so that of several errors the first in order is told.
+        // Collected whole, so that of several errors the first in order is reported.
         let decoded: Vec<Result<Vec<u8>, Error>> = chunk.par_iter().map(|(path, _)| load_image(path, size)).collect();
         for (image, (_, label)) in decoded.into_iter().zip(chunk) {
             let image = image?;

@@ -56,7 +56,7 @@ pub(crate) fn load(
     Ok(Dataset::new(kind.name, copy, kind.classes, train.split, test.split))
 }
 
-/// Which set it is, by its label column.
+/// The set that has this label column.
 struct Kind {
     name: String,
     classes: Vec<String>,
@@ -227,7 +227,7 @@ impl Rows {
         labels: &[i64],
         classes: usize,
     ) -> Result<(), Error> {
-        // Collected whole, so that of several errors the first in order is told.
+        // Collected whole, so that of several errors the first in order is reported.
         let decoded: Vec<Result<RgbImage, String>> =
             pictures.par_iter().map(|bytes| decode_rgb(bytes.data())).collect();
         for (i, (image, (&label, bytes))) in decoded.into_iter().zip(labels.iter().zip(pictures)).enumerate() {

@@ -46,7 +46,7 @@ fn statistics_at(level: Level, xs: &[f32], c: usize) -> Statistics {
         moments.add(level, &xs[r.start * c..r.end * c]);
         moments
     });
-    Moments::merge(&parts)
+    Moments::merge(&parts).0
 }
 
 /// `ys = act((xs - mean) · scale + bias)`
@@ -115,7 +115,8 @@ fn backward_at(
         sums.all().add(level, (xs, affine, act), gs, ());
         sums
     });
-    let Backward { slope, offset, weight, bias } = GradientSums::merge(&parts, rows, &scale, p.var, p.eps);
+    let Backward { slope, offset, weight, bias, .. } =
+        GradientSums::merge(&parts, rows, &scale, p.var, &vec![0.; c], p.eps);
     let (slope, offset) = if batch_statistics { (slope, offset) } else { (vec![0.; c], vec![0.; c]) };
     for_parts(&mut gxs, c, rows_per_part(c), |first, gxs| {
         let gs = Buffer::copy_of(gxs);

@@ -52,10 +52,10 @@ impl Moments {
         pieces.map(|(((rows, origin), sum), square)| ChannelMoments { rows, origin, sum, square })
     }
 
-    /// The statistics of all parts together, each of at least one row.
-    pub(crate) fn merge(parts: &[Self]) -> Statistics {
+    /// The statistics of all parts together, each of at least one row, and what rounding the means took from them.
+    pub(crate) fn merge(parts: &[Self]) -> (Statistics, Vec<f32>) {
         let c = parts.first().map_or(0, |p| p.origin.len());
-        let (mut mean, mut var) = (Vec::with_capacity(c), Vec::with_capacity(c));
+        let [mut mean, mut var, mut lost] = [(); 3].map(|()| Vec::with_capacity(c));
         for ch in 0..c {
             let rows: f64 = parts.iter().map(|p| p.rows[ch]).sum();
             let part_mean = |p: &Self| f64::from(p.origin[ch]) + p.sum[ch] / p.rows[ch];
@@ -67,8 +67,9 @@ impl Moments {
             let squares = squares.sum::<f64>();
             mean.push(m as f32);
             var.push((squares / rows).max(0.) as f32);
+            lost.push((m - f64::from(m as f32)) as f32);
         }
-        Statistics { mean, var }
+        (Statistics { mean, var }, lost)
     }
 }
 
@@ -102,8 +103,8 @@ pub(crate) struct ChannelGradientSums<'a> {
 }
 
 impl ChannelGradientSums<'_> {
-    /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows, whose batch norm is the
-    /// affine function. What else is to become of it goes to `sink`. `of` is `(xs, affine, act)`.
+    /// Takes the gradient `gs` of `act(batch_norm(xs))` through the activation, and in: some rows, whose batch norm is
+    /// the affine function. What else is to become of it goes to `sink`. `of` is `(xs, affine, act)`.
     pub(crate) fn add<E: Element, S: Sink>(
         &mut self,
         level: Level,
@@ -132,30 +133,38 @@ impl GradientSums {
         sum.zip(dot).map(|(sum, dot)| ChannelGradientSums { sum, dot })
     }
 
-    /// What all parts together, of `rows` rows, say.
-    pub(crate) fn merge(parts: &[Self], rows: usize, scale: &[f32], var: &[f32], eps: f64) -> Backward {
+    /// What all parts together, of `rows` rows, say. The mean that they know is a float32, which `lost` so much of the
+    /// exact one: small beside the mean, but not always beside the deviation.
+    pub(crate) fn merge(parts: &[Self], rows: usize, scale: &[f32], var: &[f32], lost: &[f32], eps: f64) -> Backward {
         // With x̂ = (x - mean) / std:  gx = scale · (g - mean(g) - x̂ · mean(g · x̂))
         //                                = scale · g + slope · (x - mean) + offset
-        let (mut slope, mut offset) = (Vec::with_capacity(scale.len()), Vec::with_capacity(scale.len()));
-        let (mut weight, mut bias) = (Vec::with_capacity(scale.len()), Vec::with_capacity(scale.len()));
+        let [mut slope, mut offset, mut offset_at_mean, mut weight, mut bias] =
+            [(); 5].map(|()| Vec::with_capacity(scale.len()));
         let n = rows as f64;
-        for (ch, (scale, var)) in scale.iter().zip(var).enumerate() {
+        for (ch, ((scale, var), lost)) in scale.iter().zip(var).zip(lost).enumerate() {
+            let lost = f64::from(*lost);
             let sum: f64 = parts.iter().map(|p| p.sum[ch]).sum();
-            let dot: f64 = parts.iter().map(|p| p.dot[ch]).sum();
+            let dot = parts.iter().map(|p| p.dot[ch]).sum::<f64>() - lost * sum;
             let inverse_std = 1. / (f64::from(*var) + eps).sqrt();
-            slope.push((-f64::from(*scale) * inverse_std * inverse_std * dot / n) as f32);
-            offset.push((-f64::from(*scale) * sum / n) as f32);
+            let exact_slope = -f64::from(*scale) * inverse_std * inverse_std * dot / n;
+            let at_mean = -f64::from(*scale) * sum / n;
+            slope.push(exact_slope as f32);
+            offset.push((at_mean - exact_slope * lost) as f32);
+            offset_at_mean.push(at_mean as f32);
             weight.push((dot * inverse_std) as f32);
             bias.push(sum as f32);
         }
-        Backward { slope, offset, weight, bias }
+        Backward { slope, offset, offset_at_mean, weight, bias }
     }
 }
 
 /// The gradient of the input as `scale · g + slope · (x - mean) + offset`, and those of the parameters.
 pub(crate) struct Backward {
     pub(crate) slope: Vec<f32>,
+    /// With the mean as float32.
     pub(crate) offset: Vec<f32>,
+    /// With the exact mean.
+    pub(crate) offset_at_mean: Vec<f32>,
     pub(crate) weight: Vec<f32>,
     pub(crate) bias: Vec<f32>,
 }
@@ -165,13 +174,15 @@ pub(crate) struct Unit<E: Element = f32> {
     pub(crate) pre: Elements<E>,
     pub(crate) statistics: Statistics,
     pub(crate) scale: Vec<f32>,
+    /// What is missing from the means.
+    lost: Vec<f32>,
 }
 
 impl<E: Element> Unit<E> {
     pub(crate) fn new(pre: Elements<E>, moments: &[Moments], gamma: &[f32], eps: f64) -> Self {
-        let statistics = Moments::merge(moments);
+        let (statistics, lost) = Moments::merge(moments);
         let scale = scale(gamma, &statistics.var, eps);
-        Self { pre, statistics, scale }
+        Self { pre, statistics, scale, lost }
     }
 
     pub(crate) fn affine<'a>(&'a self, beta: &'a [f32]) -> Affine<'a> {
@@ -180,6 +191,6 @@ impl<E: Element> Unit<E> {
 
     pub(crate) fn backward(&self, sums: &[GradientSums], eps: f64) -> Backward {
         let rows = self.pre.len() * E::WIDTH / self.scale.len();
-        GradientSums::merge(sums, rows, &self.scale, &self.statistics.var, eps)
+        GradientSums::merge(sums, rows, &self.scale, &self.statistics.var, &self.lost, eps)
     }
 }

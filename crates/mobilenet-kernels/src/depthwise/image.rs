@@ -3,8 +3,8 @@
 use super::{DepthwiseShape, Frame};
 use crate::simd::{Isa, for_each_level, load, load_unchecked, prefetch, store};
 
-/// Calls `$f::<I, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1; `K`
-/// and `S` are the window and the stride where they are unrolled, else 0.
+/// Calls `$f::<I, L, K, S>($args…, first channel)` for every block of `L` channels: the level's lanes, then 8, then 1;
+/// `K` and `S` are the window and the stride where they are unrolled, else 0.
 macro_rules! for_channel_blocks {
     ($g:expr, $f:ident::<$I:ident, $L:ident>($($arg:expr),*)) => {{
         let mut at = 0;
@@ -84,7 +84,8 @@ fn block_forward<I: Isa, const L: usize, const K: usize, const S: usize>(
     }
 }
 
-/// `B` neighboring columns of one row. From one row to the next it is `row_stride` values, from one pixel to the next `c`.
+/// `B` neighboring columns of one row. From one row to the next it is `row_stride` values, from one pixel to the next
+/// `c`.
 #[inline(always)]
 fn pixels_forward<I: Isa, const L: usize, const K: usize, const S: usize, const B: usize>(
     isa: I,
@@ -204,7 +205,8 @@ fn pixels_backward_input<I: Isa, const L: usize, const K: usize, const S: usize,
         if !(iy + p + S * K - ky).is_multiple_of(S) {
             continue;
         }
-        // Row (iy + p - ky) / S of the output, which may lie in the frame; the frame is p + 1 wide, counted in from there.
+        // Row (iy + p - ky) / S of the output, which may lie in the frame; the frame is p + 1 wide, counted in from
+        // there.
         let row = (iy + p + S * (p + 1) - ky) / S;
         // The farthest offset is that of the last column and the first tap.
         let reach = (S - 1 + p + S * (p + 1)) / S;
@@ -217,7 +219,8 @@ fn pixels_backward_input<I: Isa, const L: usize, const K: usize, const S: usize,
                 let weight = load::<_, L>(w, (ky * K + kx) * c);
                 let offset = (f + p + S * (p + 1) - kx) / S;
                 for (b, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with that block.
+                    // SAFETY: b ≤ B - 1 and offset ≤ reach, since f ≤ S - 1 and kx ≥ 0; the row was cut to end with
+                    // that block.
                     let gy = unsafe { load_unchecked(row, (b + offset) * c) };
                     isa.add_products(&mut sums[f], gy, weight);
                 }

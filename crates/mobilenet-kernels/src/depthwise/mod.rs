@@ -4,9 +4,10 @@
 //! y[oy, ox, c] = Σ_ky Σ_kx w[ky, kx, c] · x[oy·stride + ky·dilation - padding, ox·stride + kx·dilation - padding, c]
 //! ```
 //!
-//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so that no
-//! loop asks where the border is. A block of channels is walked over the whole image, its window in registers, several
-//! columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by one.
+//! Images are `[h, w, c]`, windows `[k, k, c]`. The kernels read images with a frame of zeros around them (`Frame`), so
+//! that no loop asks where the border is. A block of channels is walked over the whole image, its window in registers,
+//! several columns at a time; 3×3 and 5×5 at strides 1 and 2 are unrolled, everything else takes the same loops one by
+//! one.
 
 mod frame;
 mod image;
@@ -142,35 +143,19 @@ fn backward_weight_at(level: Level, g: &DepthwiseShape, xs: &[f32], gys: &[f32],
 mod tests {
     use super::*;
     use crate::parallel::tests::values;
+    use crate::reference::{for_each_tap, wide};
 
     /// The three results by the definition, in float64.
     fn reference(g: &DepthwiseShape, x: &[f32], w: &[f32], gy: &[f32]) -> [Vec<f64>; 3] {
         let n = x.len() / g.image_in();
-        let (mut y, mut gx, mut gw) = (vec![0f64; gy.len()], vec![0f64; x.len()], vec![0f64; w.len()]);
-        for i in 0..n {
-            for oy in 0..g.h_out() {
-                for ox in 0..g.w_out() {
-                    for ky in 0..g.kernel {
-                        for kx in 0..g.kernel {
-                            let iy = (oy * g.stride + ky * g.dilation) as isize - g.padding as isize;
-                            let ix = (ox * g.stride + kx * g.dilation) as isize - g.padding as isize;
-                            if iy < 0 || ix < 0 || iy >= g.h as isize || ix >= g.w as isize {
-                                continue;
-                            }
-                            for c in 0..g.c {
-                                let at_x = ((i * g.h + iy as usize) * g.w + ix as usize) * g.c + c;
-                                let at_y = ((i * g.h_out() + oy) * g.w_out() + ox) * g.c + c;
-                                let at_w = (ky * g.kernel + kx) * g.c + c;
-                                let (x, w, gy) = (f64::from(x[at_x]), f64::from(w[at_w]), f64::from(gy[at_y]));
-                                y[at_y] += x * w;
-                                gx[at_x] += gy * w;
-                                gw[at_w] += gy * x;
-                            }
-                        }
-                    }
-                }
-            }
-        }
+        let (x, w, gy) = (wide(x), wide(w), wide(gy));
+        let (mut y, mut gx, mut gw) = (vec![0.; gy.len()], vec![0.; x.len()], vec![0.; w.len()]);
+        for_each_tap(n, g, |from, to, channel, tap| {
+            let at = tap * g.c + channel;
+            y[to] += x[from] * w[at];
+            gx[from] += gy[to] * w[at];
+            gw[at] += gy[to] * x[from];
+        });
         [y, gx, gw]
     }
 
@@ -196,8 +181,8 @@ mod tests {
         }
     }
 
-    /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is one that
-    /// Miri sees.
+    /// One image on the calling thread, in frames that begin and end where their allocations do: a read beyond them is
+    /// one that Miri sees.
     fn check_image(g: DepthwiseShape) {
         let (x, w, gy) = (values(g.image_in(), 1), values(g.kernel * g.kernel * g.c, 2), values(g.image_out(), 3));
         let expected = reference(&g, &x, &w, &gy);

@@ -1,4 +1,5 @@
-//! Squeeze-and-excite inside a block: `gates = h-sigmoid(relu(mean · weight1ᵀ + bias1) · weight2ᵀ + bias2)`, an image a row.
+//! Squeeze-and-excite inside a block: `gates = h-sigmoid(relu(mean · weight1ᵀ + bias1) · weight2ᵀ + bias2)`, an image a
+//! row.
 
 use super::SqueezeExcite;
 use crate::activation::{Function, HSigmoid};
@@ -54,7 +55,8 @@ impl Gates {
         &self.gates[i * c..(i + 1) * c]
     }
 
-    /// Given the gradients of the gates of the images from `first` on: the gradients inside, and of the sums over pixels.
+    /// Given the gradients of the gates of the images from `first` on: the gradients inside, and of the sums over
+    /// pixels.
     pub(super) fn backward(
         &self,
         level: Level,

@@ -1,5 +1,5 @@
-//! A whole block: expand, batch norm, activation, depthwise, batch norm, activation, squeeze-and-excite, project, batch norm,
-//! residual; in training, forward and backward, and in inference.
+//! A whole block: expand, batch norm, activation, depthwise, batch norm, activation, squeeze-and-excite, project, batch
+//! norm, residual; in training, forward and backward, and in inference.
 //!
 //! What costs time here is memory: the expanded tensors are six times as large as the block's input. So of each
 //! convolution only its output is kept, and what batch norm and activation make of it is computed again wherever it is
@@ -13,13 +13,13 @@
 //!            input       the rest of bn(e)'s gradient, and gy -> gx
 //! ```
 //!
-//! Of the expanded tensors, the forward writes and reads `e` and `d` once; the backward reads `d` twice and `e` once, and
-//! writes and reads `gd`. The `backward` file says why `ge` never leaves the cache.
+//! Of the expanded tensors, the forward writes and reads `e` and `d` once; the backward reads `d` twice and `e` once,
+//! and writes and reads `gd`. The `backward` file says why `ge` never leaves the cache.
 //!
-//! A phase walks over tiles: a few images by a block of channels, small enough for a core's cache (`tiling`). The expanded
-//! tensors are private to the block, so they are laid out tile after tile. Images are divided into parts, worked on in
-//! parallel; each has partial sums of its own, added up in order. Where there are few parts for the threads, they share the
-//! blocks of channels inside a part too, which changes no sum.
+//! A phase walks over tiles: a few images by a block of channels, small enough for a core's cache (`tiling`). The
+//! expanded tensors are private to the block, so they are laid out tile after tile. Images are divided into parts,
+//! worked on in parallel; each has partial sums of its own, added up in order. Where there are few parts for the
+//! threads, they share the blocks of channels inside a part too, which changes no sum.
 
 mod backward;
 mod forward;

@@ -51,8 +51,8 @@ pub(super) struct BlockParameters<'a> {
     pub(super) project: ConvNorm<'a>,
 }
 
-/// What a phase passes over, and how often: the multiplications of the block's convolutions, and the tensors between them,
-/// which it reads or writes.
+/// What a phase passes over, and how often: the multiplications of the block's convolutions, and the tensors between
+/// them, which it reads or writes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Passes {
     pub(super) expansions: usize,
@@ -66,8 +66,8 @@ pub(super) struct Passes {
 
 impl BottleneckShape {
     /// How long each parameter is, in the order of `theta`: weight, norm weight and norm bias of the
-    /// expansion (if any) and of the depthwise convolution, the weights and biases of squeeze-and-excite (if any), and the
-    /// projection's three. Weights are laid out as in PyTorch.
+    /// expansion (if any) and of the depthwise convolution, the weights and biases of squeeze-and-excite (if any), and
+    /// the projection's three. Weights are laid out as in PyTorch.
     pub fn parameter_lengths(&self) -> Vec<usize> {
         let c = self.depthwise.c;
         let mut lengths = Vec::new();
@@ -108,15 +108,15 @@ impl BottleneckShape {
         self.depthwise.kernel * self.depthwise.kernel
     }
 
-    /// Whether training keeps and multiplies bf16: if it is asked for, and pairs of channels and of neighboring pixels divide
-    /// every tensor evenly. (Channels of these networks are multiples of 8; an image of 7×7 has odd rows.)
+    /// Whether training keeps and multiplies bf16: if it is asked for, and pairs of channels and of neighboring pixels
+    /// divide every tensor evenly. (Channels of these networks are multiples of 8; an image of 7×7 has odd rows.)
     pub(super) fn is_bf16(&self) -> bool {
         let sizes = [self.c_in, self.depthwise.c, self.c_out, self.depthwise.w, self.depthwise.w_out()];
         self.precision == Precision::Bf16 && sizes.iter().all(|size| size.is_multiple_of(2))
     }
 
-    /// The work of [`infer`](super::infer): every convolution once; the input is read and the output written once, what is
-    /// between them stays in the cache.
+    /// The work of [`infer`](super::infer): every convolution once; the input is read and the output written once, what
+    /// is between them stays in the cache.
     pub fn inference_work(&self) -> Work {
         let expansions = usize::from(self.has_expand);
         self.work(Passes { expansions, filters: 1, projections: 1, inputs: 1, outputs: 1, ..Passes::default() })

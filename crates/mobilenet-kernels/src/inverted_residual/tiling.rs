@@ -10,14 +10,15 @@ use crate::parallel::leaves_threads_idle;
 /// Images are divided into as many parts as this, if there is work enough for each.
 const PARTS: usize = 64;
 
-/// Images are divided into as many parts as this however large the weights are, whose gradients every part sums up for itself.
+/// Images are divided into as many parts as this however large the weights are, whose gradients every part sums up for
+/// itself.
 const PARTS_OF_LARGE_WEIGHTS: usize = 16;
 
 /// Rows (pixels) that make a product of matrices worth its overhead, and a part's partial sums worth theirs.
 const ROWS_PER_PART: usize = 128;
 
-/// Rows of a part that make the partial sums of the weights' gradients cost next to nothing, for each of the block's columns:
-/// such a sum has a value for each column and expanded channel, and a row is multiplied with each of them.
+/// Rows of a part that make the partial sums of the weights' gradients cost next to nothing, for each of the block's
+/// columns: such a sum has a value for each column and expanded channel, and a row is multiplied with each of them.
 const ROWS_PER_COLUMN: usize = 40;
 
 /// Rows of a tile, if one image has not more: every product gets long columns, every weight is read once for many rows.

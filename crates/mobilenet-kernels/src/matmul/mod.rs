@@ -1,8 +1,9 @@
 //! Products of matrices: [`ab`], [`abt`] and [`atb`] share one among the threads.
 //!
-//! What the other kernels use multiplies on the calling thread, float32 or bf16 with float32 sums. The products of these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is
-//! packed: a tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides)
-//! and `b` is read row by row, which is contiguous. The tile fills the registers of each instruction set.
+//! What the other kernels use multiplies on the calling thread, float32 or bf16 with float32 sums. The products of
+//! these networks are skewed: thousands of rows (pixels), and 16 to 1280 columns (channels). So nothing is packed: a
+//! tile of the result is held in registers, rows of `a` are broadcast value by value (whatever their strides) and `b`
+//! is read row by row, which is contiguous. The tile fills the registers of each instruction set.
 
 mod shared;
 mod transpose;
@@ -14,6 +15,7 @@ use crate::element::Element;
 use crate::simd::{Isa, Level, for_each_level, prefetch};
 
 pub use shared::{Sizes, ab, abt, atb};
+pub(crate) use shared::{ab_at, abt_at, atb_at};
 pub(crate) use transpose::{transpose, transposed};
 pub(crate) use weight::{FEW_ROWS, matmul_weight};
 
@@ -40,7 +42,7 @@ impl<'a, E: Element> Matrix<'a, E> {
         Self { data, rows: cols, cols: rows, row_stride: col_stride, col_stride: row_stride }
     }
 
-    /// Some of its rows.
+    /// The matrix of these rows alone.
     pub(crate) fn rows(self, rows: Range<usize>) -> Self {
         assert!(rows.start <= rows.end && rows.end <= self.rows, "rows {rows:?} of {}", self.rows);
         let data = self.data.get(rows.start * self.row_stride..).unwrap_or(&[]);

@@ -24,8 +24,8 @@ impl Sizes {
     }
 }
 
-/// How many parts the inner dimension of [`atb`] has, at most: a part's product is as large as the whole, so that few parts cost
-/// little to add up.
+/// How many parts the inner dimension of [`atb`] has, at most: a part's product is as large as the whole, so that few
+/// parts cost little to add up.
 const INNER_PARTS: usize = 8;
 
 /// Rows of such a part, at least.
@@ -36,23 +36,35 @@ const PRODUCT_ROWS: usize = 48;
 
 /// `out = a · b`: `a` is `[rows, inner]`, `b` `[inner, columns]`, `out` `[rows, columns]`.
 pub fn ab(a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
+    ab_at(Level::best(), a, b, sizes, out);
+}
+
+pub(crate) fn ab_at(level: Level, a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
     sizes.assert_fits(a, b, out);
     let Sizes { inner, columns, .. } = sizes;
     for_parts(out, columns, rows_per_part(inner.max(columns)), |first, out| {
         let rows = out.len() / columns;
         let a = Matrix::new(&a[first * inner..(first + rows) * inner], rows, inner);
-        matmul(Level::best(), a, b, columns, false, out);
+        matmul(level, a, b, columns, false, out);
     });
 }
 
 /// `out = a · bᵀ`: `a` is `[rows, inner]`, `b` `[columns, inner]`, `out` `[rows, columns]`.
 pub fn abt(a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
+    abt_at(Level::best(), a, b, sizes, out);
+}
+
+pub(crate) fn abt_at(level: Level, a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
     sizes.assert_fits(a, b, out);
-    ab(a, &transposed(b, sizes.columns, sizes.inner), sizes, out);
+    ab_at(level, a, &transposed(b, sizes.columns, sizes.inner), sizes, out);
 }
 
 /// `out = aᵀ · b`: `a` is `[inner, rows]`, `b` `[inner, columns]`, `out` `[rows, columns]`.
 pub fn atb(a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
+    atb_at(Level::best(), a, b, sizes, out);
+}
+
+pub(crate) fn atb_at(level: Level, a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
     sizes.assert_fits(a, b, out);
     let Sizes { rows, inner, columns } = sizes;
     let parts = map_parts(inner, inner.div_ceil(INNER_PARTS).max(INNER_ROWS), |part| {
@@ -61,7 +73,7 @@ pub fn atb(a: &[f32], b: &[f32], sizes: Sizes, out: &mut [f32]) {
         let mut product = vec![0.; rows * columns];
         for_parts(&mut product, columns, PRODUCT_ROWS, |first, product| {
             let a = a.rows(first..first + product.len() / columns);
-            matmul(Level::best(), a, b, columns, false, product);
+            matmul(level, a, b, columns, false, product);
         });
         product
     });
@@ -84,21 +96,21 @@ mod tests {
         {
             let sizes = Sizes { rows, inner, columns };
             let (a, b) = (values(rows * inner, 1), values(inner * columns, 2));
-            let mut out = [(); 3].map(|()| vec![f32::NAN; rows * columns]);
             let (at, bt) = (transposed(&a, rows, inner), transposed(&b, inner, columns));
-            ab(&a, &b, sizes, &mut out[0]);
-            abt(&a, &bt, sizes, &mut out[1]);
-            atb(&at, &b, sizes, &mut out[2]);
-            for i in 0..rows {
-                for j in 0..columns {
-                    let term = |l| f64::from(a[i * inner + l]) * f64::from(b[l * columns + j]);
-                    let expected: f64 = (0..inner).map(term).sum();
-                    for out in &out {
-                        let found = f64::from(out[i * columns + j]);
-                        assert!(
-                            (found - expected).abs() < 1e-4 * (1. + expected.abs()),
-                            "{sizes:?}: {found} {expected}"
-                        );
+            for level in Level::available() {
+                let mut out = [(); 3].map(|()| vec![f32::NAN; rows * columns]);
+                ab_at(level, &a, &b, sizes, &mut out[0]);
+                abt_at(level, &a, &bt, sizes, &mut out[1]);
+                atb_at(level, &at, &b, sizes, &mut out[2]);
+                for i in 0..rows {
+                    for j in 0..columns {
+                        let term = |l| f64::from(a[i * inner + l]) * f64::from(b[l * columns + j]);
+                        let expected: f64 = (0..inner).map(term).sum();
+                        for out in &out {
+                            let found = f64::from(out[i * columns + j]);
+                            let is_close = (found - expected).abs() < 1e-4 * (1. + expected.abs());
+                            assert!(is_close, "{sizes:?}, {level}: {found} {expected}");
+                        }
                     }
                 }
             }

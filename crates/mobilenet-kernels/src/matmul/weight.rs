@@ -9,8 +9,9 @@ use crate::simd::{Isa, Level, for_each_level};
 /// With no more rows than this, dot products with a weight as it lies cost less than to transpose it first.
 pub(crate) const FEW_ROWS: usize = 32;
 
-/// `out = xs · weightᵀ`, the weight being `[c_out, c_in]` as layers keep it, of which only the columns `part` are taken: as
-/// many as `xs` has. For a weight that serves many products, [`transposed`] and [`matmul`] spare the choice and the copy.
+/// `out = xs · weightᵀ`, the weight being `[c_out, c_in]` as layers keep it, of which only the columns `part` are
+/// taken: as many as `xs` has. For a weight that serves many products, [`transposed`] and [`matmul`] spare the choice
+/// and the copy.
 pub(crate) fn matmul_weight(
     level: Level,
     xs: &[f32],

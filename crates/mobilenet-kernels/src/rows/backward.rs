@@ -6,26 +6,23 @@ use crate::affine::Affine;
 use crate::element::{Element, Place};
 use crate::simd::{Isa, Level, Streamed, load};
 
+/// The values of an activation and the gradients of its inputs, of some channels of `R` rows.
+type Both<const L: usize, const R: usize> = [[[f32; L]; R]; 2];
+
 /// Where a pass over gradients leaves more than its sums.
 pub(crate) trait Sink {
     /// Whether the gradients are also to be left where they came from.
     const IN_PLACE: bool;
 
-    /// Takes the activation's values and the gradients of its inputs.
-    fn put<I: Isa, const L: usize, const R: usize>(
-        &mut self,
-        isa: I,
-        place: Place,
-        values: [[f32; L]; R],
-        gradients: [[f32; L]; R],
-    );
+    /// Takes what came of the rows at `place`.
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, rows: Both<L, R>);
 }
 
 impl Sink for () {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    fn put<I: Isa, const L: usize, const R: usize>(&mut self, _: I, _: Place, _: [[f32; L]; R], _: [[f32; L]; R]) {}
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, _: I, _: Place, _: Both<L, R>) {}
 }
 
 /// Keeps the gradients, which the next phase reads.
@@ -35,13 +32,7 @@ impl<E: Element> Sink for Gradients<'_, E> {
     const IN_PLACE: bool = false;
 
     #[inline(always)]
-    fn put<I: Isa, const L: usize, const R: usize>(
-        &mut self,
-        isa: I,
-        place: Place,
-        _: [[f32; L]; R],
-        gradients: [[f32; L]; R],
-    ) {
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, [_, gradients]: Both<L, R>) {
         place.stream(isa, &mut self.0, gradients);
     }
 }
@@ -53,51 +44,31 @@ impl<E: Element> Sink for Values<'_, E> {
     const IN_PLACE: bool = true;
 
     #[inline(always)]
-    fn put<I: Isa, const L: usize, const R: usize>(
-        &mut self,
-        isa: I,
-        place: Place,
-        values: [[f32; L]; R],
-        _: [[f32; L]; R],
-    ) {
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, [values, _]: Both<L, R>) {
         place.store(isa, self.0, values);
     }
 }
 
-/// Keeps the values, and the gradients, which the next phase reads.
-pub(crate) struct ValuesAndGradients<'a, E>(pub(crate) &'a mut [E], pub(crate) Streamed<'a, E>);
-
-impl<E: Element> Sink for ValuesAndGradients<'_, E> {
-    const IN_PLACE: bool = false;
+/// Two of them, one after the other.
+impl<A: Sink, B: Sink> Sink for (A, B) {
+    const IN_PLACE: bool = A::IN_PLACE && B::IN_PLACE;
 
     #[inline(always)]
-    fn put<I: Isa, const L: usize, const R: usize>(
-        &mut self,
-        isa: I,
-        place: Place,
-        values: [[f32; L]; R],
-        gradients: [[f32; L]; R],
-    ) {
-        place.store(isa, self.0, values);
-        place.stream(isa, &mut self.1, gradients);
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, rows: Both<L, R>) {
+        self.0.put(isa, place, rows);
+        self.1.put(isa, place, rows);
     }
 }
 
-/// Keeps the gradients as the left side of a product over channels, and for one over rows. Of float32, what the pass leaves
-/// behind is both.
+/// Keeps the gradients as the left side of a product over channels, and for one over rows. Of float32, what the pass
+/// leaves behind is both.
 pub(crate) struct Operands<'a, E>(pub(crate) &'a mut [E], pub(crate) &'a mut [E]);
 
 impl<E: Element> Sink for Operands<'_, E> {
     const IN_PLACE: bool = E::WIDTH == 1;
 
     #[inline(always)]
-    fn put<I: Isa, const L: usize, const R: usize>(
-        &mut self,
-        isa: I,
-        place: Place,
-        _: [[f32; L]; R],
-        gradients: [[f32; L]; R],
-    ) {
+    fn put<I: Isa, const L: usize, const R: usize>(&mut self, isa: I, place: Place, [_, gradients]: Both<L, R>) {
         if E::WIDTH > 1 {
             place.store_left(isa, self.0, gradients);
             place.store(isa, self.1, gradients);
@@ -164,7 +135,7 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
         if S::IN_PLACE {
             place.store(isa, self.gs, g);
         }
-        self.sink.put(isa, place, values, g);
+        self.sink.put(isa, place, [values, g]);
     }
 
     #[inline(always)]
@@ -173,8 +144,8 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
     }
 }
 
-/// With `a = act((xs - mean) · scale + bias)` and the gradient `gs` of `a · gate`: the gate's gradient `dots[c] += Σ a · g`.
-/// Keeps `a · gate` in `values` and `gs` in `kept`.
+/// With `a = act((xs - mean) · scale + bias)` and the gradient `gs` of `a · gate`: the gate's gradient `dots[c] += Σ a
+/// · g`. Keeps `a · gate` in `values` and `gs` in `kept`.
 pub(crate) fn gate_gradient<E: Element>(
     level: Level,
     (xs, affine, act): (&[E], Affine, Activation),

@@ -1,8 +1,9 @@
 //! The passes over rows of channels: each is a [`Pass`], written once for every instruction set and every kind of
 //! [`Element`].
 //!
-//! Rows are walked in strips: down a register's worth of channels, two rows at a time, with the channels' mean, scale and sums
-//! in registers; then down the next channels, while the strip is in the L1. The loads ask for the next strip in time.
+//! Rows are walked in strips: down a register's worth of channels, two rows at a time, with the channels' mean, scale
+//! and sums in registers; then down the next channels, while the strip is in the L1. The loads ask for the next strip
+//! in time.
 
 mod backward;
 mod forward;
@@ -16,8 +17,8 @@ use crate::activation::Function;
 use crate::element::{Element, Place};
 use crate::simd::{Isa, Streamed, for_each_level, for_lanes, prefetch};
 pub(crate) use backward::{
-    Gradients, Operands, Sink, Values, ValuesAndGradients, gate_gradient, input_gradient, input_gradient_to,
-    scale_shift, through_activation,
+    Gradients, Operands, Sink, Values, gate_gradient, input_gradient, input_gradient_to, scale_shift,
+    through_activation,
 };
 pub(crate) use forward::{activate_left, activated_sums, moments, normalize, normalize_to};
 pub(crate) use operands::{left, over_rows, pack_rows, right};

@@ -1,5 +1,5 @@
-//! Every pass against its definition in float64: at every level, of both kinds of elements, for rows and channels that do and
-//! do not fill strips and registers.
+//! Every pass against its definition in float64: at every level, of both kinds of elements, for rows and channels that
+//! do and do not fill strips and registers.
 
 use super::*;
 use crate::activation::Activation;

@@ -4,9 +4,9 @@
 //! structure the compiler does not know that, and asks at run time or does without registers.
 
 /// Defines a function that runs `$body` at a [`Level`](crate::Level): an `#[inline(always)]` function, generic over
-/// [`Isa`](crate::simd::Isa) (and possibly more), whose first argument is the instruction set. With `[LANES]` it is generic
-/// also over how many float32 values a register holds. Where `bf16 if` holds, it is compiled once more, for processors that
-/// convert and multiply pairs of bf16 by themselves.
+/// [`Isa`](crate::simd::Isa) (and possibly more), whose first argument is the instruction set. With `[LANES]` it is
+/// generic also over how many float32 values a register holds. Where `bf16 if` holds, it is compiled once more, for
+/// processors that convert and multiply pairs of bf16 by themselves.
 macro_rules! for_each_level {
     ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($g:ident: $bound:path),*>)? ($($arg:ident: $ty:ty),* $(,)?)
         = $body:ident $([$lanes:ident])?

@@ -11,8 +11,8 @@ use super::isa::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 
 /// An instruction set that this processor has: there is no way to make one that it has not.
 ///
-/// Kernels use [`Level::best`]. The environment variable `MOBILENET_SIMD` makes that another one, to measure or to test what
-/// other processors run:
+/// Kernels use [`Level::best`]. The environment variable `MOBILENET_SIMD` makes that another one, to measure or to test
+/// what other processors run:
 ///
 /// ```
 /// use mobilenet_kernels::{Level, LevelError};
@@ -73,9 +73,9 @@ impl Level {
     /// and products of bf16 pairs.
     pub const NAMES: [&str; 6] = ["baseline", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"];
 
-    /// The one that [`VARIABLE`](Self::VARIABLE) names, else the best that the processor has: settled once, by the first
-    /// call. A name that [`from_env`](Self::from_env) refuses has no effect, since a library does not print: a program asks
-    /// `from_env` first.
+    /// The one that [`VARIABLE`](Self::VARIABLE) names, else the best that the processor has: settled once, by the
+    /// first call. A name that [`from_env`](Self::from_env) refuses has no effect, since a library does not print: a
+    /// program asks `from_env` first.
     pub fn best() -> Self {
         static BEST: OnceLock<Level> = OnceLock::new();
         *BEST.get_or_init(|| {

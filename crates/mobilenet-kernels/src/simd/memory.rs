@@ -40,12 +40,12 @@ pub(crate) fn prefetch<T>(values: &[T], at: usize) {
     let _ = (values, at);
 }
 
-/// Values that are only written, with [`Isa::stream`](super::Isa::stream): not even the thread that streamed them may read
-/// them before a fence. There is no way to read from it, and none to have one but within [`streamed`].
+/// Values that are only written, with [`Isa::stream`](super::Isa::stream): not even the thread that streamed them may
+/// read them before a fence. There is no way to read from it, and none to have one but within [`streamed`].
 pub struct Streamed<'a, T>(&'a mut [T]);
 
-/// Lends `values` to `write`, to be written past the caches: for what is not needed again soon. When it returns (or panics),
-/// the values are visible to this thread and others.
+/// Lends `values` to `write`, to be written past the caches: for what is not needed again soon. When it returns (or
+/// panics), the values are visible to this thread and others.
 #[inline]
 pub(crate) fn streamed<T, R>(values: &mut [T], write: impl FnOnce(Streamed<T>) -> R) -> R {
     let _fence = Fence;

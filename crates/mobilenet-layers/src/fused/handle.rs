@@ -1,9 +1,9 @@
 //! Any number of parameters as one argument of a custom op.
 //!
-//! Candle's custom ops take at most three tensors, a network has more than a hundred parameters. Concatenating them would
-//! copy every weight in each forward and each gradient in each backward. Instead an op takes a [`Handle`]'s tensor: an
-//! empty-handed one that depends on all parameters, through a chain of links that each add two. The op reads the
-//! parameters themselves. In a backward, which Candle runs from the op down the chain,
+//! Candle's custom ops take at most three tensors, a network has more than a hundred parameters. Concatenating them
+//! would copy every weight in each forward and each gradient in each backward. Instead an op takes a [`Handle`]'s
+//! tensor: an empty-handed one that depends on all parameters, through a chain of links that each add two. The op reads
+//! the parameters themselves. In a backward, which Candle runs from the op down the chain,
 //!
 //! ```text
 //! op            leaves all gradients as one parcel, and gives the handle as its "gradient" the parcel's number

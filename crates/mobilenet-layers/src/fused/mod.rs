@@ -5,8 +5,8 @@
 //! operation, which hands on activations and gradients itself.
 //!
 //! A layer is [`Fusable`]: for images of given sizes it says what [`Part`]s it has, each a [`Stage`](stage::Stage) that
-//! kernels compute, or operations of its own where there is no such kernel. The longest runs of stages become one custom
-//! op each (`operations`), whatever is between them runs by itself.
+//! kernels compute, or operations of its own where there is no such kernel. The longest runs of stages become one
+//! custom op each (`operations`), whatever is between them runs by itself.
 //!
 //! ```text
 //! forward   Stack          forward(layers, xs)

@@ -150,8 +150,8 @@ impl CustomOp2 for Infer {
         self.run.forward(xs, layout, |stage, x, theta, y| stage.infer(x, theta, y), drop)
     }
 
-    /// Gradients with fixed statistics are rarely asked for (fine-tuning below frozen batch norms): the smaller operations
-    /// compute them.
+    /// Gradients with fixed statistics are rarely asked for (fine-tuning below frozen batch norms): the smaller
+    /// operations compute them.
     fn bwd(&self, xs: &Tensor, _: &Tensor, _: &Tensor, gys: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let Chain { stages, parameters, sender, .. } = &self.run;
         let input = Var::from_tensor(&xs.detach())?;

@@ -28,7 +28,8 @@ pub(crate) trait Stage: Send + Sync + 'static {
     /// The parameters, in the order of `theta`.
     fn parameters(&self) -> Vec<Tensor>;
 
-    /// The batch norms, in the order of the kernel's statistics, and over how many values of each channel they take them.
+    /// The batch norms, in the order of the kernel's statistics, and over how many values of each channel they take
+    /// them.
     fn norms(&self) -> Vec<(&BatchNorm, usize)>;
 
     /// Computes `y` with the batch's statistics.

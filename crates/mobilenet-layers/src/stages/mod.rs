@@ -51,7 +51,8 @@ impl Fusable for LinearBottleneck {
         self.chain().into_iter().try_fold(dims, |dims, layer| layer.output(dims))
     }
 
-    /// One stage; or those of the layers it is a chain of, so that what has no kernel as a whole is not unfused altogether.
+    /// One stage; or those of the layers it is a chain of, so that what has no kernel as a whole is not unfused
+    /// altogether.
     fn parts(&self, dims: Dims, precision: Precision) -> Result<Vec<Part>> {
         self.output(dims)?;
         let why = match InvertedResidual::new(self, dims, precision) {

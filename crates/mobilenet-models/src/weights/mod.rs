@@ -1,7 +1,7 @@
 //! Weights from and to files, under torchvision's state-dict names.
 //!
-//! [`load`] reads `.safetensors` and the `.pth` files of `torch.save` (the zip archives written since PyTorch 1.6 and the
-//! older plain pickles), told apart by their content. [`save`] writes `.safetensors`.
+//! [`load`] reads `.safetensors` and the `.pth` files of `torch.save` (the zip archives written since PyTorch 1.6 and
+//! the older plain pickles), told apart by their content. [`save`] writes `.safetensors`.
 
 mod pickle;
 mod safetensors;
@@ -35,7 +35,8 @@ pub struct LoadReport {
     pub fresh_classifier: Option<FreshClassifier>,
 }
 
-/// The last linear layer of a model that was loaded from a file for another number of classes: it keeps its initial values.
+/// The last linear layer of a model that was loaded from a file for another number of classes: it keeps its initial
+/// values.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FreshClassifier {
     /// The layer's path.
@@ -96,7 +97,8 @@ pub fn load(vars: &VarMap, path: impl AsRef<Path>) -> Result<LoadReport, Error> 
 
 /// Writes every variable of `vars` as float32 to a `.safetensors` file.
 ///
-/// The file appears whole or not at all: it is written beside its place, synced and renamed. Equal weights give equal bytes.
+/// The file appears whole or not at all: it is written beside its place, synced and renamed. Equal weights give equal
+/// bytes.
 ///
 /// # Errors
 /// A file that cannot be written; variables that are not floating point.

@@ -1,8 +1,9 @@
 //! As much of Python's pickle format (protocol 2) as a state dict needs, and nothing that could run code.
 //!
-//! Candle has a reader of its own, but it panics on malformed input, prints what it skips, and cannot read the integers of
-//! PyTorch's older files. This one keeps strings, integers, tuples, lists of strings, dicts and tensors; all else becomes
-//! [`Value::Other`]. Nothing nests deeper than a state dict does, and nothing is allocated that is not in the input.
+//! Candle has a reader of its own, but it panics on malformed input, prints what it skips, and cannot read the integers
+//! of PyTorch's older files. This one keeps strings, integers, tuples, lists of strings, dicts and tensors; all else
+//! becomes [`Value::Other`]. Nothing nests deeper than a state dict does, and nothing is allocated that is not in the
+//! input.
 //!
 //! Source: `Lib/pickletools.py` of CPython.
 

@@ -66,8 +66,8 @@ pub(super) enum Number {
 }
 
 impl<'a> Stored<'a> {
-    /// A view of a storage, from element `offset` on. Refuses a view that goes beyond the storage, or that has more elements
-    /// than it (an expanded tensor), so that no allocation is larger than the file.
+    /// A view of a storage, from element `offset` on. Refuses a view that goes beyond the storage, or that has more
+    /// elements than it (an expanded tensor), so that no allocation is larger than the file.
     pub fn view(
         storage: &'a [u8],
         number: Number,

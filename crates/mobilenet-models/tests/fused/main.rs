@@ -1,10 +1,10 @@
-//! The fused operation is the composition of Candle's own ops: outputs, gradients and running statistics of every row of
-//! every table.
+//! The fused operation is the composition of Candle's own ops: outputs, gradients and running statistics of every row
+//! of every table.
 //!
-//! On the CPU float32 runs the fused operation and float64 the composition, through the same public functions: layers are
-//! computed in both with the same values. Rounding may put a value on the other side of an activation's kink, where the
-//! derivative jumps; so biases are chosen that leave no value close to one (`Values::settle`), though values lie on both
-//! sides of each. What is left is rounding alone.
+//! On the CPU float32 runs the fused operation and float64 the composition, through the same public functions: layers
+//! are computed in both with the same values. Rounding may put a value on the other side of an activation's kink, where
+//! the derivative jumps; so biases are chosen that leave no value close to one (`Values::settle`), though values lie on
+//! both sides of each. What is left is rounding alone.
 
 #[path = "../hashed/mod.rs"]
 mod hashed;
@@ -27,7 +27,8 @@ const TOLERANCE: f64 = 1e-4;
 const STATISTIC_TOLERANCE: f64 = 1e-5;
 /// In bf16: a tensor's root mean square difference, as a share of its root mean square.
 const BF16_TOLERANCE: f64 = 0.15;
-/// The gradient of a bias before a 1×1 and its batch norm is exactly zero: the same, as a share of the largest gradient.
+/// The gradient of a bias before a 1×1 and its batch norm is exactly zero: the same, as a share of the largest
+/// gradient.
 const ZERO_TOLERANCE: f64 = 1e-5;
 
 /// Each distinct layer from the stem to the last convolution.
@@ -65,8 +66,8 @@ fn check_all(networks: impl IntoIterator<Item = (ModelConfig, (usize, usize), &'
     Ok(())
 }
 
-/// With the images' size and how many there are: the networks as published, with odd and unequal sides where the preset has
-/// 224, and narrower ones, many of whose channels are odd multiples of 8.
+/// With the images' size and how many there are: the networks as published, with odd and unequal sides where the preset
+/// has 224, and narrower ones, many of whose channels are odd multiples of 8.
 fn configs(arch: Arch) -> Vec<(ModelConfig, (usize, usize), &'static [usize])> {
     let standard = |preset| ModelConfig::new(arch, 10, preset);
     let v3 = arch.is_v3();
@@ -127,9 +128,9 @@ fn strided_and_offset_images_and_odd_channels() -> Result<()> {
     Ok(())
 }
 
-/// bf16 is off by what it rounds: some thousandths of each value. That puts one value in a hundred on the other side of a kink,
-/// where its derivative is another, and a hundredth of the terms is a tenth of their root mean square. (Without kinks the
-/// kernels' own tests ask for more.)
+/// bf16 is off by what it rounds: some thousandths of each value. That puts one value in a hundred on the other side of
+/// a kink, where its derivative is another, and a hundredth of the terms is a tenth of their root mean square. (Without
+/// kinks the kernels' own tests ask for more.)
 #[test]
 fn every_row_in_bf16() -> Result<()> {
     let (mut rounds, mut expected_rounds) = (0, 0);

@@ -18,8 +18,8 @@ const MARGIN: f64 = 5e-5;
 pub struct Values(pub HashMap<String, Tensor>);
 
 impl Values {
-    /// Those of `layers`, below `0`, `1` and so on. Running statistics that training will move are small: what is kept of
-    /// them weighs as much as what is added, with the tables' momentum.
+    /// Those of `layers`, below `0`, `1` and so on. Running statistics that training will move are small: what is kept
+    /// of them weighs as much as what is added, with the tables' momentum.
     pub fn new(layers: &[LayerPlan], train: bool) -> Result<Self> {
         let vars = VarMap::new();
         let vb = VarBuilder::from_varmap(&vars, DType::F64, &Device::Cpu);
@@ -38,7 +38,8 @@ impl Values {
         VarBuilder::from_tensors(self.0.clone(), DType::F64, &Device::Cpu).pp(path)
     }
 
-    /// Moves the biases of the layer below `path` so that nothing it computes of `xs` is close to a kink; returns its output.
+    /// Moves the biases of the layer below `path` so that nothing it computes of `xs` is close to a kink; returns its
+    /// output.
     pub fn settle(&mut self, path: &str, layer: &LayerPlan, xs: &Tensor, train: bool) -> Result<Tensor> {
         match layer {
             LayerPlan::Conv(plan) => self.settle_conv(path, plan, xs, train)?,
@@ -81,8 +82,8 @@ impl Values {
         self.move_bias(&format!("{path}.{}.bias", plan.norm), plan.config.activation, &pre)
     }
 
-    /// `pre` is what comes before an activation. Of its channels each gets a kink, one after the other, into the middle of
-    /// its values, and all away from any one of them.
+    /// `pre` is what comes before an activation. Of its channels each gets a kink, one after the other, into the middle
+    /// of its values, and all away from any one of them.
     fn move_bias(&mut self, name: &str, activation: Activation, pre: &Tensor) -> Result<()> {
         let kinks: &[f64] = match activation {
             Activation::Identity => return Ok(()),

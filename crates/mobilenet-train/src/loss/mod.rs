@@ -1,7 +1,7 @@
 //! The loss of a classifier: cross-entropy against labels, smoothed and mixed, and the distance to a teacher.
 //!
 //! ```text
-//! loss = (1 - w) * CE(q, softmax(logits)) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),    mean over the batch
+//! loss = (1 - w) * CE(q, softmax(logits)) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T))   (batch means)
 //! q    = (1 - s) * (lambda * onehot(labels) + (1 - lambda) * onehot(partners' labels)) + s / classes
 //! ```
 //!
@@ -142,7 +142,7 @@ fn terms(logits: &Tensor, targets: &Targets<'_>) -> Result<Vec<Term>, Error> {
     Ok(terms.into_iter().filter(|term| term.weight != 0.0).collect())
 }
 
-/// A share from 0 to 1.
+/// Checks that `found` is from 0 to 1.
 fn share(field: &'static str, found: f64) -> Result<f64, Error> {
     match (0.0..=1.0).contains(&found) {
         true => Ok(found),

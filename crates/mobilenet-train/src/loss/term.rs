@@ -10,7 +10,7 @@
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result as CandleResult, Shape, Tensor, bail};
 
-/// One term; see above.
+/// One term of a loss, as the module's documentation defines it.
 #[derive(Clone, Debug)]
 pub(super) struct Term {
     pub weight: f64,

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(orthogonalized(vec![0.0; 6], (3, 2)), [0.0; 6]);
     }
 
-    /// With tiny singular values too: the Gram matrix squares them.
+    /// Tiny singular values are part of the test, since the Gram matrix squares them.
     #[test]
     fn it_is_the_composition() {
         for (rows, columns) in [(5, 40), (40, 5), (24, 24), (160, 960)] {

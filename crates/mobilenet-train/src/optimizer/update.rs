@@ -6,7 +6,7 @@
 //! SGD     g += decay * w                 m = momentum * m + g      w -= lr * (nesterov ? g + momentum * m : m)
 //! ```
 //!
-//! Muon's is in a file of its own.
+//! Muon's is in its own file.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -24,9 +24,9 @@ const CHUNK: usize = 32 * 1024;
 
 /// State of one variable.
 pub(super) enum Buffer {
-    /// Of a variable on the CPU, to be updated in place.
+    /// That of a variable on the CPU, updated in place.
     Host(Vec<f32>),
-    /// Of a variable on another device, to be replaced by what Candle's operations give.
+    /// That of a variable on another device, replaced by what Candle's operations return.
     Device(Tensor),
 }
 

@@ -43,7 +43,7 @@ impl<M: ModuleT> Trainer<'_, M> {
     }
 }
 
-/// A number that tells splits apart, of their shape, labels and pixels.
+/// A fingerprint of a split: a hash of its shape, labels and pixels.
 fn fingerprint(split: &Split) -> String {
     let mut fingerprint = Fingerprint::new();
     fingerprint.add(split.height() as u64);

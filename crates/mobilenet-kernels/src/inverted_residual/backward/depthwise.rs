@@ -1,5 +1,5 @@
-//! Back through the depthwise convolution and, if there is an expansion, its activation: `gx = g · (scale · W)`. Without an
-//! expansion `gx` is complete but for the residual.
+//! Back through the depthwise convolution and, if there is an expansion, its activation: `gx = g · (scale · W)`.
+//! Without an expansion `gx` is complete but for the residual.
 
 use std::ops::Range;
 
@@ -31,7 +31,8 @@ pub(super) struct Depthwise {
     pub(super) expand: Vec<ExpandPart>,
 }
 
-/// A part's sums over its rows, with `x` counted from the origin: of `bn(e)`'s gradient `g`, of `gᵀ · x`, of `xᵀ · x` and of `x`.
+/// A part's sums over its rows, with `x` counted from the origin: of `bn(e)`'s gradient `g`, of `gᵀ · x`, of `xᵀ · x`
+/// and of `x`.
 pub(super) struct ExpandPart {
     pub(super) sums: GradientSums,
     pub(super) weight: Buffer,
@@ -142,8 +143,8 @@ impl<E: Element> Phase<'_, E> {
         (gwindows, part)
     }
 
-    /// All tiles of a group, and their way into `gx`, which is a sum over blocks of channels: one after the other, or all tiles in
-    /// parallel and then the rows.
+    /// All tiles of a group, and their way into `gx`, which is a sum over blocks of channels: one after the other, or
+    /// all tiles in parallel and then the rows.
     fn group<'t>(
         &self,
         group: Group,

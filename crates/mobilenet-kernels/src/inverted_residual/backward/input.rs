@@ -87,7 +87,7 @@ fn weight_gradient(level: Level, weight: &[f32], scale: &[f32], sums: &mut Sums)
         let mut correction = Buffer::new(gw.len());
         matmul(level, Matrix::new(w, rows, c_in), squares, c_in, false, &mut correction);
         for (i, (gw, correction)) in gw.chunks_exact_mut(c_in).zip(correction.chunks_exact(c_in)).enumerate() {
-            let (scale, slope, offset) = (scale[first + i], norm.slope[first + i], norm.offset[first + i]);
+            let (scale, slope, offset) = (scale[first + i], norm.slope[first + i], norm.offset_at_mean[first + i]);
             for ((gw, correction), sum) in gw.iter_mut().zip(correction).zip(&*sum) {
                 *gw = scale * *gw + slope * correction + offset * *sum as f32;
             }
@@ -112,7 +112,7 @@ fn slope_matrix(level: Level, weight: &[f32], norm: &Backward, c_in: usize) -> V
 fn offset_row(weight: &[f32], sums: &Sums) -> Vec<f32> {
     let Sums { norm, mean, .. } = sums;
     let mut v = vec![0.; mean.len()];
-    for (row, (slope, offset)) in weight.chunks_exact(mean.len()).zip(norm.slope.iter().zip(&norm.offset)) {
+    for (row, (slope, offset)) in weight.chunks_exact(mean.len()).zip(norm.slope.iter().zip(&norm.offset_at_mean)) {
         let mean_of_e: f64 = row.iter().zip(mean).map(|(w, mean)| f64::from(*w) * mean).sum();
         let factor = f64::from(*offset) - f64::from(*slope) * mean_of_e;
         v.iter_mut().zip(row).for_each(|(v, w)| *v += factor * f64::from(*w));

@@ -1,7 +1,7 @@
 //! Training, backward.
 //!
-//! The gradient of a batch norm's input is known only when the sums over the whole batch are, so it takes two passes. For
-//! the expansion the second one is spared. With `g` the gradient of `bn(e)`, and any row `o`,
+//! The gradient of a batch norm's input is known only when the sums over the whole batch are, so it takes two passes.
+//! For the expansion the second one is spared. With `g` the gradient of `bn(e)`, and any row `o`,
 //!
 //! ```text
 //! ge = scale · g + slope · (e - mean(e)) + offset                slope and offset from the sums
@@ -11,9 +11,10 @@
 //!                                                                X = Σ (x - mean(x)) · (x - mean(x))ᵀ
 //! ```
 //!
-//! because `e = x · Wᵀ` is linear in `x`, and because `ge` sums up to 0. So `g` is multiplied into `gx` and `gW` while it is in
-//! the cache, and what the sums add is a product with the small matrices `M` and `X`, `c_in × c_in`. The row `o` is near the
-//! mean of `x` (`origin`): with 0 in its place, the terms would cancel where the mean is much larger than the deviation.
+//! because `e = x · Wᵀ` is linear in `x`, and because `ge` sums up to 0. So `g` is multiplied into `gx` and `gW` while
+//! it is in the cache, and what the sums add is a product with the small matrices `M` and `X`, `c_in × c_in`. The row
+//! `o` is near the mean of `x` (`origin`): with 0 in its place, the terms would cancel where the mean is much larger
+//! than the deviation.
 
 mod depthwise;
 mod input;
@@ -40,9 +41,20 @@ pub fn backward(
     saved: &Saved,
     gy: &[f32],
 ) -> (Buffer, Vec<Vec<f32>>) {
+    backward_at(Level::best(), g, x, theta, saved, gy)
+}
+
+pub(super) fn backward_at(
+    level: Level,
+    g: &BottleneckShape,
+    x: &[f32],
+    theta: &[&[f32]],
+    saved: &Saved,
+    gy: &[f32],
+) -> (Buffer, Vec<Vec<f32>>) {
     g.assert_fits(x, theta, gy);
     let (tiling, parameters) = (Tiling::new(g), g.split(theta));
-    let step = Step { level: Level::best(), g, tiling: &tiling, x, parameters: &parameters };
+    let step = Step { level, g, tiling: &tiling, x, parameters: &parameters };
     match &saved.0 {
         Kept::F32(units) => step.backward(units, gy),
         Kept::Bf16(units) => step.backward(units, gy),

@@ -13,7 +13,7 @@ use crate::buffer::{Buffer, Elements};
 use crate::element::Element;
 use crate::matmul::{Matrix, matmul};
 use crate::parallel::{added_up, for_each_with, map_parts, map_parts_mut};
-use crate::rows::{Gradients, Values, ValuesAndGradients, gate_gradient, input_gradient, left, over_rows, scale_shift};
+use crate::rows::{Gradients, Values, gate_gradient, input_gradient, left, over_rows, scale_shift};
 use crate::simd::streamed;
 
 /// What the phase finds.
@@ -92,7 +92,8 @@ struct Part {
     gate_gradients: Vec<GateGradients>,
 }
 
-/// The gradient of the projection's output, of a group: as the left side of a product over channels, and for one over rows.
+/// The gradient of the projection's output, of a group: as the left side of a product over channels, and for one over
+/// rows.
 struct OutputGradient<'a, E> {
     left: Matrix<'a, E>,
     rows: Matrix<'a, E>,
@@ -187,7 +188,7 @@ impl<E: Element> Phase<'_, E> {
             match &self.saved.gates {
                 None => {
                     streamed(gd, |gd| {
-                        sums.add(level, (d, affine, g.activation), gradient, ValuesAndGradients(values, gd));
+                        sums.add(level, (d, affine, g.activation), gradient, (Values(values), Gradients(gd)));
                     });
                 }
                 Some(gates) => {

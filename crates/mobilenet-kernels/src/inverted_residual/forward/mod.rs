@@ -22,9 +22,13 @@ const OUTPUT_ROWS: usize = 1024;
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`, with the batch's statistics.
 pub fn forward(g: &BottleneckShape, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
+    forward_at(Level::best(), g, x, theta, y)
+}
+
+pub(super) fn forward_at(level: Level, g: &BottleneckShape, x: &[f32], theta: &[&[f32]], y: &mut [f32]) -> Saved {
     g.assert_fits(x, theta, y);
     let (tiling, parameters) = (Tiling::new(g), g.split(theta));
-    let step = Step { level: Level::best(), g, tiling: &tiling, x, parameters: &parameters };
+    let step = Step { level, g, tiling: &tiling, x, parameters: &parameters };
     Saved(match g.is_bf16() {
         false => Kept::F32(step.forward::<f32>(y)),
         true => Kept::Bf16(step.forward::<Pair>(y)),
@@ -64,8 +68,8 @@ impl Step<'_> {
     }
 }
 
-/// Takes a tile of a convolution's output: computes it in float32 (in `scratch`, if it is not kept so), takes it into the
-/// statistics, and keeps it.
+/// Takes a tile of a convolution's output: computes it in float32 (in `scratch`, if it is not kept so), takes it into
+/// the statistics, and keeps it.
 fn keep<E: Element>(
     level: Level,
     scratch: &mut Buffer,

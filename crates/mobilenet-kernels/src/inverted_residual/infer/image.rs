@@ -1,5 +1,5 @@
-//! A single image, shared by the threads: block by block of channels up to the depthwise convolution, and row by row through
-//! the projection. No sum is divided, so that the division may be a matter of the number of threads.
+//! A single image, shared by the threads: block by block of channels up to the depthwise convolution, and row by row
+//! through the projection. No sum is divided, so that the division may be a matter of the number of threads.
 
 use std::ops::Range;
 
@@ -20,7 +20,8 @@ const LEAST_CHANNELS: usize = 16;
 /// Rows of the projection that one thread computes at once, at least: each reads the whole weight.
 const LEAST_ROWS: usize = 24;
 
-/// A block of channels of the depthwise convolution's output: activated and summed up if squeeze-and-excite is to gate it.
+/// A block of channels of the depthwise convolution's output: activated and summed up if squeeze-and-excite is to gate
+/// it.
 struct Filtered {
     channels: Range<usize>,
     tile: Buffer,

@@ -20,6 +20,17 @@ use crate::simd::Level;
 /// `[n, h, w, c_in] -> [n, h', w', c_out]` with given statistics (mean and variance), in the order of
 /// [`Saved::statistics`](super::Saved::statistics).
 pub fn infer(g: &BottleneckShape, x: &[f32], theta: &[&[f32]], running: &[(&[f32], &[f32])], y: &mut [f32]) {
+    infer_at(Level::best(), g, x, theta, running, y);
+}
+
+pub(super) fn infer_at(
+    level: Level,
+    g: &BottleneckShape,
+    x: &[f32],
+    theta: &[&[f32]],
+    running: &[(&[f32], &[f32])],
+    y: &mut [f32],
+) {
     g.assert_fits(x, theta, y);
     assert_eq!(running.len(), 2 + usize::from(g.has_expand), "statistics of {g:?}");
     let p = g.split(theta);
@@ -31,7 +42,7 @@ pub fn infer(g: &BottleneckShape, x: &[f32], theta: &[&[f32]], running: &[(&[f32
     let expand = p.expand.as_ref().map(|_| next());
     let (depthwise, project) = (next(), next());
 
-    let block = Block { level: Level::best(), g, x, p: &p, expand, depthwise, project, tiling: Tiling::new(g) };
+    let block = Block { level, g, x, p: &p, expand, depthwise, project, tiling: Tiling::new(g) };
     if g.n == 1 {
         return block.image(y);
     }
@@ -84,7 +95,8 @@ impl Block<'_> {
         self.output(group.first * pixels, &p, y);
     }
 
-    /// The projection of a group whose tiles are all made first: squeeze-and-excite needs them, or the threads share them.
+    /// The projection of a group whose tiles are all made first: squeeze-and-excite needs them, or the threads share
+    /// them.
     fn tile_by_tile(&self, weights: &Weights, group: Group, p: &mut [f32]) {
         let (c, c_out, pixels, is_shared) =
             (self.g.depthwise.c, self.g.c_out, self.g.pixels_out(), self.tiling.is_shared);

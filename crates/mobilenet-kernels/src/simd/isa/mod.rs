@@ -1,8 +1,8 @@
 //! Instruction sets as values.
 //!
-//! A value of [`Isa`] is the proof that the processor has the instruction set: its field is private, and only a constructor
-//! that asks the processor makes one. Every operation that executes special instructions is a method on such a value, so
-//! that code without `unsafe` cannot execute what the processor lacks.
+//! A value of [`Isa`] is the proof that the processor has the instruction set: its field is private, and only a
+//! constructor that asks the processor makes one. Every operation that executes special instructions is a method on
+//! such a value, so that code without `unsafe` cannot execute what the processor lacks.
 
 mod bytes;
 mod scalar;
@@ -25,8 +25,8 @@ pub trait Isa: Copy + Send + Sync + 'static {
     /// `a * b + c`: fused where the instruction set has it (without it, `f32::mul_add` is a slow call).
     fn mul_add(self, a: f32, b: f32, c: f32) -> f32;
 
-    /// `sums[l] += a[l] · b[l]`. Said by an instruction where lanes must stay lanes: left to itself, the compiler may make a
-    /// register of values that lie apart.
+    /// `sums[l] += a[l] · b[l]`. Said by an instruction where lanes must stay lanes: left to itself, the compiler may
+    /// make a register of values that lie apart.
     #[inline(always)]
     fn add_products<const L: usize>(self, sums: &mut [f32; L], a: [f32; L], b: [f32; L]) {
         add_products(self, sums, a, b);

@@ -168,8 +168,8 @@ impl Isa for Avx2 {
         if L != 8 {
             return upper_halves(words);
         }
-        // SAFETY: `L` is 8: the words are the 32 bytes of a register, the halves 16 bytes; any bits are valid. `self` proves
-        // AVX2.
+        // SAFETY: `L` is 8: the words are the 32 bytes of a register, the halves 16 bytes; any bits are valid. `self`
+        // proves AVX2.
         unsafe {
             let words = _mm256_srli_epi32::<16>(transmute_copy(&words));
             let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(words, words));
@@ -200,8 +200,8 @@ impl Isa for Avx512 {
     #[inline(always)]
     fn stream<T: Copy, const L: usize>(self, to: &mut Streamed<T>, at: usize, block: [T; L]) {
         let Some(line) = to.line::<L>(at) else { return store_streamed(to, at, block) };
-        // SAFETY: a line is 64 bytes at an address that 64 divides, as the instruction asks for, and as long as `block`. Nobody
-        // reads it before a fence: it lies in a `Streamed`. `self` proves AVX-512 F.
+        // SAFETY: a line is 64 bytes at an address that 64 divides, as the instruction asks for, and as long as
+        // `block`. Nobody reads it before a fence: it lies in a `Streamed`. `self` proves AVX-512 F.
         unsafe { _mm512_stream_si512(line.as_mut_ptr().cast(), transmute_copy(&block)) }
     }
 
@@ -210,8 +210,8 @@ impl Isa for Avx512 {
         if L != 16 {
             return self.0.upper_halves(words);
         }
-        // SAFETY: `L` is 16: the words are the 64 bytes of a register, the halves 32 bytes; any bits are valid. `self` proves
-        // AVX-512 F.
+        // SAFETY: `L` is 16: the words are the 64 bytes of a register, the halves 32 bytes; any bits are valid. `self`
+        // proves AVX-512 F.
         unsafe { transmute_copy(&_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(transmute_copy(&words)))) }
     }
 }
@@ -244,7 +244,8 @@ impl Isa for Avx512Bf16 {
     fn add_pair_products<const L: usize>(self, sums: &mut [f32; L], a: Pair, b: &[Pair; L]) {
         let word = a.0.cast_signed();
         match L {
-            // SAFETY: `L` is 16: sums and pairs are the 64 bytes of a register; any bits are valid. `self` proves AVX-512 BF16.
+            // SAFETY: `L` is 16: sums and pairs are the 64 bytes of a register; any bits are valid. `self` proves
+            // AVX-512 BF16.
             16 => unsafe {
                 let (a, b) = (transmute::<__m512i, __m512bh>(_mm512_set1_epi32(word)), transmute_copy(b));
                 *sums = transmute_copy(&_mm512_dpbf16_ps(transmute_copy(sums), a, b));
@@ -269,8 +270,8 @@ impl Isa for Avx512Bf16 {
         if L != 16 {
             return to_bf16(self, values);
         }
-        // SAFETY: `L` is 16: the values are the 64 bytes of a register, the halves 32 bytes; any bits are valid. `self` proves
-        // AVX-512 BF16.
+        // SAFETY: `L` is 16: the values are the 64 bytes of a register, the halves 32 bytes; any bits are valid. `self`
+        // proves AVX-512 BF16.
         unsafe { transmute_copy(&_mm512_cvtneps_pbh(transmute_copy(&values))) }
     }
 
@@ -284,8 +285,8 @@ impl Isa for Avx512Bf16 {
         if L != 16 {
             return to_pairs(first, second);
         }
-        // SAFETY: `L` is 16: values and pairs are the 64 bytes of a register; any bits are valid. `self` proves AVX-512 BF16 and
-        // BW.
+        // SAFETY: `L` is 16: values and pairs are the 64 bytes of a register; any bits are valid. `self` proves AVX-512
+        // BF16 and BW.
         unsafe {
             // All of the first, then all of the second; the permutation lays the two side by side.
             let both =
