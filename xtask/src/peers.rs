@@ -68,7 +68,7 @@ fn with_peer(name: &str) -> Result<Arch, String> {
 
 /// What decides the figures.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PeersPlan {
     pub models: Vec<Arch>,
     pub batch: u64,
     pub threads: u64,
@@ -76,7 +76,7 @@ pub struct Settings {
     pub iterations: u64,
 }
 
-impl Settings {
+impl PeersPlan {
     /// The call that repeats the measurement, defaults written out; where Python is and where the result goes to
     /// does not matter for it.
     pub fn command(&self) -> String {
@@ -94,7 +94,7 @@ impl Settings {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let settings = Settings {
+    let settings = PeersPlan {
         models: unique(&args.models),
         batch: args.batch,
         threads: args.threads,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-use super::Settings;
+use super::PeersPlan;
 use super::environment::Environment;
 use super::process::run_to_end;
 use super::quiet::{Counters, TOLERATED_CORES};
@@ -74,7 +74,7 @@ pub struct Machine {
 /// Everything that was found.
 #[derive(Debug)]
 pub struct Measured {
-    pub settings: Settings,
+    pub settings: PeersPlan,
     pub machine: Machine,
     /// Of Python and its packages
     pub versions: BTreeMap<String, String>,
@@ -82,7 +82,7 @@ pub struct Measured {
 }
 
 /// Measures everything. Fails only if this project's own part does; a peer that fails is left out from then on.
-pub fn measure(settings: &Settings, binary: &Path, environment: &Environment) -> Result<Measured> {
+pub fn measure(settings: &PeersPlan, binary: &Path, environment: &Environment) -> Result<Measured> {
     let mut runner = Runner { settings, binary, environment, exported: HashMap::new() };
     let mut measured = Measured {
         settings: settings.clone(),
@@ -147,7 +147,7 @@ struct Found {
 }
 
 struct Runner<'a> {
-    settings: &'a Settings,
+    settings: &'a PeersPlan,
     binary: &'a Path,
     environment: &'a Environment,
     /// Networks for ONNX Runtime, by network and batch
@@ -219,7 +219,7 @@ impl Runner<'_> {
 }
 
 /// Arguments of `mobilenet`.
-pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
+pub fn ours(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.name().to_owned()];
     if cell.task.trains() {
         args.push("--train".to_owned());
@@ -233,7 +233,7 @@ pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
 }
 
 /// Arguments of the worker.
-pub fn theirs(cell: &Cell, settings: &Settings) -> Vec<String> {
+pub fn theirs(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let own = [cell.task.key(), "--program", cell.program.key()].map(str::to_owned);
     own.into_iter().chain(peer(cell.arch)).chain(shared(cell, settings)).collect()
 }
@@ -244,7 +244,7 @@ fn peer(arch: Arch) -> Vec<String> {
     options.into_iter().flatten().map(str::to_owned).collect()
 }
 
-fn shared(cell: &Cell, settings: &Settings) -> Vec<String> {
+fn shared(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let (warmup, iterations) = cell.task.passes(settings);
     [
         ("--batch", cell.task.batch(settings)),
@@ -301,8 +301,8 @@ fn checked(sample: Sample) -> Result<Sample> {
 pub mod tests {
     use super::*;
 
-    pub fn settings() -> Settings {
-        Settings { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
+    pub fn settings() -> PeersPlan {
+        PeersPlan { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
     }
 
     /// A cell with these times, in milliseconds.
