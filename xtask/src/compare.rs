@@ -169,7 +169,7 @@ fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
             println!("Note: {warning}");
         }
         for change in &against.networks {
-            println!("{}", change.sentence());
+            println!("{}", against::sentence(change));
         }
         if against.networks.is_empty() {
             println!("the two comparisons have no network in common");

@@ -7,7 +7,8 @@ use mobilenet_common::files;
 
 pub use mobilenet_schema::{
     Artefact, Bandwidth, Bench, BlockTime, Blocks, DataInfo, Environment, EpochMetrics, Eval, EvalMetrics, LatencyMs,
-    LayerKind, MemoryLevel, Origin, Picture, Results, Roofline, RooflineRecord, Summary, TrainRecord, read, read_lines,
+    LayerKind, MemoryLevel, Origin, Picture, Results, Roofline, RooflineRecord, RunConfig, Summary, TrainRecord,
+    TrainSettings, read, read_lines,
 };
 
 /// Writes a file so that it is there whole or not at all.

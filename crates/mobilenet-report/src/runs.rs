@@ -3,11 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use mobilenet_arch::ModelConfig;
-use serde::Deserialize;
-use serde_json::Value;
 
-use super::artefacts::{self, Environment, EpochMetrics, Eval, Origin, TrainRecord};
+use super::artefacts::{self, EpochMetrics, Eval, Origin, RunConfig, TrainRecord};
 use super::gather::{Model, Pair, Run};
 use super::network::Network;
 use super::origins::{self, Trait};
@@ -42,7 +39,7 @@ pub struct Training {
     /// `train.json`
     pub record: TrainRecord,
     /// `config.json`
-    pub config: Value,
+    pub config: RunConfig,
     /// `eval.json`, if there is one
     pub eval: Option<Eval>,
     /// Where it was trained
@@ -50,19 +47,15 @@ pub struct Training {
 }
 
 impl Training {
-    /// One of its settings in words, such as `/data/name`; nothing if `config.json` does not say.
-    pub fn setting(&self, pointer: &str) -> Option<&str> {
-        self.config.pointer(pointer)?.as_str()
-    }
-
     /// Everything that decides its weights but the seed, as (name, value).
     fn settings(&self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
+        let config = serde_json::to_value(&self.config).unwrap_or_default();
         for part in ["train", "model", "recipe", "init", "freeze_features", "teacher"] {
-            flatten(part, &self.config[part], &mut fields);
+            flatten(part, &config[part], &mut fields);
         }
         for part in ["name", "copy", "train_images", "limit_train", "validation", "image"] {
-            flatten(&format!("data.{part}"), &self.config["data"][part], &mut fields);
+            flatten(&format!("data.{part}"), &config["data"][part], &mut fields);
         }
         fields.retain(|(name, _)| name != "train.seed");
         fields
@@ -103,7 +96,7 @@ fn read_run(folder: &Path) -> Result<Training> {
         let path = folder.join(name);
         if path.is_file() { Ok(path) } else { Err(anyhow::anyhow!("{}: {missing} (no {name})", folder.display())) }
     };
-    let config: Value = artefacts::read(&file("config.json", "expected a folder that mobilenet train wrote")?)?;
+    let config: RunConfig = artefacts::read(&file("config.json", "expected a folder that mobilenet train wrote")?)?;
     let record = artefacts::read(&file("train.json", "its training has not ended")?)?;
     let epochs = artefacts::read_lines(&file("metrics.jsonl", "its epochs are not there")?)?;
     let eval = folder.join("eval.json");
@@ -111,18 +104,15 @@ fn read_run(folder: &Path) -> Result<Training> {
     for class in eval.iter_mut().flat_map(|eval| &mut eval.classes) {
         *class = class.replace('_', " ");
     }
-    let bad = |what: &str| format!("{}: config.json does not say {what}", folder.display());
-    let arch = config.pointer("/model/arch").and_then(Value::as_str).with_context(|| bad("model.arch"))?;
-    let width = config.pointer("/model/width_mult").and_then(Value::as_f64).unwrap_or(1.0);
+    let (arch, width) = (config.model.arch, config.model.width_mult);
     let network: Network =
         format!("{arch}@{width}").parse().map_err(|e| anyhow::anyhow!("{}: {e}", folder.display()))?;
-    let seed = config.pointer("/train/seed").and_then(Value::as_u64).with_context(|| bad("train.seed"))?;
+    let seed = config.train.config.seed;
     // `.` and `..` have no name of their own.
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = full.file_name().map_or_else(|| folder.display().to_string(), |name| name.display().to_string());
-    let environment = Environment::deserialize(&config["environment"]).unwrap_or_default();
-    let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
-    let origin = Origin { what: name.clone(), environment, copy };
+    let origin =
+        Origin { what: name.clone(), environment: config.environment.clone(), copy: Some(config.data.copy.clone()) };
     Ok(Training { name, network, seed, epochs, record, config, eval, origin })
 }
 
@@ -138,7 +128,7 @@ fn models(trainings: &[Training], notes: &mut Vec<String>) -> Result<Vec<Model>>
             epochs: training.epochs.clone(),
             record: training.record.clone(),
             eval: eval.clone(),
-            settings: training.config["train"].clone(),
+            settings: training.config.train.clone(),
             processor: Trait::Processor.of(&training.origin),
         };
         let Some((first, model)) = models.iter_mut().find(|(first, _)| first.network == training.network) else {
@@ -163,9 +153,8 @@ fn models(trainings: &[Training], notes: &mut Vec<String>) -> Result<Vec<Model>>
 /// A network with its first run, and its counts by its configuration.
 fn model(training: &Training, run: Run) -> Result<Model> {
     let context = || format!("{}: config.json does not hold a network's settings", training.name);
-    let config = ModelConfig::deserialize(&training.config["model"]).with_context(context)?;
-    let side = |i: usize| training.config["data"]["image"][i].as_u64().unwrap_or(32) as usize;
-    let counts = mobilenet_arch::summary(&config, (side(0), side(1))).with_context(context)?;
+    let [height, width] = training.config.data.image;
+    let counts = mobilenet_arch::summary(&training.config.model, (height, width)).with_context(context)?;
     Ok(Model {
         network: training.network,
         params: counts.params as u64,
@@ -236,6 +225,9 @@ fn different_settings(trainings: &[Training], models: &[Model]) -> Option<String
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_schema::RunsResults;
+    use serde_json::Value;
+
     use super::*;
     use crate::gather::fixture::{copy, copy_of_fixture};
 
@@ -279,8 +271,9 @@ mod tests {
         let page = std::fs::read_to_string(out.join("page/report.html")).unwrap();
         assert!(page.contains("curves-accuracy") || page.contains("Accuracy (%)"), "no curves");
         assert!(page.contains("Confusion matrix of MobileNetV2"), "no confusion matrix");
-        let results: Value = artefacts::read(&out.join("page/results.json")).unwrap();
-        assert_eq!(results["trainings"].as_array().unwrap().len(), 6);
+        let results: RunsResults = artefacts::read(&out.join("page/results.json")).unwrap();
+        assert_eq!((results.trainings.len(), results.models.len(), results.pairs.len()), (6, 2, 1));
+        assert_eq!(results.models[0].figures["test_top1"].n, 2);
         std::fs::remove_dir_all(&out).unwrap();
     }
 
@@ -306,7 +299,7 @@ mod tests {
         );
         assert!(error(&[out.join("v2-s1"), out.join("v2-s1")]).contains("two of the runs are called v2-s1"));
         change(&out.join("v2-s1/config.json"), |config| config["model"]["arch"] = "v9".into());
-        assert!(error(&[out.join("v2-s1")]).contains("no network \"v9\""), "{}", error(&[out.join("v2-s1")]));
+        assert!(error(&[out.join("v2-s1")]).contains("found \"v9\""), "{}", error(&[out.join("v2-s1")]));
         std::fs::remove_file(out.join("v2-s1/train.json")).unwrap();
         assert!(error(&[out.join("v2-s1")]).contains("its training has not ended (no train.json)"));
         std::fs::remove_dir_all(&out).unwrap();

@@ -21,8 +21,8 @@ pub fn read<T: Artefact>(path: &Path) -> Result<T> {
     Ok(value)
 }
 
-/// Reads a file with one JSON value per line and checks them. A last line that was cut short by a kill is left out, empty lines
-/// are skipped.
+/// Reads a file with one JSON value per line and checks them. A last line that was cut short by a kill is left out,
+/// empty lines are skipped.
 ///
 /// # Errors
 /// Those of [`read`], with the line's number.

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use mobilenet_arch::Network;
+use mobilenet_arch::{Network, Precision};
 use mobilenet_common::json::differences;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::check::{Artefact, Problem, at_least_one, check, positive};
-use crate::{Precision, Profile, RecipeName, Source};
+use crate::{Profile, RecipeName, Source};
 
 /// `plan.json`: everything that decides what the artefacts of a comparison hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

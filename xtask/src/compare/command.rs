@@ -8,7 +8,6 @@ use mobilenet_report::gather::{Gathered, config_mismatch};
 use mobilenet_report::names::Source;
 use mobilenet_report::network::{Network, Width};
 use mobilenet_report::plan::{ComparisonPlan, Stage, run_name};
-use serde_json::Value;
 
 use super::profile;
 use super::stages::{block_passes, stages};
@@ -223,7 +222,7 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
     match stage {
         Stage::Train(network, seed) => {
             let run = out.join(run_name(*network, *seed));
-            if let Ok(config) = artefacts::read::<Value>(&run.join("config.json"))
+            if let Ok(config) = artefacts::read::<artefacts::RunConfig>(&run.join("config.json"))
                 && let Some((name, found, wanted)) = config_mismatch(&config, settings, *seed)
             {
                 bail!(

@@ -1,8 +1,6 @@
 //! A network of the comparison, with its runs.
 
-use serde_json::Value;
-
-use crate::artefacts::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
+use crate::artefacts::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord, TrainSettings};
 use crate::network::Network;
 use crate::stats::{self, Answers};
 
@@ -52,7 +50,7 @@ pub struct Run {
     /// `eval.json`
     pub eval: Eval,
     /// `train` of its `config.json`
-    pub settings: Value,
+    pub settings: TrainSettings,
     /// The kind of processor it was trained on; the same seed trains to other weights on another
     pub processor: Option<String>,
 }
@@ -119,7 +117,7 @@ impl Model {
 impl Run {
     /// Whether every epoch is the same work: not so where the first ones have smaller images.
     pub fn has_equal_epochs(&self) -> bool {
-        self.settings.get("low_resolution").is_none_or(Value::is_null)
+        self.settings.config.low_resolution.is_none()
     }
 
     /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
