@@ -96,9 +96,12 @@ fn read_run(folder: &Path) -> Result<Training> {
         let path = folder.join(name);
         if path.is_file() { Ok(path) } else { Err(anyhow::anyhow!("{}: {missing} (no {name})", folder.display())) }
     };
-    let config: RunConfig = artefacts::read(&file("config.json", "expected a folder that mobilenet train wrote")?)?;
-    let record = artefacts::read(&file("train.json", "its training has not ended")?)?;
-    let epochs = artefacts::read_lines(&file("metrics.jsonl", "its epochs are not there")?)?;
+    // What is missing is said before what is wrong with the rest.
+    let config = file("config.json", "expected a folder that mobilenet train wrote")?;
+    let record = file("train.json", "its training has not ended")?;
+    let epochs = file("metrics.jsonl", "its epochs are not there")?;
+    let config: RunConfig = artefacts::read(&config)?;
+    let (record, epochs) = (artefacts::read(&record)?, artefacts::read_lines(&epochs)?);
     let eval = folder.join("eval.json");
     let mut eval: Option<Eval> = if eval.exists() { Some(artefacts::read(&eval)?) } else { None };
     for class in eval.iter_mut().flat_map(|eval| &mut eval.classes) {

@@ -222,8 +222,9 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
     match stage {
         Stage::Train(network, seed) => {
             let run = out.join(run_name(*network, *seed));
-            if let Ok(config) = artefacts::read::<artefacts::RunConfig>(&run.join("config.json"))
-                && let Some((name, found, wanted)) = config_mismatch(&config, settings, *seed)
+            let config = run.join("config.json");
+            if config.exists()
+                && let Some((name, found, wanted)) = config_mismatch(&artefacts::read(&config)?, settings, *seed)
             {
                 bail!(
                     "{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it",
