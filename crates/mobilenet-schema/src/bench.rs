@@ -75,7 +75,8 @@ fn float32() -> String {
 
 /// Distribution of one step's time in milliseconds.
 ///
-/// Percentiles interpolate linearly between the sorted samples (numpy's default); `std` is the population's (divided by n).
+/// Percentiles interpolate linearly between the sorted samples (numpy's default); `std` is the population's (divided by
+/// n).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LatencyMs {
     /// Median.

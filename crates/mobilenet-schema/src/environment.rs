@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// Machine, system and build of a measurement. What the system does not tell is `None`; what an old file does not tell is `None`,
-/// empty or 0.
+/// Machine, system and build of a measurement. What the system does not tell is `None`; what an old file does not tell
+/// is `None`, empty or 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Environment {

@@ -5,8 +5,9 @@ use std::io;
 use serde::Serialize;
 use serde_json::ser::{Formatter, PrettyFormatter, Serializer};
 
-/// JSON as [`serde_json::to_string_pretty`] writes it, ending in a line feed, but with each innermost list that holds neither
-/// lists nor objects on a line of its own: ten thousand predictions are one line instead of ten thousand, and a matrix has one line for each of its rows.
+/// JSON as [`serde_json::to_string_pretty`] writes it, ending in a line feed, but with each innermost list that holds
+/// neither lists nor objects on a line of its own: ten thousand predictions are one line instead of ten thousand, and a
+/// matrix has one line for each of its rows.
 ///
 /// # Errors
 /// Those of `value`'s own serialization.

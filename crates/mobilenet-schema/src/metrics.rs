@@ -56,7 +56,8 @@ pub struct EpochMetrics {
     pub lr: f64,
     /// Mean of the minimized loss (with label smoothing) over the epoch's augmented images, each at the weights it met.
     pub train_loss: f64,
-    /// Top-1 accuracy over the epoch's augmented images, each at the weights it met. Of mixed images the first label counts.
+    /// Top-1 accuracy over the epoch's augmented images, each at the weights it met. Of mixed images the first label
+    /// counts.
     pub train_top1: f64,
     /// Top-5 accuracy likewise.
     pub train_top5: f64,

@@ -62,8 +62,8 @@ pub struct PlannedRecipe {
 }
 
 impl ComparisonPlan {
-    /// Settings in which `self` and `earlier` differ, as (name, earlier value, present value). More or fewer networks and
-    /// seeds do no harm: their artefacts lie side by side.
+    /// Settings in which `self` and `earlier` differ, as (name, earlier value, present value). More or fewer networks
+    /// and seeds do no harm: their artefacts lie side by side.
     #[must_use]
     pub fn differences(&self, earlier: &Self) -> Vec<(String, String, String)> {
         let comparable = |plan: &Self| {

@@ -16,8 +16,8 @@ pub struct RooflineRecord {
     pub environment: Environment,
 }
 
-/// The limits of a machine on a number of threads: a computation of `I` operations per byte moved cannot run faster than
-/// `min(peak, I * bandwidth)`.
+/// The limits of a machine on a number of threads: a computation of `I` operations per byte moved cannot run faster
+/// than `min(peak, I * bandwidth)`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Roofline {
     /// Threads that computed and moved.

@@ -93,8 +93,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Chance of a difference at least this large between equally good networks: over the seeds where there are several,
-    /// else image by image.
+    /// Chance of a difference at least this large between equally good networks: over the seeds where there are
+    /// several, else image by image.
     #[must_use]
     pub fn p_value(&self) -> f64 {
         let over_seeds = self.welch.as_ref().map(|test| test.p_value);

@@ -3,7 +3,8 @@
 //! ```text
 //! lambda ~ Beta(alpha, alpha), once for the batch
 //! MixUp:  x[i] = lambda * x[i] + (1 - lambda) * x[i - 1]
-//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes the share that is left after clipping
+//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes the share that is left after
+//!         clipping
 //! ```
 
 use super::Area;
