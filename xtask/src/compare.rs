@@ -18,8 +18,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use mobilenet_arch::{Arch, Network, Selection, Width};
 use mobilenet_report::text::list;
-use mobilenet_report::{Against, Scope, Snapshot, Stage, against, data_warning, gather, lock, verdict, write};
-use mobilenet_schema::{ComparisonPlan, PlannedRecipe, Precision, Profile, RecipeName, Source};
+use mobilenet_report::{Scope, Snapshot, Stage, against, data_warning, describe_change, gather, lock, verdict, write};
+use mobilenet_schema::{Against, ComparisonPlan, PlannedRecipe, Precision, Profile, RecipeName, Source};
 
 use crate::files;
 
@@ -189,7 +189,7 @@ fn say_against(against: &Against) {
         println!("Note: {warning}");
     }
     for change in &against.networks {
-        println!("{}", change.sentence());
+        println!("{}", describe_change(change));
     }
     if against.networks.is_empty() {
         println!("the two comparisons have no network in common");

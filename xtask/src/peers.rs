@@ -17,7 +17,7 @@ use anyhow::{Context, Result};
 use mobilenet_arch::Arch;
 use mobilenet_report::text;
 
-use self::settings::Settings;
+use self::settings::PeersPlan;
 use crate::compare::{build, unique};
 use crate::files;
 
@@ -75,7 +75,7 @@ fn with_peer(name: &str) -> Result<Arch, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let settings = Settings {
+    let settings = PeersPlan {
         models: unique(&args.models),
         batch: args.batch,
         threads: args.threads,

@@ -21,6 +21,7 @@ use strum::{Display, EnumString, IntoStaticStr, VariantArray, VariantNames};
     VariantArray,
     VariantNames,
 )]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum Precision {
@@ -29,6 +30,10 @@ pub enum Precision {
     F32,
     /// bf16. Sums, statistics, parameters and their gradients stay float32. A processor with AVX-512 BF16 multiplies it
     /// twice as fast as float32; any other one takes it apart and multiplies float32.
+    #[cfg_attr(
+        feature = "clap",
+        value(help = "bf16 with float32 sums and weights: sooner done where the processor multiplies it")
+    )]
     Bf16,
 }
 
@@ -39,6 +44,15 @@ impl Precision {
     /// The short name that `FromStr` reads and `Display` gives: `f32`, `bf16`.
     pub fn name(self) -> &'static str {
         self.into()
+    }
+
+    /// As people spell it: `float32`, `bf16`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::F32 => "float32",
+            Self::Bf16 => "bf16",
+        }
     }
 }
 

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
-use mobilenet_schema::{Eval, to_pretty_json_with_short_arrays};
+use mobilenet_schema::{Eval, RunConfig, to_pretty_json_with_short_arrays};
 use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
 
 use crate::args::EvalArgs;
 use crate::output::{check_writable, print, print_json, write};
 use crate::progress::{Progress, percent};
-use crate::run::{self, EVAL_FILE, RunConfig};
+use crate::run::{self, EVAL_FILE};
 
 /// Most training images that are evaluated.
 const MAX_TRAIN_IMAGES: usize = 10_000;
@@ -33,8 +33,8 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     };
     let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))
         .context("the run's data cannot be read (--data-dir names another folder)")?;
-    config.data.check_same(&dataset)?;
-    let data = config.data.cut(dataset, config.train.config.seed)?;
+    run::check_same(&config.data, &dataset)?;
+    let data = run::cut(&mut config.data, dataset, config.train.config.seed)?;
 
     let RunConfig { model, train, data: set, .. } = &config;
     let mut on = |model: &dyn ModuleT, split: &Arc<Split>, what: &str| -> Result<Evaluation> {
@@ -43,7 +43,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
             ControlFlow::Continue(())
         };
         // The batch size of the training, so that the test figures repeat its last epoch's to the last digit.
-        Ok(evaluate(model, split, set.normalization(), train.config.batch_size, &device, &mut shown)?)
+        Ok(evaluate(model, split, run::normalization(set), train.config.batch_size, &device, &mut shown)?)
     };
     let test_images = Arc::new(data.test);
     let test = on(&trained.model, &test_images, "test")?;

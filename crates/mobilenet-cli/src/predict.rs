@@ -8,12 +8,13 @@ use candle_core::Device;
 use candle_nn::ModuleT;
 use mobilenet_data::{BatchConfig, Split, batches, load_image};
 use mobilenet_models::MobileNet;
+use mobilenet_schema::DataConfig;
 use serde::Serialize;
 
 use crate::args::PredictArgs;
 use crate::output::{print, print_json};
 use crate::progress::percent;
-use crate::run::{self, DataConfig};
+use crate::run;
 
 /// Classes that are named for a picture.
 const TOP: usize = 5;
@@ -65,7 +66,7 @@ pub fn run(args: &PredictArgs) -> Result<()> {
 fn logits(model: &MobileNet, picture: Vec<u8>, data: &DataConfig, device: &Device) -> Result<Vec<f32>> {
     let size = data.image[0];
     let split = Arc::new(Split::new(picture, vec![0], size, size)?);
-    let mut batches = batches(split, data.normalization(), &BatchConfig::eval(1), device);
+    let mut batches = batches(split, run::normalization(data), &BatchConfig::eval(1), device);
     let batch = batches.next().ok_or_else(|| anyhow!("no batch was made of the picture"))??;
     let logits = model.forward_t(&batch.images, false).context("the network cannot take the picture")?;
     Ok(logits.flatten_all()?.to_vec1()?)

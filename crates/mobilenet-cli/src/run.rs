@@ -1,20 +1,16 @@
 //! A run's folder: its settings and its weights.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::{DType, Device};
 use candle_nn::VarMap;
-use mobilenet_bench::Environment;
 use mobilenet_common::files;
-use mobilenet_data::{Dataset, Normalization, Source, Split};
-use mobilenet_layers::{Precision, seeded_var_builder};
-use mobilenet_models::{MobileNet, ModelConfig, weights};
-use mobilenet_train::{CHECKPOINT_FILE, METRICS_FILE, TrainConfig};
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
-use crate::recipe::Recipe;
+use mobilenet_data::{Dataset, Normalization, Split};
+use mobilenet_layers::seeded_var_builder;
+use mobilenet_models::{MobileNet, weights};
+use mobilenet_schema::{DataConfig, RunConfig};
+use mobilenet_train::{CHECKPOINT_FILE, METRICS_FILE};
 
 /// All settings, written first.
 pub const CONFIG_FILE: &str = "config.json";
@@ -25,64 +21,6 @@ pub const TRAIN_FILE: &str = "train.json";
 /// What `mobilenet eval` found.
 pub const EVAL_FILE: &str = "eval.json";
 
-/// The largest JSON file that is read: 64 MiB.
-pub const MAX_JSON_BYTES: u64 = 64 << 20;
-
-/// `config.json`: everything that the run was started with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RunConfig {
-    pub model: ModelConfig,
-    pub train: TrainSettings,
-    pub data: DataConfig,
-    /// What the settings started from.
-    #[serde(default)]
-    pub recipe: Recipe,
-    /// Weights that the training started from.
-    pub init: Option<PathBuf>,
-    /// Whether everything below the classifier stays as it was at the start.
-    #[serde(default)]
-    pub freeze_features: bool,
-    /// The run whose network teaches.
-    #[serde(default)]
-    pub teacher: Option<PathBuf>,
-    pub environment: Environment,
-    pub command: String,
-}
-
-/// How a run is trained: the trainer's settings, and in the same JSON object what the network itself is set to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct TrainSettings {
-    #[serde(flatten)]
-    pub config: TrainConfig,
-    /// What the network multiplies and keeps while it is trained; evaluation is always float32.
-    #[serde(default)]
-    pub precision: Precision,
-}
-
-/// The data of a run, as it was asked for and as it was found.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DataConfig {
-    pub source: Source,
-    pub data_dir: Option<PathBuf>,
-    /// What folders of pictures are resized to.
-    pub image_size: usize,
-    pub name: String,
-    pub copy: String,
-    pub classes: Vec<String>,
-    /// Height and width of the images.
-    pub image: [usize; 2],
-    /// Images that were trained on: after the limit, without the validation images.
-    pub train_images: usize,
-    /// Test images, after the limit.
-    pub test_images: usize,
-    pub limit_train: Option<usize>,
-    pub limit_test: Option<usize>,
-    pub validation: Option<usize>,
-    pub mean: [f32; 3],
-    pub std: [f32; 3],
-    pub fallback: bool,
-}
-
 /// The images of a run.
 pub struct RunData {
     pub train: Split,
@@ -91,55 +29,40 @@ pub struct RunData {
     pub test: Split,
 }
 
-impl DataConfig {
-    /// Takes the run's part of a set and notes its numbers. The same set gives the same part.
-    pub fn cut(&mut self, dataset: Dataset, seed: u64) -> Result<RunData> {
-        let Normalization { mean, std } = dataset.normalization();
-        (self.mean, self.std, self.fallback) = (mean, std, dataset.fallback);
-        self.image = [dataset.train.height(), dataset.train.width()];
-        let limited = |split: Split, limit: Option<usize>| split.take(limit.unwrap_or(usize::MAX));
-        let mut train = limited(dataset.train, self.limit_train);
-        let test = limited(dataset.test, self.limit_test);
-        let mut validation = None;
-        if let Some(n) = self.validation {
-            let (rest, held_out) = train.split_off_validation(n, seed).context("--validation")?;
-            (train, validation) = (rest, Some(held_out));
-        }
-        (self.train_images, self.test_images) = (train.len(), test.len());
-        Ok(RunData { train, validation, test })
+/// Takes the run's part of a set and notes its numbers in `config`. The same set gives the same part.
+pub fn cut(config: &mut DataConfig, dataset: Dataset, seed: u64) -> Result<RunData> {
+    let Normalization { mean, std } = dataset.normalization();
+    (config.mean, config.std, config.fallback) = (mean, std, dataset.fallback);
+    config.image = [dataset.train.height(), dataset.train.width()];
+    let limited = |split: Split, limit: Option<usize>| split.take(limit.unwrap_or(usize::MAX));
+    let mut train = limited(dataset.train, config.limit_train);
+    let test = limited(dataset.test, config.limit_test);
+    let mut validation = None;
+    if let Some(n) = config.validation {
+        let (rest, held_out) = train.split_off_validation(n, seed).context("--validation")?;
+        (train, validation) = (rest, Some(held_out));
     }
-
-    pub fn normalization(&self) -> Normalization {
-        Normalization { mean: self.mean, std: self.std }
-    }
-
-    /// Fails unless `dataset` is the set that the run was started with.
-    pub fn check_same(&self, dataset: &Dataset) -> Result<()> {
-        let same = (&self.name, &self.copy, &self.classes) == (&dataset.name, &dataset.copy, &dataset.classes);
-        ensure!(
-            same,
-            "the data is not the run's: expected {} ({}), found {} ({}); --data-dir names another folder",
-            self.name,
-            self.copy,
-            dataset.name,
-            dataset.copy
-        );
-        Ok(())
-    }
+    (config.train_images, config.test_images) = (train.len(), test.len());
+    Ok(RunData { train, validation, test })
 }
 
-impl RunConfig {
-    /// The weights that the run ends with.
-    pub fn weights_label(&self) -> String {
-        let chosen = match self.data.validation {
-            Some(n) => format!("best on {n} validation images"),
-            None => "last epoch".into(),
-        };
-        match self.train.config.ema {
-            Some(decay) => format!("{chosen}, moving average {decay}"),
-            None => chosen,
-        }
-    }
+/// What the run's images were normalized by.
+pub fn normalization(config: &DataConfig) -> Normalization {
+    Normalization { mean: config.mean, std: config.std }
+}
+
+/// Fails unless `dataset` is the set that the run was started with.
+pub fn check_same(config: &DataConfig, dataset: &Dataset) -> Result<()> {
+    let same = (&config.name, &config.copy, &config.classes) == (&dataset.name, &dataset.copy, &dataset.classes);
+    ensure!(
+        same,
+        "the data is not the run's: expected {} ({}), found {} ({}); --data-dir names another folder",
+        config.name,
+        config.copy,
+        dataset.name,
+        dataset.copy
+    );
+    Ok(())
 }
 
 /// Whether the folder holds the beginnings of a training. Settings alone are none.
@@ -147,18 +70,12 @@ pub fn has_training(folder: &Path) -> bool {
     [CHECKPOINT_FILE, METRICS_FILE, WEIGHTS_FILE, TRAIN_FILE].iter().any(|name| folder.join(name).exists())
 }
 
-/// Reads a JSON file of a run.
-pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    let text = files::read_text(path, MAX_JSON_BYTES).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: truncated or not a run's file", path.display()))
-}
-
 /// Reads a run's settings.
 pub fn read_config(folder: &Path) -> Result<RunConfig> {
     ensure!(folder.is_dir(), "{}: no such folder", folder.display());
     let path = folder.join(CONFIG_FILE);
     ensure!(path.is_file(), "{}: not a run of `mobilenet train`: it holds no {CONFIG_FILE}", folder.display());
-    read_json(&path)
+    Ok(mobilenet_schema::read(&path)?)
 }
 
 /// A trained network.

@@ -11,14 +11,14 @@ use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{MobileNet, weights};
-use mobilenet_schema::TrainRecord;
+use mobilenet_schema::{RunConfig, TrainRecord};
 use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer};
 
 use crate::args::TrainArgs;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Progress, Training, duration, percent};
-use crate::run::{self, CONFIG_FILE, RunConfig, RunData, TRAIN_FILE, WEIGHTS_FILE};
-use crate::settings::Settings;
+use crate::request::TrainingRequest;
+use crate::run::{self, CONFIG_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.as_path();
@@ -27,11 +27,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
         true => Some(run::read_config(out)?),
         false => None,
     };
-    let mut settings = Settings::new(args, stored.as_ref())?;
+    let mut request = TrainingRequest::new(args, stored.as_ref())?;
     // Without a checkpoint nothing has been trained yet, and other settings do no harm.
     let stored = stored.filter(|_| run::has_training(out));
     if let Some(stored) = &stored {
-        let differences = settings.differences(stored)?;
+        let differences = request.differences(stored)?;
         ensure!(
             differences.is_empty(),
             "{}: the run was started with other settings: {}",
@@ -48,7 +48,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock(out)?;
     // Another training may have begun and ended since the first check.
     ensure!(args.resume || !run::has_training(out), already_holds_a_run(out));
-    let (config, data) = prepare(&mut settings, stored, out)?;
+    let (config, data) = prepare(&mut request, stored, out)?;
     let record = train(&config, data, out, args.resume, &device)?;
     if args.json {
         return print_json(&record);
@@ -76,11 +76,11 @@ fn lock(out: &Path) -> Result<Option<File>> {
 }
 
 /// Loads the data and writes `config.json`, or checks that both are those of the stored run.
-fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Result<(RunConfig, RunData)> {
+fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path) -> Result<(RunConfig, RunData)> {
     let options = LoadOptions {
-        source: settings.source,
-        data_dir: settings.data_dir.clone(),
-        image_size: settings.image_size,
+        source: request.source,
+        data_dir: request.data_dir.clone(),
+        image_size: request.image_size,
         ..LoadOptions::default()
     };
     let mut progress = Progress::new();
@@ -89,22 +89,22 @@ fn prepare(settings: &mut Settings, stored: Option<RunConfig>, out: &Path) -> Re
     note(&format!("data: {}, {}", dataset.name, dataset.copy));
 
     if let Some(mut config) = stored {
-        config.data.check_same(&dataset)?;
-        let data = config.data.cut(dataset, settings.train.config.seed)?;
+        run::check_same(&config.data, &dataset)?;
+        let data = run::cut(&mut config.data, dataset, request.train.config.seed)?;
         return Ok((config, data));
     }
-    settings.model.num_classes = dataset.classes.len();
+    request.model.num_classes = dataset.classes.len();
     let (name, copy, classes) = (dataset.name.clone(), dataset.copy.clone(), dataset.classes.clone());
-    let mut data_config = settings.data_config(name, copy, classes);
-    let data = data_config.cut(dataset, settings.train.config.seed)?;
+    let mut data_config = request.data_config(name, copy, classes);
+    let data = run::cut(&mut data_config, dataset, request.train.config.seed)?;
     let config = RunConfig {
-        model: settings.model.clone(),
-        train: settings.train.clone(),
+        model: request.model.clone(),
+        train: request.train.clone(),
         data: data_config,
-        recipe: settings.recipe,
-        init: settings.init.clone(),
-        freeze_features: settings.freeze_features,
-        teacher: settings.teacher.clone(),
+        recipe: request.recipe,
+        init: request.init.clone(),
+        freeze_features: request.freeze_features,
+        teacher: request.teacher.clone(),
         environment: crate::environment::collect(),
         command: command_line(),
     };
@@ -140,7 +140,7 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
         train: Arc::new(data.train),
         eval: Arc::new(data.validation.unwrap_or(data.test)),
         eval_split,
-        normalization: config.data.normalization(),
+        normalization: run::normalization(&config.data),
     };
     let options = RunOptions {
         resume,
@@ -177,9 +177,9 @@ fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet>
         config.data.classes.join(", "),
         its.data.classes.join(", ")
     );
-    let normalization = its.data.normalization();
+    let normalization = run::normalization(&its.data);
     ensure!(
-        normalization == config.data.normalization(),
+        normalization == run::normalization(&config.data),
         "--teacher: {} saw its images with another mean and standard deviation ({normalization:?})",
         run.display()
     );
@@ -206,7 +206,7 @@ fn record(outcome: Outcome, config: &RunConfig) -> Result<TrainRecord> {
 }
 
 fn already_complete(out: &Path, json: bool) -> Result<()> {
-    let record: TrainRecord = run::read_json(&out.join(TRAIN_FILE))?;
+    let record: TrainRecord = mobilenet_schema::read(&out.join(TRAIN_FILE))?;
     note(&format!("{}: the training is complete", out.display()));
     if json {
         return print_json(&record);

@@ -54,7 +54,11 @@ fn decode_square(bytes: &[u8], size: usize, place: impl Fn() -> Place) -> Result
 pub(crate) fn check_size(size: usize) -> Result<u32, Error> {
     match u32::try_from(size) {
         Ok(size @ 1..=MAX_SIDE) => Ok(size),
-        _ => Err(Error::Config { name: "image size", expected: format!("1 to {MAX_SIDE}"), found: size.to_string() }),
+        _ => Err(Error::Config {
+            name: "image size".into(),
+            expected: format!("1 to {MAX_SIDE}"),
+            found: size.to_string(),
+        }),
     }
 }
 

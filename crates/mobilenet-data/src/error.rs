@@ -1,7 +1,10 @@
 //! What can go wrong, one variant per cause: where, what was expected, what was found.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::path::{Path, PathBuf};
+
+use mobilenet_schema::Problem;
 
 /// Every error of this crate. Each prints as one line.
 #[derive(Debug, thiserror::Error)]
@@ -193,7 +196,7 @@ pub enum Error {
     #[error("{name}: expected {expected}, found {found}")]
     Config {
         /// The setting.
-        name: &'static str,
+        name: Cow<'static, str>,
         /// What is allowed.
         expected: String,
         /// What was given.
@@ -236,6 +239,12 @@ pub enum Error {
     /// Candle failed to make a tensor.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+}
+
+impl From<Problem> for Error {
+    fn from(Problem { field, expected, found }: Problem) -> Self {
+        Self::Config { name: field.into(), expected, found }
+    }
 }
 
 impl Error {

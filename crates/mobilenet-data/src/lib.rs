@@ -16,11 +16,9 @@ mod mnist;
 mod parity;
 mod progress;
 mod resize;
-mod source;
 mod sources;
 mod split;
 
-pub use augment::{Augment, Mix, Padding};
 pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
 pub use decode::{decode_image, load_image};
@@ -28,7 +26,8 @@ pub use error::{Error, Place};
 pub use load::{LoadOptions, load};
 #[cfg(feature = "candle-datasets")]
 pub use mnist::mnist;
+/// What `config.json` holds of the data is declared where its file is.
+pub use mobilenet_schema::{Augment, Mix, Padding, Source};
 pub use progress::Progress;
-pub use source::Source;
 pub use sources::shapes10::Shapes;
 pub use split::Split;

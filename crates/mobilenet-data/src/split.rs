@@ -23,7 +23,7 @@ impl Split {
     pub fn new(pixels: Vec<u8>, labels: Vec<u32>, height: usize, width: usize) -> Result<Self, Error> {
         if height == 0 || width == 0 {
             return Err(Error::Config {
-                name: "picture size",
+                name: "picture size".into(),
                 expected: "1x1 or more".into(),
                 found: format!("{height}x{width}"),
             });
@@ -91,7 +91,7 @@ impl Split {
     pub fn split_off_validation(self, n: usize, seed: u64) -> Result<(Self, Self), Error> {
         if n == 0 || n >= self.len() {
             return Err(Error::Config {
-                name: "validation images",
+                name: "validation images".into(),
                 expected: format!("1 to {}", self.len().saturating_sub(1)),
                 found: n.to_string(),
             });

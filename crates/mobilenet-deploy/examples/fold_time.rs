@@ -76,15 +76,40 @@ fn main() {
         let mut best = vec![f64::INFINITY; n];
         for _ in 0..iters {
             let mut last = Instant::now();
-            session.observe(&images, &mut |op, _| { let e = last.elapsed().as_secs_f64() * 1e6; best[op] = best[op].min(e); last = Instant::now(); }).unwrap();
+            session
+                .observe(&images, &mut |op, _| {
+                    let e = last.elapsed().as_secs_f64() * 1e6;
+                    best[op] = best[op].min(e);
+                    last = Instant::now();
+                })
+                .unwrap();
         }
         let mut total = 0.;
         for (i, b) in best.iter().enumerate().filter(|(_, b)| b.is_finite()) {
             let op = &network.operations[i];
-            let macs = |j: usize| { let o = &network.operations[j]; let w: usize = network.tensors.iter().filter(|(k, _)| k.starts_with(&format!("{}.", o.name)) && k.ends_with("weight")).map(|(_, t)| t.values.len()).sum(); let px = match o.kind { OperationKind::Conv { .. } => shapes[j + 1].pixels(), _ => 1 }; w * px };
+            let macs = |j: usize| {
+                let o = &network.operations[j];
+                let w: usize = network
+                    .tensors
+                    .iter()
+                    .filter(|(k, _)| k.starts_with(&format!("{}.", o.name)) && k.ends_with("weight"))
+                    .map(|(_, t)| t.values.len())
+                    .sum();
+                let px = match o.kind {
+                    OperationKind::Conv { .. } => shapes[j + 1].pixels(),
+                    _ => 1,
+                };
+                w * px
+            };
             let fused = i > 0 && !best[i - 1].is_finite();
             let m = macs(i) + if fused { macs(i - 1) } else { 0 };
-            println!("{:28} {:?} {:?} {b:8.1} us {:7.1} GFLOP/s", op.name, shapes[op.input], shapes[i + 1].c, 2. * m as f64 / b / 1e3);
+            println!(
+                "{:28} {:?} {:?} {b:8.1} us {:7.1} GFLOP/s",
+                op.name,
+                shapes[op.input],
+                shapes[i + 1].c,
+                2. * m as f64 / b / 1e3
+            );
             total += b;
         }
         println!("total {total:.0} us");

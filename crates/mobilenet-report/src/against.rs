@@ -2,85 +2,17 @@
 
 mod snapshot;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use mobilenet_arch::Network;
-use mobilenet_schema::{ComparisonPlan, Origin};
-use serde::Serialize;
+use mobilenet_schema::{Against, ComparisonPlan, NetworkChange, Origin, SettingChange, ThenNow};
 
 use self::snapshot::{DataSet, Figures};
 use super::gather::Gathered;
 use super::origins::{self, Trait};
-use super::stats::{self, Comparison};
+use super::stats;
 use super::text::{list, percent, points, significant, thousands};
 
 pub use snapshot::Snapshot;
-
-/// The whole of it.
-#[derive(Debug, Serialize)]
-pub struct Against {
-    /// The earlier comparison, as it was typed
-    pub path: PathBuf,
-    /// What keeps the two from comparing, one sentence each
-    pub warnings: Vec<String>,
-    /// Settings in which they differ
-    pub(crate) settings: Vec<Setting>,
-    /// Networks that both have
-    pub networks: Vec<Change>,
-    /// Networks that only one has
-    pub(crate) unmatched: Vec<Network>,
-}
-
-/// A setting that differs.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub struct Setting {
-    /// Name of the setting
-    pub name: String,
-    /// Its value then
-    pub then: String,
-    /// Its value now
-    pub now: String,
-}
-
-/// One network then and now.
-#[derive(Debug, Serialize)]
-pub struct Change {
-    /// The network
-    #[serde(rename = "model")]
-    pub(crate) network: Network,
-    /// Mean test accuracies over the seeds
-    pub(crate) test_top1: ThenNow,
-    /// How many then and now
-    pub(crate) seeds: (usize, usize),
-    /// Now minus then, tested; nothing if neither seeds nor images allow a test
-    pub(crate) comparison: Option<Comparison>,
-    /// Median latency of a single image, in milliseconds
-    pub(crate) latency_ms: Option<ThenNow>,
-    /// Images per second of training
-    pub(crate) training_images_per_second: ThenNow,
-    /// Number of parameters
-    pub(crate) params: ThenNow,
-    /// Multiply-adds of one image
-    pub(crate) macs: ThenNow,
-    /// Epochs of training
-    pub(crate) epochs: ThenNow,
-}
-
-/// A figure then and now.
-#[derive(Copy, Clone, Debug, PartialEq, Serialize)]
-pub struct ThenNow {
-    /// The earlier figure
-    pub then: f64,
-    /// The present figure
-    pub now: f64,
-}
-
-impl ThenNow {
-    /// Now in terms of then.
-    pub fn ratio(self) -> f64 {
-        self.now / self.then
-    }
-}
 
 /// Compares a comparison with an earlier one.
 pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
@@ -89,7 +21,7 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
         .settings
         .differences(&then.settings)
         .into_iter()
-        .map(|(name, then, now)| Setting { name, then, now })
+        .map(|(name, then, now)| SettingChange { name, then, now })
         .collect();
     let find = |all: &[Figures], network| all.iter().find(|figures| figures.network == network).cloned();
     let mut networks = Vec::new();
@@ -104,9 +36,9 @@ pub fn against(then: &Snapshot, gathered: &Gathered) -> Against {
     Against { path: then.path.clone(), warnings: warnings(then, &now), settings, networks, unmatched }
 }
 
-fn change(then: &Figures, now: &Figures, (before, after): (&ComparisonPlan, &ComparisonPlan)) -> Change {
+fn change(then: &Figures, now: &Figures, (before, after): (&ComparisonPlan, &ComparisonPlan)) -> NetworkChange {
     let figure = |then: u64, now: u64| ThenNow { then: then as f64, now: now as f64 };
-    Change {
+    NetworkChange {
         network: now.network,
         test_top1: ThenNow { then: then.top1(), now: now.top1() },
         seeds: (then.runs.len(), now.runs.len()),
@@ -157,34 +89,34 @@ fn warnings(then: &Snapshot, now: &Snapshot) -> Vec<String> {
     warnings
 }
 
-impl Change {
-    /// Accuracy and latency in one sentence.
-    pub fn sentence(&self) -> String {
-        let judgement = self.comparison.as_ref().map_or(String::new(), |found| {
-            let word = if found.is_noise() { "not significant" } else { "significant" };
-            format!(", {word} by {}", found.test())
-        });
-        let top1 = self.test_top1;
-        let latency = self.latency_ms.map_or(String::new(), |ms| {
-            format!("; an image takes {} ms instead of {}", significant(ms.now), significant(ms.then))
-        });
-        let speed = self.training_images_per_second;
-        format!(
-            "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images \
-             per second.",
-            self.network.label(),
-            percent(top1.now),
-            percent(top1.then),
-            points(top1.now - top1.then),
-            significant(speed.now),
-            significant(speed.then)
-        )
-    }
+/// Accuracy and latency of one network in one sentence.
+pub fn describe_change(change: &NetworkChange) -> String {
+    let judgement = change.comparison.as_ref().map_or(String::new(), |found| {
+        let word = if found.is_noise() { "not significant" } else { "significant" };
+        format!(", {word} by {}", found.test())
+    });
+    let top1 = change.test_top1;
+    let latency = change.latency_ms.map_or(String::new(), |ms| {
+        format!("; an image takes {} ms instead of {}", significant(ms.now), significant(ms.then))
+    });
+    let speed = change.training_images_per_second;
+    format!(
+        "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images \
+         per second.",
+        change.network.label(),
+        percent(top1.now),
+        percent(top1.then),
+        points(top1.now - top1.then),
+        significant(speed.now),
+        significant(speed.then)
+    )
 }
 
 #[cfg(test)]
 mod tests {
-    use mobilenet_arch::Arch;
+    use std::path::PathBuf;
+
+    use mobilenet_arch::{Arch, Network};
     use serde_json::json;
 
     use super::super::gather::fixture::fixture;
@@ -234,10 +166,13 @@ mod tests {
         let found = against(&then, &fixture());
         assert_eq!(found.warnings.len(), 2, "{:?}", found.warnings);
         assert!(found.warnings[1].contains("an older one") && found.warnings[1].contains("not one machine's"));
-        assert_eq!(found.settings, [Setting { name: "epochs".to_owned(), then: "9".to_owned(), now: "3".to_owned() }]);
+        assert_eq!(
+            found.settings,
+            [SettingChange { name: "epochs".to_owned(), then: "9".to_owned(), now: "3".to_owned() }]
+        );
         assert_eq!(found.unmatched, [Network::from(Arch::V3Large)]);
         assert_eq!(found.networks[0].training_images_per_second.ratio(), 2.0);
-        assert!(found.networks[0].sentence().contains("41.0 instead of 20.5"));
+        assert!(describe_change(&found.networks[0]).contains("41.0 instead of 20.5"));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod code;
 mod counts;
 mod speed;
 
-use serde::Serialize;
+use mobilenet_schema::{ClaimResult, Verdict};
 
 use super::document::inline::Inline;
 use super::gather::Gathered;
@@ -16,34 +16,21 @@ pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article
     2026-06-05, \u{201c}从MobileNetV2到V3:我是如何用PyTorch复现并对比这两个轻量级网络性能的\u{201d} (From MobileNetV2 to V3: how I \
     reproduced and compared these two lightweight networks with PyTorch), whose claims this report checks one by one.";
 
-/// What became of a claim.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    Reproduced,
-    NotReproduced,
-    NotMeasurable,
-}
-
-impl Verdict {
-    /// As the report says it.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Reproduced => "reproduced",
-            Self::NotReproduced => "not reproduced",
-            Self::NotMeasurable => "not measurable here",
-        }
-    }
-}
-
 /// One claim and what became of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Claim {
     /// What the article says
     pub claim: Inline,
     pub verdict: Verdict,
     /// Why, with figures
     pub reason: Inline,
+}
+
+impl Claim {
+    /// As `results.json` has it.
+    pub fn result(&self) -> ClaimResult {
+        ClaimResult { claim: self.claim.source(), verdict: self.verdict, reason: self.reason.source() }
+    }
 }
 
 /// All claims in the order of the article.

@@ -13,8 +13,9 @@ mod time;
 mod training;
 mod widths;
 
-use crate::against::Against;
-use crate::audit::{Claim, Verdict};
+use mobilenet_schema::{Against, Verdict};
+
+use crate::audit::Claim;
 use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::network;

@@ -6,9 +6,9 @@ pub(crate) use inline::rich;
 pub use inline::{Filling, Inline, Span};
 
 use mobilenet_arch::Network;
+use mobilenet_schema::Verdict;
 
 use super::agreement::Tally;
-use super::audit::Verdict;
 use super::plots::Plot;
 use super::text::whole_percent;
 

@@ -1,8 +1,8 @@
 //! The report as one HTML file that fetches nothing. What is data is escaped by type: [`maud`] escapes every string.
 
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use mobilenet_schema::Verdict;
 
-use crate::audit::Verdict;
 use crate::document::{Block, Cell, Document, GalleryRow, Inline, Span, Table};
 use crate::plots::palette::{colors, style};
 

@@ -27,7 +27,7 @@ mod verdict;
 mod write;
 
 // Comparisons.
-pub use against::{Against, Change, Snapshot, against};
+pub use against::{Snapshot, against, describe_change};
 pub use gather::{Gathered, Scope, gather};
 pub use verdict::{data_warning, verdict};
 pub use write::write;

@@ -1,23 +1,26 @@
 //! `results.json`: the figures, for programs.
 
-use mobilenet_schema::{ClassCounts, DataInfo, NetworkResult, PairResult, Results, ResultsData, RunResult};
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+use mobilenet_schema::{
+    ClassCounts, DataInfo, Estimate, NetworkResult, PairResult, Results, ResultsData, RunResult, RunsResults,
+    SeedsResult, TrainingResult,
+};
 
 use crate::agreement::Agreement;
 use crate::audit::Claim;
 use crate::document::{Document, Inline};
-use crate::error::Result;
 use crate::gather::{Gathered, Model, Pair};
 use crate::runs::{Runs, Training};
 use crate::{content, stats};
 
 /// Those of a comparison.
-pub fn of_comparison(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Result<Results> {
+pub fn of_comparison(gathered: &Gathered, claims: &[Claim], document: &Document, created: &str) -> Results {
     let settings = &gathered.settings;
     let sizes = gathered.sizes();
-    let pairs = gathered.comparisons.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
+    let pairs: Vec<_> = gathered.comparisons.iter().filter_map(pair).collect();
     let DataInfo { name, copy, classes, train_images, test_images, fallback, .. } = gathered.data.clone();
-    Ok(Results {
+    Results {
         title: document.title.plain(),
         created: created.to_owned(),
         profile: Some(settings.profile),
@@ -40,32 +43,32 @@ pub fn of_comparison(gathered: &Gathered, claims: &[Claim], document: &Document,
         environment: gathered.environment.clone(),
         commands: gathered.commands.clone(),
         origins: gathered.origins.clone(),
-        models: gathered.models.iter().map(model).collect::<Result<_>>()?,
+        models: gathered.models.iter().map(model).collect(),
         roofline: gathered.roofline.clone(),
         difference: pairs.first().cloned(),
         pairs,
         disagreement: disagreement(gathered),
-        claims: claims.iter().map(serde_json::to_value).collect::<std::result::Result<_, _>>()?,
+        claims: claims.iter().map(Claim::result).collect(),
         against: None,
-    })
+    }
 }
 
 /// Two networks against each other; the first of these is the verdict's.
-fn pair(pair: &Pair) -> Result<Option<PairResult>> {
-    let Some(found) = pair.comparison.as_ref() else { return Ok(None) };
-    Ok(Some(PairResult {
+fn pair(pair: &Pair) -> Option<PairResult> {
+    let found = pair.comparison.as_ref()?;
+    Some(PairResult {
         first: pair.first,
         second: pair.second,
         test_top1: found.difference,
         seeds: found.seeds,
         interval: found.interval(),
         p_value: found.p_value(),
-        test: found.test().to_string(),
+        test: found.test(),
         within_noise: found.is_noise(),
-        welch: serde_json::to_value(&found.welch)?,
-        mcnemar: serde_json::to_value(&found.mcnemar)?,
-        bootstrap: serde_json::to_value(&found.bootstrap)?,
-    }))
+        welch: found.welch.clone(),
+        mcnemar: found.mcnemar.clone(),
+        bootstrap: found.bootstrap.clone(),
+    })
 }
 
 /// By class on how many images only one of the verdict's networks is right in all its seeds.
@@ -74,7 +77,7 @@ fn disagreement(gathered: &Gathered) -> Option<Vec<ClassCounts>> {
     Some(Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))?.by_class())
 }
 
-fn model(model: &Model) -> Result<NetworkResult> {
+fn model(model: &Model) -> NetworkResult {
     let runs = model.runs.iter().map(|run| RunResult {
         seed: run.seed,
         run: run.name.clone(),
@@ -90,10 +93,8 @@ fn model(model: &Model) -> Result<NetworkResult> {
         weights: run.record.weights.clone(),
         processor: run.processor.clone(),
     });
-    let figures = content::figures(model).into_iter();
-    let figures = figures.map(|(key, estimate)| Ok((key.to_owned(), serde_json::to_value(estimate)?)));
     let bench = model.bench.as_ref();
-    Ok(NetworkResult {
+    NetworkResult {
         model: model.network,
         label: Some(model.network.label()),
         arch: Some(model.network.arch),
@@ -102,7 +103,7 @@ fn model(model: &Model) -> Result<NetworkResult> {
         params: model.params,
         macs: model.macs,
         test_top1: model.test_top1(),
-        figures: figures.collect::<Result<_>>()?,
+        figures: figures(model),
         test_top1_deviation: (model.runs.len() > 1).then(|| model.deviation(|run| run.eval.test_top1)),
         test_top1_interval: Some(stats::wilson(model.test_top1(), model.runs[0].eval.test_images).into()),
         runs: runs.collect(),
@@ -115,53 +116,55 @@ fn model(model: &Model) -> Result<NetworkResult> {
         peak_rss_bytes: bench.and_then(|b| b.peak_rss_bytes),
         blocks: model.blocks.clone(),
         training_images_per_second: model.training_speed(),
-    })
+    }
 }
 
 /// Those of single runs.
-pub fn of_runs(runs: &Runs, document: &Document, created: &str) -> Result<Value> {
-    let pairs = runs.pairs.iter().filter_map(|two| pair(two).transpose()).collect::<Result<Vec<_>>>()?;
-    Ok(json!({
-        "title": document.title.plain(),
-        "created": created,
-        "warning": document.warning,
-        "verdict": document.verdict,
-        "notes": runs.notes,
-        "origins": runs.trainings.iter().map(|training| &training.origin).collect::<Vec<_>>(),
-        "trainings": runs.trainings.iter().map(training).collect::<Vec<_>>(),
-        "models": runs.models.iter().map(trained).collect::<Vec<_>>(),
-        "pairs": pairs,
-    }))
+pub fn of_runs(runs: &Runs, document: &Document, created: &str) -> RunsResults {
+    RunsResults {
+        title: document.title.plain(),
+        created: created.to_owned(),
+        warning: document.warning.as_ref().map(Inline::source),
+        verdict: document.verdict.iter().map(Inline::source).collect(),
+        notes: runs.notes.clone(),
+        origins: runs.trainings.iter().map(|training| training.origin.clone()).collect(),
+        trainings: runs.trainings.iter().map(training).collect(),
+        models: runs.models.iter().map(seeds).collect(),
+        pairs: runs.pairs.iter().filter_map(pair).collect(),
+    }
 }
 
 /// One run of [`of_runs`], evaluated or not.
-fn training(training: &Training) -> Value {
-    let record = &training.record;
-    json!({
-        "run": training.name,
-        "model": training.network,
-        "seed": training.seed,
-        "epochs": record.epochs,
-        "test_top1": training.eval.as_ref().map(|eval| eval.test_top1),
-        "test_top5": training.eval.as_ref().map(|eval| eval.test_top5),
-        "test_loss": training.eval.as_ref().map(|eval| eval.test_loss),
-        "train_top1": training.eval.as_ref().map(|eval| eval.train_top1),
-        "seconds": record.seconds,
-        "images_per_second": record.images_per_second,
-        "peak_rss_bytes": record.peak_rss_bytes,
-        "weights": record.weights,
-    })
+fn training(training: &Training) -> TrainingResult {
+    let (record, eval) = (&training.record, training.eval.as_ref());
+    TrainingResult {
+        run: training.name.clone(),
+        model: training.network,
+        seed: training.seed,
+        epochs: record.epochs,
+        test_top1: eval.map(|eval| eval.test_top1),
+        test_top5: eval.map(|eval| eval.test_top5),
+        test_loss: eval.map(|eval| eval.test_loss),
+        train_top1: eval.map(|eval| eval.train_top1),
+        seconds: record.seconds,
+        images_per_second: record.images_per_second,
+        peak_rss_bytes: record.peak_rss_bytes,
+        weights: record.weights.clone(),
+    }
 }
 
 /// A network of [`of_runs`] over its evaluated seeds.
-fn trained(model: &Model) -> Value {
-    let figures: serde_json::Map<_, _> =
-        content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), json!(estimate))).collect();
-    json!({
-        "model": model.network,
-        "label": model.network.label(),
-        "seeds": model.runs.iter().map(|run| run.seed).collect::<Vec<_>>(),
-        "test_top1": model.test_top1(),
-        "figures": figures,
-    })
+fn seeds(model: &Model) -> SeedsResult {
+    SeedsResult {
+        model: model.network,
+        label: model.network.label(),
+        seeds: model.runs.iter().map(|run| run.seed).collect(),
+        test_top1: model.test_top1(),
+        figures: figures(model),
+    }
+}
+
+/// The estimates over the seeds by name.
+fn figures(model: &Model) -> BTreeMap<String, Estimate> {
+    content::figures(model).into_iter().map(|(key, estimate)| (key.to_owned(), estimate)).collect()
 }

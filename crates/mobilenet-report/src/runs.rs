@@ -63,6 +63,7 @@ pub fn read_runs(folders: &[PathBuf]) -> Result<Runs> {
 mod tests {
     use std::path::Path;
 
+    use mobilenet_schema::RunsResults;
     use serde_json::Value;
 
     use super::*;
@@ -108,8 +109,9 @@ mod tests {
         let page = std::fs::read_to_string(out.join("page/report.html")).unwrap();
         assert!(page.contains("curves-accuracy") || page.contains("Accuracy (%)"), "no curves");
         assert!(page.contains("Confusion matrix of MobileNetV2"), "no confusion matrix");
-        let results: Value = mobilenet_schema::read(&out.join("page/results.json")).unwrap();
-        assert_eq!(results["trainings"].as_array().unwrap().len(), 6);
+        let results: RunsResults = mobilenet_schema::read(&out.join("page/results.json")).unwrap();
+        assert_eq!((results.trainings.len(), results.models.len(), results.pairs.len()), (6, 2, 1));
+        assert_eq!(results.models[0].figures["test_top1"].n, 2);
         std::fs::remove_dir_all(&out).unwrap();
     }
 
@@ -135,7 +137,7 @@ mod tests {
         );
         assert!(error(&[out.join("v2-s1"), out.join("v2-s1")]).contains("two of the runs are called v2-s1"));
         change(&out.join("v2-s1/config.json"), |config| config["model"]["arch"] = "v9".into());
-        assert!(error(&[out.join("v2-s1")]).contains("no network \"v9\""), "{}", error(&[out.join("v2-s1")]));
+        assert!(error(&[out.join("v2-s1")]).contains("found \"v9\""), "{}", error(&[out.join("v2-s1")]));
         std::fs::remove_file(out.join("v2-s1/train.json")).unwrap();
         assert!(error(&[out.join("v2-s1")]).contains("its training has not ended (no train.json)"));
         std::fs::remove_dir_all(&out).unwrap();

@@ -1,7 +1,7 @@
 //! When a difference between two networks is more than noise.
 //!
-//! Two things scatter: which test images were drawn, and which seed a training started from. [`McNemar`] knows the
-//! first alone, [`Welch`] the second alone, [`Bootstrap`] the first and, with several seeds, roughly the second.
+//! Two things scatter: which test images were drawn, and which seed a training started from. [`mcnemar`] knows the
+//! first alone, [`welch`] the second alone, [`bootstrap`] the first and, with several seeds, roughly the second.
 
 mod bootstrap;
 #[cfg(test)]
@@ -11,12 +11,9 @@ mod mcnemar;
 mod special;
 mod welch;
 
-use serde::Serialize;
+use mobilenet_schema::Comparison;
 
-pub use bootstrap::Bootstrap;
-pub use intervals::{Estimate, estimate, estimate_share, wilson};
-pub use mcnemar::McNemar;
-pub use welch::Welch;
+pub use intervals::{estimate, estimate_share, wilson};
 
 /// What one run answered.
 #[derive(Copy, Clone, Debug)]
@@ -40,61 +37,6 @@ impl<'a> Answers<'a> {
         }
         let pairs = self.predicted.iter().zip(other.predicted);
         Some(self.labels.iter().zip(pairs).map(|(label, (a, b))| (a == label, b == label)))
-    }
-}
-
-/// The accuracies of two networks compared.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Comparison {
-    /// Accuracy of the second network minus that of the first, means over the seeds; see [`compare`] for unequal ones
-    pub difference: f64,
-    /// How many runs each network has
-    pub seeds: (usize, usize),
-    /// Over the seeds; absent if either network has only one, or seeds without scatter
-    pub welch: Option<Welch>,
-    /// Image by image, for each seed that both networks have; empty if they saw different images
-    pub mcnemar: Vec<McNemar>,
-    /// Over the test images, and the seeds where there are several
-    pub bootstrap: Option<Bootstrap>,
-}
-
-impl Comparison {
-    /// Chance of a difference at least this large between equally good networks: over the seeds where there are
-    /// several, else image by image.
-    pub fn p_value(&self) -> f64 {
-        let over_seeds = self.welch.as_ref().map(|test| test.p_value);
-        over_seeds.or_else(|| self.mcnemar.first().map(|test| test.p_value)).unwrap_or(1.0)
-    }
-
-    /// The usual 5 % mark. A test over seeds takes the test images as given, and by luck a few seeds may lie close
-    /// together: its difference counts only if other test images, too, would have shown it.
-    pub fn is_noise(&self) -> bool {
-        self.p_value() >= 0.05 || self.images_may_explain()
-    }
-
-    /// Whether a test over seeds finds a difference that the draw of the test images alone may explain.
-    pub fn images_may_explain(&self) -> bool {
-        let contains_zero = |(low, high): (f64, f64)| low <= 0.0 && high >= 0.0;
-        self.welch.is_some() && self.bootstrap.as_ref().is_some_and(|bootstrap| contains_zero(bootstrap.interval))
-    }
-
-    /// 95 % interval of the difference, on the same ground as [`Self::p_value`].
-    pub fn interval(&self) -> Option<(f64, f64)> {
-        let over_seeds = self.welch.as_ref().map(|test| test.interval);
-        over_seeds.or_else(|| self.bootstrap.as_ref().map(|b| b.interval))
-    }
-
-    /// The test behind [`Self::p_value`] in words.
-    pub fn test(&self) -> String {
-        match (&self.welch, self.mcnemar.first()) {
-            (Some(test), _) => format!("Welch's t-test over {} and {} seeds", test.seeds.0, test.seeds.1),
-            // There are more runs than the test knows.
-            (None, Some(test)) if self.seeds != (1, 1) => match test.seeds {
-                (a, b) if a == b => format!("McNemar's test on the runs of seed {a} alone"),
-                (a, b) => format!("McNemar's test on seed {a} of the one and seed {b} of the other"),
-            },
-            (None, _) => "McNemar's test on the same images".to_owned(),
-        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
-use mobilenet_schema::DataInfo;
 use mobilenet_schema::RecipeName;
+use mobilenet_schema::{Comparison, DataInfo};
 
 use super::audit;
 use super::document::{Inline, rich};
 use super::gather::{Gathered, Model, quiet};
-use super::stats::{self, Comparison};
+use super::stats;
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
 
 /// The verdict as plain text: accuracy in one paragraph, cost in another. Whether the data stands in for CIFAR is not
@@ -164,7 +164,7 @@ pub fn caveats(gathered: &Gathered) -> Vec<Inline> {
 fn have_same_settings(gathered: &Gathered) -> bool {
     let mut settings = gathered.models.iter().flat_map(|model| &model.runs).map(|run| {
         let mut settings = run.settings.clone();
-        settings.as_object_mut().map(|settings| settings.remove("seed"));
+        settings.config.seed = 0;
         settings
     });
     let first = settings.next();
@@ -254,9 +254,9 @@ mod tests {
         gathered.settings.recipe.name = RecipeName::Fast;
         gathered.settings.recipe.epochs = 1_000;
         let says = |gathered: &Gathered, words: &str| caveats(gathered)[1].source().contains(words);
-        gathered.models[1].runs[0].settings["seed"] = 2.into();
+        gathered.models[1].runs[0].settings.config.seed = 2;
         assert!(says(&gathered, "the same settings for every network"));
-        gathered.models[1].runs[0].settings["label_smoothing"] = 0.1.into();
+        gathered.models[1].runs[0].settings.config.label_smoothing = 0.1;
         assert!(says(&gathered, "settings of its own for each network"));
         gathered.settings.recipe.epochs = 4;
         assert!(says(&gathered, "learns faster at the start"));

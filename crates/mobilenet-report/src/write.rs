@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use mobilenet_common::files;
+use mobilenet_schema::Against;
+use serde::Serialize;
 
-use crate::against::Against;
 use crate::document::{Block, Document, Section};
 use crate::error::{Error, Result};
 use crate::gather::Gathered;
@@ -12,8 +13,7 @@ use crate::runs::Runs;
 use crate::{audit, content, html, markdown, results, samples, text};
 
 /// Writes the report of a comparison into `out`, with what `against` says of an earlier one: `report.html`,
-/// `report.md`,
-/// `results.json` and, for the Markdown, `plots/*.svg` and `samples/*.png`. Files of those names are replaced.
+/// `report.md`, `results.json` and, for the Markdown, `plots/*.svg` and `samples/*.png`. Files of those names are replaced.
 ///
 /// # Errors
 /// A folder that cannot be written to; a picture that is no picture.
@@ -24,11 +24,9 @@ pub fn write(out: &Path, gathered: &Gathered, against: Option<&Against>) -> Resu
     fresh_folder(&out.join("plots"), "svg", true)?;
     fresh_folder(&out.join("samples"), "png", !gathered.pictures.is_empty())?;
     write_document(out, &document)?;
-    let mut results = results::of_comparison(gathered, &claims, &document, &created)?;
-    results.against = against.map(serde_json::to_value).transpose()?;
-    // As a value first: its keys are sorted.
-    let results = serde_json::to_vec_pretty(&serde_json::to_value(&results)?)?;
-    write_file(&out.join("results.json"), &results)
+    let mut results = results::of_comparison(gathered, &claims, &document, &created);
+    results.against = against.cloned();
+    write_results(out, &results)
 }
 
 /// Writes a report of single runs into `out`, which need not hold them: `report.html`, `report.md`, `results.json` and,
@@ -42,8 +40,13 @@ pub fn write_runs(out: &Path, runs: &Runs) -> Result<()> {
     let plots = out.join("plots");
     std::fs::create_dir_all(&plots).map_err(|error| Error::MakeFolder { path: plots, error })?;
     write_document(out, &document)?;
-    let results = results::of_runs(runs, &document, &created)?;
-    write_file(&out.join("results.json"), &serde_json::to_vec_pretty(&results)?)
+    write_results(out, &results::of_runs(runs, &document, &created))
+}
+
+/// As a value first: its keys are sorted.
+fn write_results(out: &Path, results: &impl Serialize) -> Result<()> {
+    let results = serde_json::to_vec_pretty(&serde_json::to_value(results)?)?;
+    write_file(&out.join("results.json"), &results)
 }
 
 /// Writes a file so that it is there whole or not at all.

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+mod against;
 mod bench;
 mod check;
+mod claims;
+mod config;
 mod data;
 mod environment;
 mod error;
@@ -13,10 +16,19 @@ mod names;
 mod plan;
 mod results;
 mod roofline;
+mod runs;
+mod shipped;
+mod statistics;
 mod summary;
 
+pub use against::{Against, NetworkChange, SettingChange, ThenNow};
 pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, StepProfile, Throughput};
 pub use check::{Artefact, Problem};
+pub use claims::{ClaimResult, Verdict};
+pub use config::{
+    AdamWConfig, Augment, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig, OptimizerConfig, Padding,
+    RunConfig, Schedule, SgdConfig, TrainConfig, TrainSettings, Variables,
+};
 pub use data::{DataInfo, Picture};
 pub use environment::{Environment, Origin};
 pub use error::{Error, Result};
@@ -24,8 +36,12 @@ pub use eval::Eval;
 pub use file::{read, read_lines};
 pub use json::to_pretty_json_with_short_arrays;
 pub use metrics::{EpochMetrics, EvalMetrics, TrainRecord};
-pub use mobilenet_arch::{LayerKind, LayerSummary, Network, Summary};
-pub use names::{Precision, Profile, RecipeName, Source, UnknownName};
+pub use mobilenet_arch::{LayerKind, LayerSummary, ModelConfig, Network, Precision, Summary};
+pub use mobilenet_common::names::UnknownName;
+pub use names::{Profile, RecipeName, Source};
 pub use plan::{ComparisonPlan, PlannedRecipe};
 pub use results::{ClassCounts, NetworkResult, PairResult, Results, ResultsData, RunResult};
 pub use roofline::{Bandwidth, MemoryLevel, Roofline, RooflineRecord};
+pub use runs::{RunsResults, SeedsResult, TrainingResult};
+pub use shipped::{Shipped, ShippedBench, ShippedEval};
+pub use statistics::{Basis, Bootstrap, Comparison, Estimate, McNemar, Welch};

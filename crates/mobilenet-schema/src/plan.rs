@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use mobilenet_arch::Network;
+use mobilenet_arch::{Network, Precision};
 use mobilenet_common::json::differences;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::check::{Artefact, Problem, at_least_one, check, positive};
-use crate::{Precision, Profile, RecipeName, Source};
+use crate::{Profile, RecipeName, Source};
 
 /// `plan.json`: everything that decides what the artefacts of a comparison hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,5 +134,37 @@ impl Artefact for ComparisonPlan {
         at_least_one("recipe.epochs", self.recipe.epochs)?;
         at_least_one("recipe.batch_size", self.recipe.batch_size)?;
         self.recipe.lr.map_or(Ok(()), |lr| positive("recipe.lr", lr))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobilenet_arch::Arch;
+
+    use super::*;
+
+    #[test]
+    fn more_seeds_are_the_same_comparison_but_other_epochs_are_not() {
+        let earlier = ComparisonPlan {
+            profile: Profile::Quick,
+            models: vec![Arch::V2.into(), Arch::V3Large.into()],
+            seeds: vec![1],
+            data: Source::Auto,
+            data_dir: None,
+            threads: None,
+            device: "cpu".to_owned(),
+            precision: Precision::F32,
+            recipe: PlannedRecipe::plain(RecipeName::Fast, 4),
+            out: None,
+        };
+        let mut now = earlier.clone();
+        now.seeds.push(7);
+        now.models = vec![Arch::V3Small.into()];
+        now.out = Some("elsewhere".into());
+        assert_eq!(now.differences(&earlier), []);
+        now.recipe.epochs = 9;
+        now.threads = Some(2);
+        let text = |name: &str, then: &str, now: &str| (name.to_owned(), then.to_owned(), now.to_owned());
+        assert_eq!(now.differences(&earlier), [text("epochs", "4", "9"), text("threads", "none", "2")]);
     }
 }

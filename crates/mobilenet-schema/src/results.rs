@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use mobilenet_arch::{Arch, Network};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
-use crate::{Blocks, ComparisonPlan, Environment, LatencyMs, Origin, Profile, Roofline, Throughput};
+use crate::{
+    Against, Blocks, Bootstrap, ClaimResult, ComparisonPlan, Environment, Estimate, LatencyMs, McNemar, Origin,
+    Profile, Roofline, Throughput, Welch,
+};
 
 /// `results.json`: the figures of a comparison, and where they come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,12 +65,12 @@ pub struct Results {
     /// By class, on how many images only one of the verdict's networks is right in all its seeds.
     #[serde(default)]
     pub disagreement: Option<Vec<ClassCounts>>,
-    /// The claims that were audited, in the audit's own form.
+    /// The article's claims that were audited.
     #[serde(default)]
-    pub claims: Vec<Value>,
-    /// An earlier comparison beside this one, in the report's own form.
+    pub claims: Vec<ClaimResult>,
+    /// An earlier comparison beside this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub against: Option<Value>,
+    pub against: Option<Against>,
 }
 
 /// The data set of a comparison.
@@ -122,9 +124,9 @@ pub struct NetworkResult {
     pub macs: u64,
     /// Share of the test images that are classified correctly, the mean over the seeds.
     pub test_top1: f64,
-    /// The estimates over the seeds by name, in the report's own form.
+    /// The estimates over the seeds by name.
     #[serde(default)]
-    pub figures: BTreeMap<String, Value>,
+    pub figures: BTreeMap<String, Estimate>,
     /// Spread of `test_top1` over the seeds; `None` for one seed.
     #[serde(default)]
     pub test_top1_deviation: Option<f64>,
@@ -202,7 +204,7 @@ pub struct RunResult {
     pub processor: Option<String>,
 }
 
-/// Two networks against each other. What the tests found is in the statistics' own form.
+/// Two networks against each other.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PairResult {
     /// One network.
@@ -221,12 +223,12 @@ pub struct PairResult {
     pub test: String,
     /// Whether the difference may be chance.
     pub within_noise: bool,
-    /// Welch's test over the seeds.
-    pub welch: Value,
-    /// McNemar's test over the images, for each shared seed.
-    pub mcnemar: Value,
-    /// The bootstrap over the images.
-    pub bootstrap: Value,
+    /// Welch's test over the seeds; absent if either network has only one, or seeds without scatter.
+    pub welch: Option<Welch>,
+    /// McNemar's test over the images, for each shared seed; empty if they saw different images.
+    pub mcnemar: Vec<McNemar>,
+    /// The bootstrap over the images; absent likewise.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// Images of one class by who is right.

@@ -4,8 +4,8 @@ use std::fmt::Debug;
 use std::path::{Path, PathBuf};
 
 use mobilenet_schema::{
-    Artefact, Bench, ComparisonPlan, DataInfo, EpochMetrics, Eval, Results, RooflineRecord, Summary, TrainRecord, read,
-    read_lines, to_pretty_json_with_short_arrays,
+    Artefact, Bench, ComparisonPlan, DataInfo, EpochMetrics, Eval, Results, RooflineRecord, RunConfig, Summary,
+    TrainRecord, read, read_lines, to_pretty_json_with_short_arrays,
 };
 use serde::Serialize;
 
@@ -69,6 +69,13 @@ fn every_committed_artefact_is_read_and_written_again() {
                 "roofline.json" => round_trip::<RooflineRecord>(&path, exact),
                 "plan.json" => round_trip::<ComparisonPlan>(&path, false),
                 "results.json" => round_trip::<Results>(&path, false),
+                "config.json" => {
+                    round_trip::<RunConfig>(&path, exact);
+                    // To the byte, as the binary writes it.
+                    let config: RunConfig = read(&path).unwrap();
+                    let text = serde_json::to_string_pretty(&config).unwrap() + "\n";
+                    assert!(!exact || text == std::fs::read_to_string(&path).unwrap(), "{}", path.display());
+                }
                 "train.json" => round_trip::<TrainRecord>(&path, exact),
                 "eval.json" => {
                     round_trip::<Eval>(&path, exact);

@@ -130,7 +130,7 @@ impl Ema {
     }
 }
 
-pub(crate) fn check_decay(decay: f64) -> Result<(), Error> {
+fn check_decay(decay: f64) -> Result<(), Error> {
     check((0.0..1.0).contains(&decay), "ema", decay, "at least 0 and less than 1")
 }
 

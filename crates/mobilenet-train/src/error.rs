@@ -1,6 +1,9 @@
 //! Everything that can go wrong, one variant per cause.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+
+use mobilenet_schema::Problem;
 
 use crate::EvalSplit;
 
@@ -12,11 +15,11 @@ pub enum Error {
     #[error("{field} is {found}, expected {expected}")]
     Config {
         /// The setting's name, as in [`TrainConfig`](crate::TrainConfig).
-        field: &'static str,
+        field: Cow<'static, str>,
         /// Its value.
         found: String,
         /// What would be accepted.
-        expected: &'static str,
+        expected: Cow<'static, str>,
     },
     /// A split without images.
     #[error("the {0} split holds no images")]
@@ -188,6 +191,12 @@ pub enum Error {
     Data(#[from] mobilenet_data::Error),
 }
 
+impl From<Problem> for Error {
+    fn from(Problem { field, expected, found }: Problem) -> Self {
+        Self::Config { field: field.into(), found, expected: expected.into() }
+    }
+}
+
 impl Error {
     /// For `map_err`: what was tried, and of which file.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
@@ -202,5 +211,9 @@ pub(crate) fn check(
     found: impl ToString,
     expected: &'static str,
 ) -> Result<(), Error> {
-    if holds { Ok(()) } else { Err(Error::Config { field, found: found.to_string(), expected }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Error::Config { field: field.into(), found: found.to_string(), expected: expected.into() })
+    }
 }

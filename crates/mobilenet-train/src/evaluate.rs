@@ -50,7 +50,7 @@ pub fn evaluate<M: ModuleT + ?Sized>(
     progress: &mut dyn FnMut(usize, usize) -> ControlFlow<()>,
 ) -> Result<Evaluation, Error> {
     if batch_size == 0 {
-        return Err(Error::Config { field: "batch_size", found: "0".into(), expected: "at least 1" });
+        return Err(Error::Config { field: "batch_size".into(), found: "0".into(), expected: "at least 1".into() });
     }
     if split.is_empty() {
         return Err(Error::EmptySplit("evaluation"));

@@ -1,7 +1,6 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
-mod config;
 mod ema;
 mod error;
 mod evaluate;
@@ -10,11 +9,9 @@ mod metrics;
 mod observer;
 mod optimizer;
 mod run;
-mod schedule;
 mod trainer;
 mod variables;
 
-pub use config::{Distillation, LowResolution, TrainConfig};
 pub use ema::Ema;
 pub use error::Error;
 pub use evaluate::{Evaluation, MirrorAveraged, evaluate};
@@ -22,11 +19,14 @@ pub use loss::{Targets, Teacher, cross_entropy, loss};
 pub use metrics::{EvalSplit, top_k_correct};
 /// The images that a trainer takes.
 pub use mobilenet_data as data;
-pub use mobilenet_schema::{EpochMetrics, EvalMetrics};
 // What a model of one's own needs to be trained reproducibly.
 pub use mobilenet_layers::{DropoutRng, seeded_var_builder};
+/// What a run's folder holds is declared where its files are: `config.json` the settings, `metrics.jsonl` the epochs.
+pub use mobilenet_schema::{
+    AdamWConfig, Distillation, EpochMetrics, EvalMetrics, LowResolution, LrFactor, MuonConfig, OptimizerConfig,
+    Schedule, SgdConfig, TrainConfig, Variables,
+};
 pub use observer::{Observer, StepReport};
-pub use optimizer::{AdamWConfig, LrFactor, MuonConfig, Optimizer, OptimizerConfig, SgdConfig, Variables};
+pub use optimizer::Optimizer;
 pub use run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
-pub use schedule::Schedule;
 pub use trainer::Trainer;

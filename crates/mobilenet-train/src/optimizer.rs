@@ -1,7 +1,7 @@
 //! AdamW, Nesterov SGD and Muon with PyTorch's arithmetic, and with a state that can be saved and restored exactly.
 
-mod config;
 mod muon;
+mod rule;
 mod update;
 
 use std::collections::{HashMap, HashSet};
@@ -9,45 +9,12 @@ use std::collections::{HashMap, HashSet};
 use candle_core::Var;
 use candle_core::backprop::GradStore;
 use candle_nn::VarMap;
+use mobilenet_schema::{LrFactor, OptimizerConfig, Variables};
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
-
-pub use config::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};
 
 use crate::Error;
 use crate::variables::{NamedArray, sorted_vars};
 use update::{Buffer, Rule};
-
-/// A different learning rate for some variables: the schedule's times `factor`. Where several apply, all are
-/// multiplied.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-pub struct LrFactor {
-    /// The variables.
-    pub variables: Variables,
-    /// What the learning rate is multiplied with; at 0 they stay as they are.
-    pub factor: f64,
-}
-
-/// A subset of a model's variables.
-#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Variables {
-    /// The variables whose name is this path, or begins with it and a dot.
-    Below(String),
-    /// Vectors named `bias`: batch norm's shifts and the biases of linear layers.
-    Biases,
-}
-
-impl Variables {
-    fn hold(&self, name: &str, var: &Var) -> bool {
-        match self {
-            Self::Below(path) => {
-                name.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }
-            Self::Biases => var.rank() == 1 && name.rsplit('.').next() == Some("bias"),
-        }
-    }
-}
 
 /// Updates the variables of a [`VarMap`] from their gradients.
 ///
@@ -96,7 +63,7 @@ impl Optimizer {
         let names: HashSet<_> = vars.iter().map(|(name, _)| name.clone()).collect();
         let slot = |(name, var): (String, Var)| {
             let has_bias = name.strip_suffix("weight").is_some_and(|layer| names.contains(&format!("{layer}bias")));
-            let config = config.of_variable(muon::is_matrix(&var) && !has_bias);
+            let config = rule::of_variable(config, muon::is_matrix(&var) && !has_bias);
             let decays = var.rank() > 1 || config.decay_norm_and_bias();
             Slot { name, var, config, decays, lr_factor: 1.0, buffers: Vec::new() }
         };
@@ -107,7 +74,7 @@ impl Optimizer {
     #[must_use]
     pub fn with_lr_factors(mut self, factors: &[LrFactor]) -> Self {
         for slot in &mut self.slots {
-            let applying = factors.iter().filter(|factor| factor.variables.hold(&slot.name, &slot.var));
+            let applying = factors.iter().filter(|factor| hold(&factor.variables, &slot.name, &slot.var));
             slot.lr_factor = applying.map(|factor| factor.factor).product();
         }
         self
@@ -146,7 +113,7 @@ impl Optimizer {
         let update = |slot: &mut Slot| -> candle_core::Result<()> {
             let Some(grad) = grads.get(&slot.var) else { return Ok(()) };
             if slot.buffers.is_empty() {
-                let buffers = slot.config.buffers().iter().map(|_| Buffer::zeros(&slot.var));
+                let buffers = rule::buffers(&slot.config).iter().map(|_| Buffer::zeros(&slot.var));
                 slot.buffers = buffers.collect::<candle_core::Result<_>>()?;
             }
             update::apply(
@@ -169,7 +136,7 @@ impl Optimizer {
     pub(crate) fn state(&self) -> Result<Vec<NamedArray<'_>>, Error> {
         let mut arrays = Vec::new();
         for slot in &self.slots {
-            for (kind, buffer) in slot.config.buffers().iter().zip(&slot.buffers) {
+            for (kind, buffer) in rule::buffers(&slot.config).iter().zip(&slot.buffers) {
                 let name = format!("{kind}.{}", slot.name);
                 arrays.push(NamedArray { name, shape: slot.var.dims().to_vec(), data: buffer.to_host()? });
             }
@@ -179,7 +146,8 @@ impl Optimizer {
 
     /// For every variable the names of the arrays that [`Self::state`] has once it has been updated, and their shape.
     pub(crate) fn state_shapes(&self) -> Vec<(Vec<String>, Vec<usize>)> {
-        let names = |slot: &Slot| slot.config.buffers().iter().map(|kind| format!("{kind}.{}", slot.name)).collect();
+        let names =
+            |slot: &Slot| rule::buffers(&slot.config).iter().map(|kind| format!("{kind}.{}", slot.name)).collect();
         self.slots.iter().map(|slot| (names(slot), slot.var.dims().to_vec())).collect()
     }
 
@@ -188,12 +156,22 @@ impl Optimizer {
         self.steps = steps;
         for slot in &mut self.slots {
             slot.buffers.clear();
-            for kind in slot.config.buffers() {
+            for kind in rule::buffers(&slot.config) {
                 if let Some(data) = arrays.remove(&format!("{kind}.{}", slot.name)) {
                     slot.buffers.push(Buffer::from_host(data, &slot.var)?);
                 }
             }
         }
         Ok(())
+    }
+}
+
+/// Whether this variable is one of those.
+fn hold(variables: &Variables, name: &str, var: &Var) -> bool {
+    match variables {
+        Variables::Below(path) => {
+            name.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        }
+        Variables::Biases => var.rank() == 1 && name.rsplit('.').next() == Some("bias"),
     }
 }

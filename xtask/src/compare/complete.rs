@@ -5,7 +5,6 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use mobilenet_report::{Stage, config_mismatch, run_name};
 use mobilenet_schema::{Bench, ComparisonPlan, DataInfo, Eval, RooflineRecord, Summary, TrainRecord, read};
-use serde_json::Value;
 
 /// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
 /// it silently could destroy hours of work.
@@ -14,8 +13,9 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
     match stage {
         Stage::Train(network, seed) => {
             let run = out.join(run_name(*network, *seed));
-            if let Ok(config) = read::<Value>(&run.join("config.json"))
-                && let Some((name, found, wanted)) = config_mismatch(&config, settings, *seed)
+            let config = run.join("config.json");
+            if config.exists()
+                && let Some((name, found, wanted)) = config_mismatch(&read(&config)?, settings, *seed)
             {
                 bail!(
                     "{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it",

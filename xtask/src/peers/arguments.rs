@@ -3,11 +3,11 @@
 use mobilenet_arch::Arch;
 
 use super::cell::Cell;
-use super::settings::Settings;
+use super::settings::PeersPlan;
 use super::task::Program;
 
 /// Arguments of `mobilenet`.
-pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
+pub fn ours(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.name().to_owned()];
     if cell.task.trains() {
         args.push("--train".to_owned());
@@ -21,7 +21,7 @@ pub fn ours(cell: &Cell, settings: &Settings) -> Vec<String> {
 }
 
 /// Arguments of the worker.
-pub fn theirs(cell: &Cell, settings: &Settings) -> Vec<String> {
+pub fn theirs(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let own = [cell.task.key(), "--program", cell.program.key()].map(str::to_owned);
     own.into_iter().chain(peer(cell.arch)).chain(shared(cell, settings)).collect()
 }
@@ -32,7 +32,7 @@ pub fn peer(arch: Arch) -> Vec<String> {
     options.into_iter().flatten().map(str::to_owned).collect()
 }
 
-fn shared(cell: &Cell, settings: &Settings) -> Vec<String> {
+fn shared(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let (warmup, iterations) = cell.task.passes(settings);
     [
         ("--batch", cell.task.batch(settings)),

@@ -6,7 +6,7 @@ use mobilenet_arch::Arch;
 use serde::Deserialize;
 
 use super::quiet::TOLERATED_CORES;
-use super::settings::Settings;
+use super::settings::PeersPlan;
 use super::task::{Program, Task};
 
 /// What one process found.
@@ -54,7 +54,7 @@ pub struct Machine {
 /// Everything that was found.
 #[derive(Debug)]
 pub struct Measured {
-    pub settings: Settings,
+    pub settings: PeersPlan,
     pub machine: Machine,
     /// Of Python and its packages
     pub versions: BTreeMap<String, String>,

@@ -16,7 +16,7 @@ use super::environment::Environment;
 use super::figures::Figure;
 use super::process::run_to_end;
 use super::quiet::Counters;
-use super::settings::Settings;
+use super::settings::PeersPlan;
 use super::task::Program;
 
 /// No measurement takes that long, unless something hangs.
@@ -33,7 +33,7 @@ pub const KEEP_PAGES: [(&str, &str); 2] =
     [("MALLOC_MMAP_THRESHOLD_", "4000000000"), ("MALLOC_TRIM_THRESHOLD_", "8000000000")];
 
 /// Measures everything. Fails only if this project's own part does; a peer that fails is left out from then on.
-pub fn measure(settings: &Settings, binary: &Path, environment: &Environment) -> Result<Measured> {
+pub fn measure(settings: &PeersPlan, binary: &Path, environment: &Environment) -> Result<Measured> {
     let mut runner = Runner { settings, binary, environment, exported: HashMap::new() };
     let mut measured = Measured {
         settings: settings.clone(),
@@ -86,7 +86,7 @@ struct Found {
 }
 
 struct Runner<'a> {
-    settings: &'a Settings,
+    settings: &'a PeersPlan,
     binary: &'a Path,
     environment: &'a Environment,
     /// Networks for ONNX Runtime, by network and batch

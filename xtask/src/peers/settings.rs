@@ -4,7 +4,7 @@ use mobilenet_arch::Arch;
 
 /// What decides the figures.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct PeersPlan {
     pub models: Vec<Arch>,
     pub batch: u64,
     pub threads: u64,
@@ -12,7 +12,7 @@ pub struct Settings {
     pub iterations: u64,
 }
 
-impl Settings {
+impl PeersPlan {
     /// The call that repeats the measurement, defaults written out; where Python is and where the result goes to
     /// does not matter for it.
     pub fn command(&self) -> String {
@@ -32,7 +32,7 @@ impl Settings {
 pub mod tests {
     use super::*;
 
-    pub fn settings() -> Settings {
-        Settings { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
+    pub fn settings() -> PeersPlan {
+        PeersPlan { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
     }
 }

@@ -1,6 +1,6 @@
 //! What is timed, and who runs it.
 
-use super::settings::Settings;
+use super::settings::PeersPlan;
 
 /// What is timed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl Task {
     }
 
     /// Images per pass.
-    pub fn batch(self, settings: &Settings) -> u64 {
+    pub fn batch(self, settings: &PeersPlan) -> u64 {
         match self {
             Self::Latency => 1,
             Self::HalfBatch => settings.batch.div_ceil(2),
@@ -49,12 +49,12 @@ impl Task {
     }
 
     /// Threads of the process.
-    pub fn threads(self, settings: &Settings) -> u64 {
+    pub fn threads(self, settings: &PeersPlan) -> u64 {
         if self == Self::OneThread { 1 } else { settings.threads }
     }
 
     /// Untimed and timed passes.
-    pub fn passes(self, settings: &Settings) -> (u64, u64) {
+    pub fn passes(self, settings: &PeersPlan) -> (u64, u64) {
         if self == Self::Latency { (10, 20 * settings.iterations) } else { (2, settings.iterations) }
     }
 }

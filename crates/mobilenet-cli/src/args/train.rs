@@ -7,12 +7,12 @@ use clap::{Args, ValueEnum};
 use mobilenet_common::names::UnknownName;
 use mobilenet_layers::Precision;
 use mobilenet_models::Arch;
+use mobilenet_schema::RecipeName;
 use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdConfig};
 use strum::{EnumString, VariantNames};
 
 use super::values::{above_0, at_least_0, at_least_1, fraction, parse};
 use super::{DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
-use crate::recipe::Recipe;
 
 /// Train a network and keep everything about the run in a folder
 ///
@@ -49,8 +49,8 @@ pub struct TrainArgs {
     #[command(flatten)]
     pub shape: ShapeArgs,
     /// Settings to start from: article, or fast, which suits few epochs of CIFAR-10 [default: article]
-    #[arg(long, value_name = "RECIPE", value_parser = parse::<Recipe>)]
-    pub recipe: Option<Recipe>,
+    #[arg(long, value_name = "RECIPE", value_parser = parse::<RecipeName>)]
+    pub recipe: Option<RecipeName>,
     /// Start from these weights (.safetensors or torchvision's .pth); the number of classes may differ
     #[arg(long, value_name = "WEIGHTS", conflicts_with = "init_from")]
     pub init: Option<PathBuf>,

@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::Stdio;
 
 use crate::common::{Place, SMALLEST, assert_fails, read, text};
+use mobilenet_schema::RunConfig;
 use serde_json::Value;
 
 fn assert_keys(value: &Value, keys: &str) {
@@ -20,7 +21,11 @@ fn from_training_to_prediction() {
     assert_keys(&record, "epochs final seconds seconds_per_epoch images_per_second peak_rss_bytes weights");
     assert_eq!((&record["epochs"], &record["weights"]), (&3.into(), &"last epoch".into()));
 
-    let config: Value = serde_json::from_slice(&read(place.path("run/config.json"))).unwrap();
+    let written = text(&read(place.path("run/config.json")));
+    // Whoever reads it by its type has all of it.
+    let config: RunConfig = serde_json::from_str(&written).unwrap();
+    assert_eq!(serde_json::to_string_pretty(&config).unwrap() + "\n", written);
+    let config: Value = serde_json::from_str(&written).unwrap();
     assert_keys(
         &config["environment"],
         "commit processor cores threads memory_bytes os rustc version candle features date",

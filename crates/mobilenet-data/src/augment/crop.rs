@@ -1,21 +1,7 @@
 //! Random flip and crop, on pictures that are not normalized yet, so that padding may be black.
 
-use serde::{Deserialize, Serialize};
-
 use mobilenet_common::random::SplitMix64;
-
-/// What lies beyond the edges of a picture.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Padding {
-    /// Black, before normalization.
-    #[default]
-    Black,
-    /// The picture mirrored at its edge pixel, which is not repeated (PyTorch's `reflect`): before `abc` comes `cb`.
-    /// There is one pixel less of it than the picture is high or wide; more padding than that is an
-    /// [`Error::Config`](crate::Error::Config).
-    Reflect,
-}
+use mobilenet_schema::Padding;
 
 /// One drawn change: the pixel at `(y, x)` comes from `(y + dy, x + dx)` in the mirrored picture if `mirror`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,45 +3,23 @@
 //! ```text
 //! lambda ~ Beta(alpha, alpha), once for the batch
 //! MixUp:  x[i] = lambda * x[i] + (1 - lambda) * x[i - 1]
-//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes what is left after clipping
+//! CutMix: a box of the share 1 - lambda of x[i] is that of x[i - 1]; lambda becomes the share that is left after
+//!         clipping
 //! ```
-
-use serde::{Deserialize, Serialize};
 
 use super::Area;
 use mobilenet_common::random::SplitMix64;
+use mobilenet_schema::Mix;
 
-/// How the pictures of a batch, normalized, are mixed with each other: each with the one before it, the first with the
-/// last. [`Mixed`](crate::Mixed) gives the labels that result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "lowercase", deny_unknown_fields)]
-pub enum Mix {
-    /// Pictures are not mixed.
-    #[default]
-    None,
-    /// Their weighted mean, with weights from Beta(alpha, alpha) (Zhang et al. 2018, arXiv:1710.09412).
-    MixUp {
-        /// Above 0. Small: mostly one of the two; 1: all weights alike; large: halves.
-        alpha: f64,
-    },
-    /// A box of the one in the other, whose area is drawn from Beta(alpha, alpha) (Yun et al. 2019, arXiv:1905.04899).
-    CutMix {
-        /// Above 0. Small: mostly one of the two; 1: all areas alike; large: halves.
-        alpha: f64,
-    },
-}
-
-impl Mix {
-    /// One batch's draw, for pictures of `size`.
-    pub(super) fn draw(self, rng: &mut SplitMix64, (height, width): (usize, usize)) -> Option<Mixing> {
-        match self {
-            Mix::None => None,
-            Mix::MixUp { alpha } => Some(Mixing::Blend { lambda: rng.beta(alpha) }),
-            Mix::CutMix { alpha } => {
-                let lambda = rng.beta(alpha);
-                let center = (rng.below(height), rng.below(width));
-                Some(Mixing::cut(lambda, center, (height, width)))
-            }
+/// One batch's draw, for pictures of `size`.
+pub(super) fn draw(mix: Mix, rng: &mut SplitMix64, (height, width): (usize, usize)) -> Option<Mixing> {
+    match mix {
+        Mix::None => None,
+        Mix::MixUp { alpha } => Some(Mixing::Blend { lambda: rng.beta(alpha) }),
+        Mix::CutMix { alpha } => {
+            let lambda = rng.beta(alpha);
+            let center = (rng.below(height), rng.below(width));
+            Some(Mixing::cut(lambda, center, (height, width)))
         }
     }
 }
@@ -105,7 +83,7 @@ mod tests {
         let size = (7, 10);
         let mut lambdas = Vec::new();
         for i in 0..2000 {
-            let mixing = Mix::CutMix { alpha: 1.0 }.draw(&mut SplitMix64::keyed(&[i]), size).unwrap();
+            let mixing = draw(Mix::CutMix { alpha: 1.0 }, &mut SplitMix64::keyed(&[i]), size).unwrap();
             // A black and a white picture: what is white in the black one came from the other.
             let mut images = [vec![0f32; 210], vec![1f32; 210]].concat();
             mixing.apply(&mut images, 210, size.1);
@@ -139,6 +117,6 @@ mod tests {
     #[test]
     fn no_pictures_are_no_error() {
         Mixing::Blend { lambda: 0.5 }.apply(&mut [], 12, 2);
-        assert_eq!(Mix::None.draw(&mut SplitMix64::keyed(&[1]), (2, 2)), None);
+        assert_eq!(draw(Mix::None, &mut SplitMix64::keyed(&[1]), (2, 2)), None);
     }
 }

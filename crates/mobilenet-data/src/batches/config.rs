@@ -3,7 +3,7 @@
 use candle_core::Tensor;
 
 use crate::resize::MAX_SIDE;
-use crate::{Augment, Error};
+use crate::{Augment, Error, augment};
 
 /// One epoch of batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,17 +49,17 @@ impl BatchConfig {
 
     pub(super) fn check(&self, size: (usize, usize)) -> Result<(), Error> {
         if self.batch_size == 0 {
-            return Err(Error::Config { name: "batch size", expected: "1 or more".into(), found: "0".into() });
+            return Err(Error::Config { name: "batch size".into(), expected: "1 or more".into(), found: "0".into() });
         }
         let sides = 1..=MAX_SIDE as usize;
         if let Some((height, width)) = self.resize.filter(|(h, w)| !sides.contains(h) || !sides.contains(w)) {
             return Err(Error::Config {
-                name: "resize",
+                name: "resize".into(),
                 expected: format!("1x1 to {MAX_SIDE}x{MAX_SIDE}"),
                 found: format!("{height}x{width}"),
             });
         }
-        self.augment.validate_for(size)
+        augment::validate_for(&self.augment, size)
     }
 }
 

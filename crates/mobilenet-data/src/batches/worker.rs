@@ -8,7 +8,7 @@ use candle_core::{Device, Tensor};
 
 use super::config::{Batch, BatchConfig, Mixed};
 use crate::resize::Resizer;
-use crate::{Error, Normalization, Split};
+use crate::{Error, Normalization, Split, augment};
 use mobilenet_common::random::SplitMix64;
 
 /// Batches that may wait, ready, for their consumer.
@@ -96,7 +96,7 @@ fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, 
         for (out, &i) in images.chunks_exact_mut(image_size).zip(indices) {
             maker.picture(i, out);
         }
-        let mixing = cfg.augment.draw_mixing(cfg.seed, cfg.epoch, step, size);
+        let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
         if let Some(mixing) = mixing {
             mixing.apply(&mut images, image_size, size.1);
         }
@@ -128,7 +128,7 @@ impl<'a> Maker<'a> {
     /// Writes picture `i`, augmented, scaled and normalized, into `out`.
     fn picture(&mut self, i: usize, out: &mut [f32]) {
         let (split, cfg) = (self.split, self.cfg);
-        let change = cfg.augment.draw(cfg.seed, cfg.epoch, i, self.size);
+        let change = augment::draw(&cfg.augment, cfg.seed, cfg.epoch, i, self.size);
         let from = i * split.image_size();
         let image = &split.pixels()[from..from + split.image_size()];
         change.crop.apply(image, (split.height(), split.width()), &mut self.cropped);

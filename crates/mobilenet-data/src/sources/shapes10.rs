@@ -70,7 +70,7 @@ pub(crate) fn load(shapes: &Shapes) -> Result<Dataset, Error> {
 fn split(seed: u64, part: u64, n: usize) -> Result<Split, Error> {
     if !(1..=MAX_IMAGES).contains(&n) {
         return Err(Error::Config {
-            name: "shapes10 images",
+            name: "shapes10 images".into(),
             expected: format!("1 to {MAX_IMAGES}"),
             found: n.to_string(),
         });

@@ -2,13 +2,13 @@
 //! images.
 
 use mobilenet_arch::Arch;
-use mobilenet_schema::DataInfo;
 use mobilenet_schema::RecipeName;
+use mobilenet_schema::{Comparison, DataInfo, Estimate, Verdict};
 
 use super::super::gather::{Gathered, Model, Run};
-use super::super::stats::{self, Comparison, Estimate};
+use super::super::stats;
 use super::super::text::{list, percent, points, share, thousands};
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// How far this comparison's accuracies compare with the article's.
 #[derive(Clone, Debug, PartialEq, Eq)]

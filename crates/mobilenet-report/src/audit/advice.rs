@@ -1,10 +1,11 @@
 //! The article's advice.
 
 use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
 
 use super::super::gather::Gathered;
 use super::super::text::millions;
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {

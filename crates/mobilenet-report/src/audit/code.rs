@@ -1,6 +1,8 @@
 //! What reading the article's code settles.
 
-use super::{Claim, Verdict, claim};
+use mobilenet_schema::Verdict;
+
+use super::{Claim, claim};
 
 /// The claims about its code.
 pub fn claims() -> Vec<Claim> {

@@ -1,11 +1,12 @@
 //! What arithmetic settles: layers, parameters, multiply-adds.
 
 use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
 
 use super::super::gather::Gathered;
 use super::super::structure;
 use super::super::text::{millions, percent, thousands};
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// `claimed` and `found` in millions: agreement within one percent counts.
 fn count(text: &'static str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {

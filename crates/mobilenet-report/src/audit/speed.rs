@@ -1,11 +1,12 @@
 //! What a clock settles, on the same machine.
 
 use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
 
 use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::text::significant;
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(

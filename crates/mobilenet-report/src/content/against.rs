@@ -1,7 +1,8 @@
 //! Then and now.
 
+use mobilenet_schema::{Against, NetworkChange, ThenNow};
+
 use super::significance;
-use crate::against::{Against, Change, ThenNow};
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::text::{list, millions, percent, points, points_interval, significant, thousands};
 
@@ -48,7 +49,7 @@ pub fn section(against: &Against) -> Section {
     Section { title: format!("Against {path}").into(), blocks }
 }
 
-fn rows(change: &Change) -> Vec<Vec<Cell>> {
+fn rows(change: &NetworkChange) -> Vec<Vec<Cell>> {
     let name = change.network.short();
     let row = |figure: &str, then: String, now: String, change: String| -> Vec<Cell> {
         [figure.to_owned(), name.to_owned(), then, now, change].map(Cell::from).into()

@@ -23,10 +23,11 @@ pub fn document(runs: &Runs, created: &str) -> Document {
     }
     let mut data: Vec<String> = Vec::new();
     for training in &runs.trainings {
-        let name = match training.setting("/data/name") {
-            Some("cifar10") => "CIFAR-10",
-            Some("cifar100") => "CIFAR-100",
-            other => other.unwrap_or("data that is not named"),
+        let name = match training.config.data.name.as_str() {
+            "cifar10" => "CIFAR-10",
+            "cifar100" => "CIFAR-100",
+            "" => "data that is not named",
+            other => other,
         };
         if !data.iter().any(|known| known == name) {
             data.push(name.to_owned());
@@ -49,7 +50,7 @@ pub fn document(runs: &Runs, created: &str) -> Document {
 
 /// What must be read first where pictures stand in for others.
 fn warning(runs: &Runs) -> Option<Inline> {
-    let drawn = |training: &&Training| training.setting("/data/name") == Some("shapes10");
+    let drawn = |training: &&Training| training.config.data.name == "shapes10";
     let names: Vec<_> = runs.trainings.iter().filter(drawn).map(|training| training.name.clone()).collect();
     (!names.is_empty()).then(|| {
         format!(
@@ -151,7 +152,7 @@ fn curves(runs: &Runs) -> Section {
         .iter()
         .map(|t| Curve { network: t.network, seed: t.seed, name: &t.name, epochs: &t.epochs })
         .collect();
-    let classes = runs.trainings.iter().filter_map(|t| t.config["data"]["classes"].as_array()).map(Vec::len).max();
+    let classes = runs.trainings.iter().map(|t| t.config.data.classes.len()).max();
     let plots = plots::curves(&curves, classes.unwrap_or(10));
     let block =
         if plots.is_empty() { Block::Text("The runs have noted no epochs.".into()) } else { Block::Plots(plots) };
@@ -179,9 +180,9 @@ fn mistakes_of(runs: &Runs) -> Option<Section> {
 }
 
 fn settings(runs: &Runs) -> Section {
-    let columns: Vec<_> = runs.trainings.iter().map(|t| (t.name.clone(), &t.config["train"])).collect();
+    let columns: Vec<_> = runs.trainings.iter().map(|t| (t.name.clone(), &t.config.train)).collect();
     let blocks = training::settings(&columns).into_iter().collect();
-    Section { title: "ComparisonPlan".into(), blocks }
+    Section { title: "Settings".into(), blocks }
 }
 
 fn how(runs: &Runs) -> Section {
@@ -197,7 +198,8 @@ fn how(runs: &Runs) -> Section {
     let head = vec!["What".into(), "Value".into()];
     let mut blocks = vec![Block::Table(Table { head, numeric: false, rows })];
     blocks.extend(provenance::origins_table(&origins));
-    let commands: Vec<_> = runs.trainings.iter().filter_map(|training| training.setting("/command")).collect();
+    let commands = runs.trainings.iter().map(|training| training.config.command.as_str());
+    let commands: Vec<_> = commands.filter(|command| !command.is_empty()).collect();
     if !commands.is_empty() {
         blocks.push(Block::Details("Commands".into(), vec![Block::Code(commands.join("\n"))]));
     }

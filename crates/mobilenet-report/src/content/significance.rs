@@ -1,8 +1,10 @@
 //! Every figure with its interval, and what each test of the difference knows.
 
+use mobilenet_schema::{Comparison, Estimate, McNemar};
+
 use crate::document::{Block, Cell, Column, Inline, Section, Table};
 use crate::gather::{Gathered, Model, Pair, Run};
-use crate::stats::{self, Comparison, Estimate, McNemar};
+use crate::stats;
 use crate::text::{megabytes, percent, points, points_interval, significant, thousands};
 use crate::verdict;
 

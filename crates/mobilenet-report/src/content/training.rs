@@ -1,7 +1,7 @@
 //! How the networks were trained, and the curves of it.
 
 use mobilenet_arch::Network;
-use serde_json::Value;
+use mobilenet_schema::TrainSettings;
 
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Run};
@@ -36,12 +36,12 @@ pub fn trainings(network: Network, runs: &[Run]) -> impl Iterator<Item = Trainin
 }
 
 /// Every setting of some runs, a titled column each, as `config.json` has them.
-pub fn settings(runs: &[(String, &Value)]) -> Option<Block> {
+pub fn settings(runs: &[(String, &TrainSettings)]) -> Option<Block> {
     let columns: Vec<Vec<(String, String)>> = runs
         .iter()
         .map(|(_, settings)| {
             let mut fields = Vec::new();
-            flatten("", settings, &mut fields);
+            flatten("", &serde_json::to_value(settings).unwrap_or_default(), &mut fields);
             fields.retain(|(name, _)| name != "seed");
             fields
         })

@@ -5,8 +5,6 @@
 
 use std::fmt::Display;
 
-use serde::{Serialize, Serializer};
-
 /// A piece of running text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -126,12 +124,6 @@ impl From<String> for Inline {
         let mut whole = Self::default();
         whole.push(Span::Plain(visible(&text)));
         whole
-    }
-}
-
-impl Serialize for Inline {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.source())
     }
 }
 

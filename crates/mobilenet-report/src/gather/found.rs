@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{ComparisonPlan, Environment, Eval, Origin};
-use serde::Deserialize;
-use serde_json::Value;
+use mobilenet_schema::{ComparisonPlan, Eval, Origin, RunConfig};
 
 use super::model::Run;
 use crate::error::{Error, Result};
@@ -34,15 +32,14 @@ pub fn read_run(
     // Folders name classes like `traffic_light`; people do not.
     eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
     let epochs = mobilenet_schema::read_lines(&folder.join("metrics.jsonl")).map_err(reason)?;
-    let config: Value = mobilenet_schema::read(&folder.join("config.json")).map_err(reason)?;
+    let config: RunConfig = mobilenet_schema::read(&folder.join("config.json")).map_err(reason)?;
     if let Some((name, found, wanted)) = config_mismatch(&config, settings, seed) {
         return Err(format!("it was trained with {name} = {found}, not {wanted}"));
     }
-    let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
-    let environment = Environment::deserialize(&config["environment"]).unwrap_or_default();
-    let origin = Origin { what: name.clone(), environment, copy };
+    let RunConfig { train, data, environment, .. } = config;
+    let origin = Origin { what: name.clone(), environment, copy: Some(data.copy) };
     let processor = Trait::Processor.of(&origin);
-    Ok((Run { seed, name, epochs, record, eval, settings: config["train"].clone(), processor }, origin))
+    Ok((Run { seed, name, epochs, record, eval, settings: train, processor }, origin))
 }
 
 /// Adds the networks and seeds of finished runs that the last plan does not name: they were made by an earlier call, or
@@ -79,33 +76,31 @@ pub fn extend(settings: &mut ComparisonPlan, out: &Path) -> Result<Option<String
 }
 
 /// The first setting of a run's `config.json` that contradicts the plan, as (name, found, wanted).
-pub fn config_mismatch(config: &Value, settings: &ComparisonPlan, seed: u64) -> Option<(&'static str, String, String)> {
-    let recipe = &settings.recipe;
-    let number = |n: u64| Value::from(n);
-    let wanted = [
-        ("recipe", "/recipe", Value::from(recipe.name.name())),
-        ("epochs", "/train/epochs", number(recipe.epochs)),
-        ("batch size", "/train/batch_size", number(recipe.batch_size)),
-        ("seed", "/train/seed", number(seed)),
-        ("precision", "/train/precision", Value::from(settings.precision.name())),
-        ("limit-train", "/data/limit_train", recipe.limit_train.map_or(Value::Null, number)),
-        ("limit-test", "/data/limit_test", recipe.limit_test.map_or(Value::Null, number)),
+pub fn config_mismatch(
+    config: &RunConfig,
+    settings: &ComparisonPlan,
+    seed: u64,
+) -> Option<(&'static str, String, String)> {
+    let (RunConfig { train, data, .. }, recipe) = (config, &settings.recipe);
+    let number = |n: u64| n.to_string();
+    let count = |n: usize| n.to_string();
+    let none = || "none".to_owned();
+    let all = [
+        ("recipe", config.recipe.to_string(), recipe.name.to_string()),
+        ("epochs", count(train.config.epochs), number(recipe.epochs)),
+        ("batch size", count(train.config.batch_size), number(recipe.batch_size)),
+        ("seed", number(train.config.seed), number(seed)),
+        ("precision", train.precision.to_string(), settings.precision.to_string()),
+        ("limit-train", data.limit_train.map_or_else(none, count), recipe.limit_train.map_or_else(none, number)),
+        ("limit-test", data.limit_test.map_or_else(none, count), recipe.limit_test.map_or_else(none, number)),
     ];
-    let say = |value: &Value| match value {
-        Value::Null => "none".to_owned(),
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
-    wanted.into_iter().find_map(|(name, pointer, wanted)| {
-        // A field that is not there says nothing.
-        let found = config.pointer(pointer)?;
-        (*found != wanted).then(|| (name, say(found), say(&wanted)))
-    })
+    all.into_iter().find(|(_, found, wanted)| found != wanted)
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use mobilenet_schema::Precision;
+    use serde_json::Value;
 
     use super::*;
     use crate::gather::fixture::{copy, copy_of_fixture};
@@ -159,16 +154,20 @@ mod tests {
     #[test]
     fn a_run_with_other_settings_is_noticed() {
         let settings = settings();
-        let recipe = &settings.recipe;
-        let config = |epochs: u64, limit: Option<u64>| {
-            json!({"train": {"epochs": epochs, "batch_size": recipe.batch_size, "seed": 1},
-                   "data": {"limit_train": limit, "limit_test": recipe.limit_test}})
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison/v2-s1/config.json");
+        let mut config: RunConfig = mobilenet_schema::read(&path).unwrap();
+        config.data.limit_train = settings.recipe.limit_train.map(|n| n as usize);
+        assert_eq!(config_mismatch(&config, &settings, 1), None);
+        let mismatch = |config: &RunConfig, seed| {
+            let (name, found, wanted) = config_mismatch(config, &settings, seed).unwrap();
+            format!("{name}: {found}, {wanted}")
         };
-        assert_eq!(config_mismatch(&config(recipe.epochs, recipe.limit_train), &settings, 1), None);
-        assert_eq!(config_mismatch(&json!({}), &settings, 1), None);
-        let (name, found, wanted) = config_mismatch(&config(9, recipe.limit_train), &settings, 1).unwrap();
-        assert_eq!((name, &*found, &*wanted), ("epochs", "9", &*recipe.epochs.to_string()));
-        let (name, found, _) = config_mismatch(&config(recipe.epochs, None), &settings, 1).unwrap();
-        assert_eq!((name, &*found), ("limit-train", "none"));
+        assert_eq!(mismatch(&config, 2), "seed: 1, 2");
+        config.data.limit_train = None;
+        assert_eq!(mismatch(&config, 1), "limit-train: none, 2000");
+        config.train.precision = Precision::Bf16;
+        assert_eq!(mismatch(&config, 1), "precision: bf16, f32");
+        config.train.config.epochs = 9;
+        assert_eq!(mismatch(&config, 1), "epochs: 9, 3");
     }
 }

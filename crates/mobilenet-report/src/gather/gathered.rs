@@ -1,13 +1,12 @@
 //! Everything that a comparison has left.
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{ComparisonPlan, DataInfo, Environment, Origin, Picture, Roofline};
+use mobilenet_schema::{Comparison, ComparisonPlan, DataInfo, Environment, Origin, Picture, Roofline};
 
 use super::model::{Counts, Model};
 use super::pairs::Pair;
 use crate::network;
 use crate::plan::Sizes;
-use crate::stats::Comparison;
 
 /// Everything that a comparison has left.
 #[derive(Debug)]

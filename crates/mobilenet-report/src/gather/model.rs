@@ -1,8 +1,7 @@
 //! A network of the comparison, with its runs.
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord};
-use serde_json::Value;
+use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord, TrainSettings};
 
 use crate::stats::{self, Answers};
 
@@ -52,7 +51,7 @@ pub struct Run {
     /// `eval.json`
     pub eval: Eval,
     /// `train` of its `config.json`
-    pub settings: Value,
+    pub settings: TrainSettings,
     /// The kind of processor it was trained on; the same seed trains to other weights on another
     pub processor: Option<String>,
 }
@@ -114,7 +113,7 @@ impl Model {
 impl Run {
     /// Whether every epoch is the same work: not so where the first ones have smaller images.
     pub fn has_equal_epochs(&self) -> bool {
-        self.settings.get("low_resolution").is_none_or(Value::is_null)
+        self.settings.config.low_resolution.is_none()
     }
 
     /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which

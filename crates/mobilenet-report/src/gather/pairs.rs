@@ -1,10 +1,11 @@
 //! Two networks of a comparison beside each other.
 
 use mobilenet_arch::Network;
+use mobilenet_schema::Comparison;
 
 use super::model::Model;
 use crate::network;
-use crate::stats::{self, Comparison};
+use crate::stats;
 
 /// Two networks and how their accuracies compare; nothing if they saw different images.
 #[derive(Debug)]

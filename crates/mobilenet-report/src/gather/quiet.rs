@@ -84,6 +84,8 @@ fn epochs(run: &Run) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_schema::LowResolution;
+
     use super::*;
     use crate::gather::fixture::fixture;
 
@@ -102,7 +104,7 @@ mod tests {
         check(&model, &["from 2.11 to 6.33 ms", "20.5 images per second"]);
         assert_eq!((model.runs[0].seconds_per_epoch(), training_speed(&model)), (100.0, None));
         // Epochs that are not meant to be equal.
-        model.runs[0].settings["low_resolution"] = 24.into();
+        model.runs[0].settings.config.low_resolution = Some(LowResolution { share: 0.5, size: 24 });
         assert_eq!(model.training_speed(), quiet);
         model.training_bench = None;
         check(&model, &["from 2.11 to 6.33 ms", "were not timed by themselves"]);

@@ -1,8 +1,5 @@
 //! Which runs are seeds of one network, and which networks compare.
 
-use mobilenet_arch::ModelConfig;
-use serde::Deserialize;
-
 use super::training::Training;
 use crate::error::{Error, Result};
 use crate::gather::{Model, Pair, Run};
@@ -22,7 +19,7 @@ pub fn models(trainings: &[Training], notes: &mut Vec<String>) -> Result<Vec<Mod
             epochs: training.epochs.clone(),
             record: training.record.clone(),
             eval: eval.clone(),
-            settings: training.config["train"].clone(),
+            settings: training.config.train.clone(),
             processor: Trait::Processor.of(&training.origin),
         };
         let Some((first, model)) = models.iter_mut().find(|(first, _)| first.network == training.network) else {
@@ -46,13 +43,11 @@ pub fn models(trainings: &[Training], notes: &mut Vec<String>) -> Result<Vec<Mod
 
 /// A network with its first run, and its counts by its configuration.
 fn model(training: &Training, run: Run) -> Result<Model> {
-    let bad = |error: &dyn std::fmt::Display| Error::Config {
+    let [height, width] = training.config.data.image;
+    let counts = mobilenet_arch::summary(&training.config.model, (height, width)).map_err(|error| Error::Config {
         run: training.name.clone(),
         problem: format!("config.json does not hold a network's settings: {error}"),
-    };
-    let config = ModelConfig::deserialize(&training.config["model"]).map_err(|error| bad(&error))?;
-    let side = |i: usize| training.config["data"]["image"][i].as_u64().unwrap_or(32) as usize;
-    let counts = mobilenet_arch::summary(&config, (side(0), side(1))).map_err(|error| bad(&error))?;
+    })?;
     Ok(Model {
         network: training.network,
         params: counts.params as u64,

@@ -3,9 +3,7 @@
 use std::path::Path;
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{Environment, EpochMetrics, Eval, Origin, TrainRecord};
-use serde::Deserialize;
-use serde_json::Value;
+use mobilenet_schema::{EpochMetrics, Eval, Origin, RunConfig, TrainRecord};
 
 use crate::error::{Error, Result};
 use crate::leaves::flatten;
@@ -24,7 +22,7 @@ pub struct Training {
     /// `train.json`
     pub record: TrainRecord,
     /// `config.json`
-    pub config: Value,
+    pub config: RunConfig,
     /// `eval.json`, if there is one
     pub eval: Option<Eval>,
     /// Where it was trained
@@ -32,19 +30,15 @@ pub struct Training {
 }
 
 impl Training {
-    /// One of its settings in words, such as `/data/name`; nothing if `config.json` does not say.
-    pub fn setting(&self, pointer: &str) -> Option<&str> {
-        self.config.pointer(pointer)?.as_str()
-    }
-
     /// Everything that decides its weights but the seed, as (name, value).
     pub fn settings(&self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
+        let config = serde_json::to_value(&self.config).unwrap_or_default();
         for part in ["train", "model", "recipe", "init", "freeze_features", "teacher"] {
-            flatten(part, &self.config[part], &mut fields);
+            flatten(part, &config[part], &mut fields);
         }
         for part in ["name", "copy", "train_images", "limit_train", "validation", "image"] {
-            flatten(&format!("data.{part}"), &self.config["data"][part], &mut fields);
+            flatten(&format!("data.{part}"), &config["data"][part], &mut fields);
         }
         fields.retain(|(name, _)| name != "train.seed");
         fields
@@ -60,25 +54,26 @@ pub fn read_training(folder: &Path) -> Result<Training> {
         let path = folder.join(file);
         if path.is_file() { Ok(path) } else { Err(Error::IncompleteRun { folder: folder.to_owned(), expected, file }) }
     };
-    let config: Value = mobilenet_schema::read(&path("config.json", "expected a folder that mobilenet train wrote")?)?;
-    let record = mobilenet_schema::read(&path("train.json", "its training has not ended")?)?;
-    let epochs = mobilenet_schema::read_lines(&path("metrics.jsonl", "its epochs are not there")?)?;
+    // What is missing is said before what is wrong with the rest.
+    let config = path("config.json", "expected a folder that mobilenet train wrote")?;
+    let record = path("train.json", "its training has not ended")?;
+    let epochs = path("metrics.jsonl", "its epochs are not there")?;
+    let config: RunConfig = mobilenet_schema::read(&config)?;
+    let (record, epochs) = (mobilenet_schema::read(&record)?, mobilenet_schema::read_lines(&epochs)?);
     let eval = folder.join("eval.json");
     let mut eval: Option<Eval> = if eval.exists() { Some(mobilenet_schema::read(&eval)?) } else { None };
     for class in eval.iter_mut().flat_map(|eval| &mut eval.classes) {
         *class = class.replace('_', " ");
     }
-    let bad = |problem: String| Error::Config { run: folder.display().to_string(), problem };
-    let unsaid = |field: &str| bad(format!("config.json does not say {field}"));
-    let arch = config.pointer("/model/arch").and_then(Value::as_str).ok_or_else(|| unsaid("model.arch"))?;
-    let width = config.pointer("/model/width_mult").and_then(Value::as_f64).unwrap_or(1.0);
-    let network: Network = format!("{arch}@{width}").parse().map_err(|error| bad(format!("{error}")))?;
-    let seed = config.pointer("/train/seed").and_then(Value::as_u64).ok_or_else(|| unsaid("train.seed"))?;
+    let (arch, width) = (config.model.arch, config.model.width_mult);
+    let network: Network = format!("{arch}@{width}")
+        .parse()
+        .map_err(|error| Error::Config { run: folder.display().to_string(), problem: format!("{error}") })?;
+    let seed = config.train.config.seed;
     // `.` and `..` have no name of their own.
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = full.file_name().map_or_else(|| folder.display().to_string(), |name| name.display().to_string());
-    let environment = Environment::deserialize(&config["environment"]).unwrap_or_default();
-    let copy = config.pointer("/data/copy").and_then(Value::as_str).map(str::to_owned);
-    let origin = Origin { what: name.clone(), environment, copy };
+    let origin =
+        Origin { what: name.clone(), environment: config.environment.clone(), copy: Some(config.data.copy.clone()) };
     Ok(Training { name, network, seed, epochs, record, config, eval, origin })
 }

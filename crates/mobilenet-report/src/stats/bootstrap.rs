@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use mobilenet_common::numbers::quantile;
+use mobilenet_schema::Bootstrap;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
-use serde::Serialize;
 
 use super::Answers;
 use super::intervals::LEVEL;
@@ -15,15 +15,6 @@ const RESAMPLES: usize = 10_000;
 
 /// The same report for the same runs.
 const SEED: u64 = 1;
-
-/// A 95 % interval of second minus first.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Bootstrap {
-    /// The interval, in fractions
-    pub interval: (f64, f64),
-    /// Whether seeds were drawn too, not only test images
-    pub over_seeds: bool,
-}
 
 /// Draws test images with replacement and averages each network's accuracy over its seeds; with two seeds or more of
 /// both networks, these are drawn with replacement as well, each network's by itself. `None` if the runs saw different

@@ -1,6 +1,6 @@
 //! A figure over several seeds, or of one, with its 95 % interval.
 
-use serde::Serialize;
+use mobilenet_schema::{Basis, Estimate};
 
 use super::special::student_quantile;
 use super::{deviation, mean};
@@ -10,44 +10,6 @@ pub const LEVEL: f64 = 0.95;
 
 /// The normal distribution's z for [`LEVEL`].
 const Z: f64 = 1.959_963_984_540_054;
-
-/// One figure.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Estimate {
-    /// Number of seeds
-    pub n: usize,
-    /// Their mean
-    pub mean: f64,
-    /// Sample standard deviation over the seeds; absent for one
-    pub deviation: Option<f64>,
-    /// 95 % interval of the mean; absent where one value says nothing about its scatter
-    pub interval: Option<(f64, f64)>,
-    /// What the interval is made from
-    pub basis: Basis,
-}
-
-/// What an interval is made from, hence what it knows.
-#[derive(Copy, Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Basis {
-    /// Student's t over the seeds: the scatter between trainings
-    Student,
-    /// Wilson's on the number of test images: the scatter between images, for one training
-    Wilson,
-    /// One value, no interval
-    Single,
-}
-
-impl Basis {
-    /// In words.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Student => "Student's t, over seeds",
-            Self::Wilson => "Wilson's, over images",
-            Self::Single => "–",
-        }
-    }
-}
 
 /// Any figure, one value a seed.
 pub fn estimate(values: &[f64]) -> Estimate {

@@ -3,28 +3,13 @@
 //! Images that both classify correctly, or both wrongly, say nothing about which is better. Among those that only one
 //! classifies correctly, equally good networks split like tosses of a coin.
 
-use serde::Serialize;
+use mobilenet_schema::McNemar;
 
 use super::Answers;
 use super::special::chi_squared_tail;
 
 /// Below as many images in dispute the coin is computed exactly.
 const EXACT_BELOW: u64 = 25;
-
-/// Outcome of the test on one run of each network.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct McNemar {
-    /// The runs' seeds
-    pub seeds: (u64, u64),
-    /// Images that only the first network classifies correctly
-    pub only_first: u64,
-    /// Images that only the second network classifies correctly
-    pub only_second: u64,
-    /// Exact binomial rather than chi-squared with continuity correction
-    pub exact: bool,
-    /// Chance of a split at least this uneven between equally good networks
-    pub p_value: f64,
-}
 
 /// The test on one run of each network; `None` if they saw different images.
 pub fn mcnemar(first: &Answers<'_>, second: &Answers<'_>) -> Option<McNemar> {

@@ -1,21 +1,10 @@
 //! Welch's t-test: do two networks differ by more than their seeds scatter?
 
-use serde::Serialize;
+use mobilenet_schema::Welch;
 
 use super::intervals::{LEVEL, is_known};
 use super::special::{student_quantile, student_tail};
 use super::{deviation, mean};
-
-/// Outcome of the test on the accuracies of several seeds each. The test images are taken as given.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Welch {
-    /// How many of the first and of the second network
-    pub seeds: (usize, usize),
-    /// Chance of a difference at least this large between equally good networks
-    pub p_value: f64,
-    /// 95 % interval of second minus first
-    pub interval: (f64, f64),
-}
 
 /// Two-sided test with its interval. `None` if either network has fewer than two seeds, or seeds whose scatter is less
 /// than `resolution`, the least step between two accuracies: an accuracy is a count of images, and what lies within one

@@ -133,8 +133,8 @@ fn terms(logits: &Tensor, targets: &Targets<'_>) -> Result<Vec<Term>, Error> {
     let weight = share("distillation weight", teacher.weight)?;
     let temperature = teacher.temperature;
     if !(temperature > 0.0 && temperature.is_finite()) {
-        let (field, found) = ("distillation temperature", temperature.to_string());
-        return Err(Error::Config { field, found, expected: "a number above 0" });
+        let (field, found) = ("distillation temperature".into(), temperature.to_string());
+        return Err(Error::Config { field, found, expected: "a number above 0".into() });
     }
     let of_teacher =
         Term::divergence(weight * temperature * temperature, temperature, &teacher_logits(logits, teacher)?, classes);
@@ -146,7 +146,7 @@ fn terms(logits: &Tensor, targets: &Targets<'_>) -> Result<Vec<Term>, Error> {
 fn share(field: &'static str, found: f64) -> Result<f64, Error> {
     match (0.0..=1.0).contains(&found) {
         true => Ok(found),
-        false => Err(Error::Config { field, found: found.to_string(), expected: "0 to 1" }),
+        false => Err(Error::Config { field: field.into(), found: found.to_string(), expected: "0 to 1".into() }),
     }
 }
 

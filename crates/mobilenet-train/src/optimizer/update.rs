@@ -12,9 +12,9 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Result as CandleResult, Tensor, Var, bail};
+use mobilenet_schema::OptimizerConfig;
 use rayon::prelude::*;
 
-use super::config::OptimizerConfig;
 use super::muon::Muon;
 use crate::Error;
 use crate::variables::host_values;
@@ -238,6 +238,7 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::optimizer::rule;
     use crate::{AdamWConfig, SgdConfig};
 
     /// The in-place pass, on more than one chunk and a ragged end, against the composition.
@@ -254,9 +255,9 @@ mod tests {
         let wave = |phase: f32| (0..n).map(|i| ((i as f32) * 0.37 + phase).sin()).collect::<Vec<_>>();
         for config in configs {
             let var = Var::from_vec(wave(0.0), n, &Device::Cpu).unwrap();
-            let mut buffers: Vec<_> = config.buffers().iter().map(|_| Buffer::zeros(&var).unwrap()).collect();
+            let mut buffers: Vec<_> = rule::buffers(&config).iter().map(|_| Buffer::zeros(&var).unwrap()).collect();
             let mut expected = var.as_detached_tensor().copy().unwrap();
-            let mut state: Vec<_> = config.buffers().iter().map(|_| expected.zeros_like().unwrap()).collect();
+            let mut state: Vec<_> = rule::buffers(&config).iter().map(|_| expected.zeros_like().unwrap()).collect();
             for t in 1..=4 {
                 let grad = Tensor::from_vec(wave(t as f32), n, &Device::Cpu).unwrap();
                 let rule = Rule::new(&config, 0.1, t, true, var.dims());

@@ -15,7 +15,7 @@ impl<M: ModuleT> Trainer<'_, M> {
         let TrainConfig { early_stop, distillation, .. } = self.config;
         if let Some(epochs) = early_stop.filter(|_| data.eval_split == EvalSplit::Test) {
             let expected = "held-out images to judge by: nothing is chosen on test images";
-            return Err(Error::Config { field: "early_stop", found: epochs.to_string(), expected });
+            return check(false, "early_stop", epochs, expected);
         }
         match (distillation, self.teacher) {
             (Some(_), None) => check(false, "distillation", "set", "a teacher for the trainer"),

@@ -9,8 +9,8 @@ use mobilenet_common::random::mix;
 use mobilenet_data::{Batch, BatchConfig, batches};
 
 use super::{Run, Trainer};
+use crate::Distillation;
 use crate::checkpoint::{self, Progress, State};
-use crate::config::Distillation;
 use crate::loss::{Targets, Teacher, loss};
 use crate::{Ema, Error, Observer, StepReport, TrainConfig};
 

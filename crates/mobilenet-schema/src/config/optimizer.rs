@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
+use crate::check::{Problem, check};
 
 /// Hyper-parameters of `torch.optim.AdamW`: Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
 #[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -109,7 +109,21 @@ impl OptimizerConfig {
         }
     }
 
-    pub(crate) fn validate(&self) -> Result<(), Error> {
+    /// Whether variables of rank 0 and 1 (batch-norm scales, biases) decay too.
+    #[must_use]
+    pub fn decay_norm_and_bias(&self) -> bool {
+        match self {
+            Self::AdamW(c) => c.decay_norm_and_bias,
+            Self::Sgd(c) => c.decay_norm_and_bias,
+            Self::Muon(c) => c.decay_norm_and_bias,
+        }
+    }
+
+    /// Refuses hyper-parameters that no update can be made with.
+    ///
+    /// # Errors
+    /// The first such setting, with what is expected and what was found.
+    pub fn validate(&self) -> Result<(), Problem> {
         let not_negative = |x: f64| x >= 0.0 && x.is_finite();
         let fraction = |x: f64| (0.0..1.0).contains(&x);
         let (lr, decay) = match self {
@@ -117,21 +131,17 @@ impl OptimizerConfig {
             Self::Sgd(c) => (c.lr, c.weight_decay),
             Self::Muon(c) => (c.lr, c.weight_decay),
         };
-        let mut checks = vec![
-            (lr > 0.0 && lr.is_finite(), "optimizer.lr", lr, "more than 0"),
-            (not_negative(decay), "optimizer.weight_decay", decay, "at least 0"),
-        ];
+        check(lr > 0.0 && lr.is_finite(), "optimizer.lr", "more than 0", lr)?;
+        check(not_negative(decay), "optimizer.weight_decay", "at least 0", decay)?;
         let adam = match self {
             Self::AdamW(c) => Some((c.betas, c.eps)),
             Self::Muon(c) => Some((c.betas, c.eps)),
             Self::Sgd(_) => None,
         };
         if let Some((betas, eps)) = adam {
-            checks.extend([
-                (fraction(betas.0), "optimizer.betas.0", betas.0, "at least 0 and less than 1"),
-                (fraction(betas.1), "optimizer.betas.1", betas.1, "at least 0 and less than 1"),
-                (not_negative(eps), "optimizer.eps", eps, "at least 0"),
-            ]);
+            check(fraction(betas.0), "optimizer.betas.0", "at least 0 and less than 1", betas.0)?;
+            check(fraction(betas.1), "optimizer.betas.1", "at least 0 and less than 1", betas.1)?;
+            check(not_negative(eps), "optimizer.eps", "at least 0", eps)?;
         }
         let momentum = match self {
             Self::Sgd(c) => Some((c.momentum, c.nesterov)),
@@ -139,40 +149,9 @@ impl OptimizerConfig {
             Self::AdamW(_) => None,
         };
         if let Some((momentum, nesterov)) = momentum {
-            checks.push((fraction(momentum), "optimizer.momentum", momentum, "at least 0 and less than 1"));
-            checks.push((momentum > 0.0 || !nesterov, "optimizer.momentum", momentum, "more than 0 with nesterov"));
+            check(fraction(momentum), "optimizer.momentum", "at least 0 and less than 1", momentum)?;
+            check(momentum > 0.0 || !nesterov, "optimizer.momentum", "more than 0 with nesterov", momentum)?;
         }
-        match checks.into_iter().find(|(ok, ..)| !ok) {
-            Some((_, field, found, expected)) => Err(Error::Config { field, found: found.to_string(), expected }),
-            None => Ok(()),
-        }
-    }
-
-    /// Names of the buffers that each updated variable has.
-    pub(super) fn buffers(&self) -> &'static [&'static str] {
-        match self {
-            Self::AdamW(_) => &["exp_avg", "exp_avg_sq"],
-            Self::Sgd(c) if c.momentum > 0.0 => &["momentum"],
-            Self::Sgd(_) => &[],
-            Self::Muon(_) => &["momentum"],
-        }
-    }
-
-    /// The rule for one kind of variable: itself, except that Muon is for matrices alone.
-    pub(super) fn of_variable(self, is_matrix: bool) -> Self {
-        match self {
-            Self::Muon(MuonConfig { lr, weight_decay, betas, eps, decay_norm_and_bias, .. }) if !is_matrix => {
-                Self::AdamW(AdamWConfig { lr, weight_decay, betas, eps, decay_norm_and_bias })
-            }
-            rule => rule,
-        }
-    }
-
-    pub(super) fn decay_norm_and_bias(&self) -> bool {
-        match self {
-            Self::AdamW(c) => c.decay_norm_and_bias,
-            Self::Sgd(c) => c.decay_norm_and_bias,
-            Self::Muon(c) => c.decay_norm_and_bias,
-        }
+        Ok(())
     }
 }

@@ -9,7 +9,7 @@ use strum::{Display, EnumString, VariantArray, VariantNames};
 /// How the learning rate changes over a run, always per step.
 ///
 /// ```
-/// use mobilenet_train::Schedule;
+/// use mobilenet_schema::Schedule;
 ///
 /// // A warm-up of 4 steps, then half a cosine over the remaining 96.
 /// let factor = |step| Schedule::Cosine.factor(step, 100, 4);

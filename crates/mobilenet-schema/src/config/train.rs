@@ -1,11 +1,11 @@
-//! The hyper-parameters of a run, one flat block.
+//! The hyper-parameters of a training, one flat block.
 
-use mobilenet_data::Augment;
 use serde::{Deserialize, Serialize};
 
-use crate::ema::check_decay;
-use crate::error::check;
-use crate::{Error, LrFactor, OptimizerConfig, Schedule};
+use super::augment::Augment;
+use super::optimizer::OptimizerConfig;
+use super::schedule::Schedule;
+use crate::check::{Problem, check};
 
 /// Everything that the course of a training depends on besides the model and the data. What the model multiplies and
 /// keeps (float32 or bf16) is the model's: `MobileNet::with_precision`, `Stack::with_precision`.
@@ -33,8 +33,9 @@ pub struct TrainConfig {
     pub warmup_epochs: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
-    /// The decay of an exponential moving average of the weights, per update, after a warm-up ([`Ema`](crate::Ema)).
-    /// The average is what is evaluated and what the run ends with; without one, the weights themselves.
+    /// The decay of an exponential moving average of the weights, per update, after a warm-up (`Ema` of
+    /// mobilenet-train). The average is what is evaluated and what the run ends with; without one, the weights
+    /// themselves.
     #[serde(default)]
     pub ema: Option<f64>,
     /// Batches whose gradients are averaged for one update of the weights.
@@ -77,6 +78,25 @@ pub struct Distillation {
     pub weight: f64,
 }
 
+/// A learning rate of their own for some variables: the schedule's times `factor`. Where several apply, all multiply.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct LrFactor {
+    /// Which variables.
+    pub variables: Variables,
+    /// What the learning rate is multiplied with; at 0 they stay as they are.
+    pub factor: f64,
+}
+
+/// Some of a model's variables.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Variables {
+    /// Those whose name is this path or begins with it and a dot.
+    Below(String),
+    /// Vectors named `bias`: batch norm's shifts and the biases of linear layers.
+    Biases,
+}
+
 impl Default for TrainConfig {
     /// The article's protocol: 100 epochs of batch 128, AdamW (1e-3, weight decay 1e-4), cosine, flip and crop.
     fn default() -> Self {
@@ -104,39 +124,40 @@ impl TrainConfig {
     /// Refuses settings that no training can be done with.
     ///
     /// # Errors
-    /// [`Error::Config`], or [`Error::Data`] for the augmentation, with the setting's name, its value and what is
-    /// expected.
-    pub fn validate(&self) -> Result<(), Error> {
-        check(self.epochs >= 1, "epochs", self.epochs, "at least 1")?;
-        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")?;
+    /// The first such setting, with what is expected and what was found.
+    pub fn validate(&self) -> Result<(), Problem> {
+        check(self.epochs >= 1, "epochs", "at least 1", self.epochs)?;
+        check(self.batch_size >= 1, "batch_size", "at least 1", self.batch_size)?;
         check(
             (0.0..1.0).contains(&self.label_smoothing),
             "label_smoothing",
-            self.label_smoothing,
             "at least 0 and less than 1",
+            self.label_smoothing,
         )?;
         let warmup_ok = self.warmup_epochs >= 0.0 && self.warmup_epochs <= self.epochs as f64;
-        check(warmup_ok, "warmup_epochs", self.warmup_epochs, "at least 0 and at most the number of epochs")?;
+        check(warmup_ok, "warmup_epochs", "at least 0 and at most the number of epochs", self.warmup_epochs)?;
         check(
             self.schedule != Schedule::OneCycle || self.warmup_epochs == 0.0,
             "warmup_epochs",
-            self.warmup_epochs,
             "0 with the one-cycle schedule, which brings its own warm-up",
+            self.warmup_epochs,
         )?;
-        self.ema.map_or(Ok(()), check_decay)?;
-        check(self.accumulate >= 1, "accumulate", self.accumulate, "at least 1")?;
-        check(self.early_stop != Some(0), "early_stop", 0, "at least 1")?;
+        if let Some(decay) = self.ema {
+            check((0.0..1.0).contains(&decay), "ema", "at least 0 and less than 1", decay)?;
+        }
+        check(self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)?;
+        check(self.early_stop != Some(0), "early_stop", "at least 1", 0)?;
         for LrFactor { factor, .. } in &self.lr_factors {
-            check(*factor >= 0.0 && factor.is_finite(), "lr_factors", factor, "at least 0")?;
+            check(*factor >= 0.0 && factor.is_finite(), "lr_factors", "at least 0", factor)?;
         }
         if let Some(LowResolution { share, size }) = self.low_resolution {
-            check((0.0..=1.0).contains(&share), "low_resolution.share", share, "from 0 to 1")?;
-            check(size >= 1, "low_resolution.size", size, "at least 1")?;
+            check((0.0..=1.0).contains(&share), "low_resolution.share", "from 0 to 1", share)?;
+            check(size >= 1, "low_resolution.size", "at least 1", size)?;
         }
         if let Some(Distillation { temperature, weight }) = self.distillation {
             let warm = temperature > 0.0 && temperature.is_finite();
-            check(warm, "distillation.temperature", temperature, "more than 0")?;
-            check((0.0..=1.0).contains(&weight), "distillation.weight", weight, "from 0 to 1")?;
+            check(warm, "distillation.temperature", "more than 0", temperature)?;
+            check((0.0..=1.0).contains(&weight), "distillation.weight", "from 0 to 1", weight)?;
         }
         self.augment.validate()?;
         self.optimizer.validate()

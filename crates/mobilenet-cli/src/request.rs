@@ -7,21 +7,22 @@ use mobilenet_common::json::differences;
 use mobilenet_data::Source;
 use mobilenet_layers::Precision;
 use mobilenet_models::{ModelConfig, Preset};
+use mobilenet_schema::{DataConfig, RecipeName, RunConfig, TrainSettings};
 use mobilenet_train::OptimizerConfig;
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::{Freeze, TrainArgs};
-use crate::recipe::Recipe;
-use crate::run::{self, DataConfig, RunConfig, TrainSettings, WEIGHTS_FILE};
+use crate::recipe;
+use crate::run::{self, WEIGHTS_FILE};
 
 /// Everything that a run depends on and the command line can say.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct TrainingRequest {
     /// The number of classes is the data's; until that is loaded it is the stored run's, or a stand-in.
     pub model: ModelConfig,
     pub train: TrainSettings,
-    pub recipe: Recipe,
+    pub recipe: RecipeName,
     pub init: Option<PathBuf>,
     pub freeze_features: bool,
     /// The run whose network teaches.
@@ -35,20 +36,20 @@ pub struct Settings {
     pub validation: Option<usize>,
 }
 
-impl Settings {
+impl TrainingRequest {
     /// The command line over `stored`, the run that is resumed.
     ///
     /// # Errors
     /// A combination of values that cannot be trained.
     pub fn new(args: &TrainArgs, stored: Option<&RunConfig>) -> Result<Self> {
-        let mut settings = match stored {
+        let mut request = match stored {
             Some(stored) => Self::stored(stored, args),
             None => Self::fresh(args)?,
         };
-        settings.apply(args);
-        settings.model.validate()?;
-        settings.train.config.validate()?;
-        Ok(settings)
+        request.apply(args);
+        request.model.validate()?;
+        request.train.config.validate()?;
+        Ok(request)
     }
 
     /// The settings of a run that is resumed.
@@ -59,7 +60,7 @@ impl Settings {
         let recipe = *recipe;
         // The run's own recipe changes nothing of what it was started with.
         let train = match args.recipe.filter(|&asked| asked != recipe) {
-            Some(asked) => TrainSettings { config: asked.config(), precision: Precision::default() },
+            Some(asked) => TrainSettings { config: recipe::config(asked), precision: Precision::default() },
             None => train.clone(),
         };
         Self {
@@ -92,9 +93,9 @@ impl Settings {
             (None, None) => anyhow::bail!("{}: there is no run to resume; --model starts one", args.out.display()),
         };
         let recipe = args.recipe.unwrap_or_default();
-        recipe.apply(&mut model);
+        recipe::apply(recipe, &mut model);
         Ok(Self {
-            train: TrainSettings { config: recipe.config(), precision: Precision::default() },
+            train: TrainSettings { config: recipe::config(recipe), precision: Precision::default() },
             recipe,
             init: None,
             freeze_features: false,
@@ -144,7 +145,7 @@ impl Settings {
         *decay_norm_and_bias &= !args.no_decay_norm;
     }
 
-    /// What `config.json` says of the data, with the set's names; the numbers follow with [`DataConfig::cut`].
+    /// What `config.json` says of the data, with the set's names; the numbers follow with [`run::cut`].
     pub fn data_config(&self, name: String, copy: String, classes: Vec<String>) -> DataConfig {
         DataConfig {
             source: self.source,
@@ -227,22 +228,22 @@ mod tests {
     use clap::Parser;
     use mobilenet_train::{Schedule, TrainConfig};
 
-    fn settings(line: &str, stored: Option<&RunConfig>) -> Result<Settings> {
+    fn request(line: &str, stored: Option<&RunConfig>) -> Result<TrainingRequest> {
         let words = ["mobilenet", "train", "--out", "r"].into_iter().chain(line.split_whitespace());
         let Command::Train(args) = Cli::try_parse_from(words)?.command else { panic!("not train") };
-        Settings::new(&args, stored)
+        TrainingRequest::new(&args, stored)
     }
 
     fn stored(line: &str) -> RunConfig {
-        let settings = settings(line, None).unwrap();
+        let request = request(line, None).unwrap();
         RunConfig {
-            data: settings.data_config("set".into(), "copy".into(), Vec::new()),
-            model: settings.model,
-            train: settings.train,
-            recipe: settings.recipe,
-            init: settings.init,
-            freeze_features: settings.freeze_features,
-            teacher: settings.teacher,
+            data: request.data_config("set".into(), "copy".into(), Vec::new()),
+            model: request.model,
+            train: request.train,
+            recipe: request.recipe,
+            init: request.init,
+            freeze_features: request.freeze_features,
+            teacher: request.teacher,
             environment: crate::environment::collect(),
             command: String::new(),
         }
@@ -250,7 +251,7 @@ mod tests {
 
     #[test]
     fn defaults_are_the_articles() {
-        let found = settings("--model v2", None).unwrap();
+        let found = request("--model v2", None).unwrap();
         assert_eq!(found.train, TrainSettings { config: TrainConfig::default(), precision: Precision::F32 });
         assert_eq!((found.train.config.epochs, found.train.config.batch_size, found.image_size), (100, 128, 32));
         assert_eq!(found.train.config.schedule, Schedule::Cosine);
@@ -262,7 +263,7 @@ mod tests {
     fn options_reach_their_places() {
         let line = "--model v3-large --preset imagenet --width 0.5 --optimizer sgd --lr 0.4 --no-decay-norm \
                     --no-augment --seed 7 --label-smoothing 0.1 --warmup-epochs 2.5";
-        let found = settings(line, None).unwrap();
+        let found = request(line, None).unwrap();
         let OptimizerConfig::Sgd(sgd) = found.train.config.optimizer else { panic!("SGD") };
         assert_eq!((sgd.lr, sgd.weight_decay, sgd.decay_norm_and_bias, sgd.nesterov), (0.4, 5e-4, false, true));
         assert_eq!((found.image_size, found.model.width_mult), (224, 0.5));
@@ -276,16 +277,16 @@ mod tests {
     #[test]
     fn impossible_combinations_are_errors() {
         for line in ["--model v2 --reduced-tail", "--model v2 --strides 1,2", "--model v2 --width 99", "--resume"] {
-            assert!(settings(line, None).is_err(), "{line}");
+            assert!(request(line, None).is_err(), "{line}");
         }
-        assert!(settings("--model v2 --epochs 3 --warmup-epochs 4", None).is_err());
+        assert!(request("--model v2 --epochs 3 --warmup-epochs 4", None).is_err());
     }
 
     #[test]
     fn a_run_is_resumed_as_it_was_started() {
         let run = stored("--model v2 --optimizer sgd --epochs 5 --limit-train 64 --width 0.5");
         for line in ["--resume", "--resume --model v2 --epochs 5 --lr 0.1", "--resume --data-dir elsewhere"] {
-            let found = settings(line, Some(&run)).unwrap();
+            let found = request(line, Some(&run)).unwrap();
             assert_eq!(found.differences(&run).unwrap(), Vec::<String>::new(), "{line}");
         }
         for (line, expected) in [
@@ -295,7 +296,7 @@ mod tests {
             ("--resume --lr 0.2", "train.optimizer.lr is 0.2, was 0.1"),
             ("--resume --precision bf16", "train.precision is \"bf16\", was \"f32\""),
         ] {
-            let found = settings(line, Some(&run)).unwrap();
+            let found = request(line, Some(&run)).unwrap();
             assert_eq!(found.differences(&run).unwrap(), [expected], "{line}");
         }
     }
