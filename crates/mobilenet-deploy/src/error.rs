@@ -36,6 +36,12 @@ pub enum Error {
         /// What is there instead.
         found: String,
     },
+    /// An operation whose name an ONNX graph needs for something else.
+    #[error("ONNX graph: expected values with names of their own, found {name:?} twice")]
+    OnnxName {
+        /// The name.
+        name: String,
+    },
     /// A configuration that is no network.
     #[error(transparent)]
     Arch(#[from] mobilenet_arch::Error),
