@@ -1,5 +1,6 @@
 //! The command line: what `--help` prints is written here and nowhere else.
 
+mod export;
 mod technique;
 mod train;
 mod values;
@@ -11,6 +12,7 @@ use mobilenet_data::Source;
 use mobilenet_layers::Precision;
 use mobilenet_models::{Arch, ModelConfig, Preset};
 
+pub use self::export::ExportArgs;
 pub use self::technique::TechniqueArgs;
 pub use self::train::{Freeze, TrainArgs};
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
@@ -52,6 +54,7 @@ pub enum Command {
     Summary(SummaryArgs),
     Train(Box<TrainArgs>),
     Eval(EvalArgs),
+    Export(ExportArgs),
     Predict(PredictArgs),
     Bench(BenchArgs),
     Roofline(RooflineArgs),
@@ -84,16 +87,24 @@ pub struct SummaryArgs {
 /// Evaluate a run on the test images and, without augmentation, on its training images
 ///
 /// Uses the test images that the run was evaluated on (its --limit-test) and at most 10,000 of the images it was
-/// trained on. Stores the result as eval.json in the run's folder.
+/// trained on. Stores the result as eval.json in the run's folder. With --model-file it evaluates, on all test images, a
+/// file that `mobilenet export` made, as it is shipped, and stores nothing.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   mobilenet eval --run runs/v2
-  mobilenet eval --run runs/v2 --data-dir /elsewhere/cifar10 --json")]
+  mobilenet eval --run runs/v2 --data-dir /elsewhere/cifar10 --json
+  mobilenet eval --model-file v2-int8.safetensors --data-dir data/cifar10")]
 pub struct EvalArgs {
     /// Folder that `mobilenet train --out` wrote
-    #[arg(long, value_name = "RUN")]
-    pub run: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "model_file")]
+    pub run: Option<PathBuf>,
+    /// File that `mobilenet export` made
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub model_file: Option<PathBuf>,
+    /// Data set that --model-file is evaluated on: auto, cifar10, cifar100, shapes10 or folder [default: auto]
+    #[arg(long, value_name = "SET", value_parser = parse::<Source>, requires = "model_file")]
+    pub data: Option<Source>,
     /// Folder with the data, if it is not where it was during training
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
@@ -110,12 +121,16 @@ pub struct EvalArgs {
 Examples:
   mobilenet predict --run runs/v2 cat.jpg
   mobilenet predict --run runs/v2 --json photos/*.png
+  mobilenet predict --model-file v2-int8.safetensors cat.jpg
 
 A picture of any size is scaled so that its shorter side fits the network's input, then cropped at the center.")]
 pub struct PredictArgs {
     /// Folder that `mobilenet train --out` wrote
-    #[arg(long, value_name = "RUN")]
-    pub run: PathBuf,
+    #[arg(long, value_name = "RUN", required_unless_present = "model_file")]
+    pub run: Option<PathBuf>,
+    /// File that `mobilenet export` made
+    #[arg(long, value_name = "FILE", conflicts_with = "run")]
+    pub model_file: Option<PathBuf>,
     /// Pictures, PNG or JPEG
     #[arg(required = true, value_name = "IMAGE")]
     pub images: Vec<PathBuf>,
@@ -132,7 +147,8 @@ pub struct PredictArgs {
 /// batch 1, measures the throughput at batches of 8, 32 and 128 too. With --train it times full training steps
 /// (forward, backward, AdamW). Memory is the peak of the whole process after the timed passes. With --blocks it reports
 /// each block's share of the inference time next to its share of the MACs; passes with and without clock readings
-/// alternate.
+/// alternate. With --model-file it times a file that `mobilenet export` made, by mobilenet-runtime, which is what one ships;
+/// everything else is timed by Candle with this project's kernels, which is what trains.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
@@ -140,10 +156,14 @@ Examples:
   mobilenet bench --model v3-large --preset imagenet --threads 1 --json
   mobilenet bench --model v2 --train --batch 128 --warmup 2 --iterations 5
   mobilenet bench --model v3-large --blocks
-  mobilenet bench --model v3-large --blocks --batch 128 --warmup 2 --iterations 10 --json")]
+  mobilenet bench --model v3-large --blocks --batch 128 --warmup 2 --iterations 10 --json
+  mobilenet bench --model-file v2-int8.safetensors --threads 1")]
 pub struct BenchArgs {
     #[command(flatten)]
-    pub model: NetworkArgs,
+    pub model: Option<NetworkArgs>,
+    /// File that `mobilenet export` made, timed by the runtime
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["NetworkArgs", "train", "blocks", "device"])]
+    pub model_file: Option<PathBuf>,
     /// Images per pass [default: 1, with --train 128]
     #[arg(long, value_name = "N", value_parser = up_to::<MAX_BATCH>)]
     pub batch: Option<usize>,

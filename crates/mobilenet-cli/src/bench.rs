@@ -1,6 +1,6 @@
 //! `mobilenet bench`
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps};
@@ -12,6 +12,7 @@ use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
 
 use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
+use crate::model_file;
 use crate::output::{print, print_json};
 use crate::step_profile::{Shown, step_profile};
 
@@ -23,9 +24,6 @@ const TRAINING: Protocol = Protocol { warmup: 2, iterations: 10 };
 const TRAINING_BATCH: usize = 128;
 
 pub fn run(args: &BenchArgs) -> Result<()> {
-    let config = args.model.config();
-    config.validate()?;
-    let device = args.device.device.open()?;
     let (protocol, batch) = match args.train {
         true => (TRAINING, TRAINING_BATCH),
         false => (Protocol::default(), 1),
@@ -35,6 +33,13 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         iterations: args.iterations.unwrap_or(protocol.iterations),
     };
     let batch = args.batch.unwrap_or(batch);
+    let config = match (&args.model, &args.model_file) {
+        (_, Some(file)) => return model_file::bench(file, batch, protocol, args.json),
+        (Some(network), None) => network.config(),
+        (None, None) => bail!("expected --model or --model-file"),
+    };
+    config.validate()?;
+    let device = args.device.device.open()?;
     let size = config.preset.image_size();
     let picture = (3, size, size);
 

@@ -3,13 +3,14 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
 use mobilenet_schema::{Eval, RunConfig, to_pretty_json_with_short_arrays};
 use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
 
 use crate::args::EvalArgs;
+use crate::model_file;
 use crate::output::{check_writable, print, print_json, write};
 use crate::progress::{Progress, percent};
 use crate::run::{self, EVAL_FILE};
@@ -18,11 +19,16 @@ use crate::run::{self, EVAL_FILE};
 const MAX_TRAIN_IMAGES: usize = 10_000;
 
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let mut config = run::read_config(&args.run)?;
-    let path = args.run.join(EVAL_FILE);
+    let run = match (&args.run, &args.model_file) {
+        (Some(run), _) => run,
+        (None, Some(file)) => return model_file::eval(file, args.data, args.data_dir.as_deref(), args.json),
+        (None, None) => bail!("expected --run or --model-file"),
+    };
+    let mut config = run::read_config(run)?;
+    let path = run.join(EVAL_FILE);
     check_writable(&path)?;
     let device = args.device.device.open()?;
-    let trained = run::load_model(&args.run, &config, &device)?;
+    let trained = run::load_model(run, &config, &device)?;
 
     let mut progress = Progress::new();
     let options = LoadOptions {
@@ -53,7 +59,7 @@ pub fn run(args: &EvalArgs) -> Result<()> {
 
     let classes = |of: Vec<u32>| of.into_iter().map(|class| class as usize).collect();
     let report = Eval {
-        run: args.run.clone(),
+        run: run.clone(),
         model: model.arch.to_string(),
         data: set.name.clone(),
         copy: set.copy.clone(),

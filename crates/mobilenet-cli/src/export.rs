@@ -4,9 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use mobilenet_data::LoadOptions;
-use mobilenet_deploy::{
-    LayerNoise, QuantizeOptions, Quantized, Weights, fold, layer_noise, quantize, swap, to_onnx,
-};
+use mobilenet_deploy::{LayerNoise, QuantizeOptions, Quantized, Weights, fold, layer_noise, quantize, swap, to_onnx};
 use mobilenet_runtime::{Description, Input, Network, Origin};
 use mobilenet_schema::{Eval, RunConfig};
 use serde::Serialize;
@@ -65,7 +63,11 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     let mut float = folded(&args.run, &config)?;
     if let Some(asked) = args.activation {
         let count = swap(&mut float, asked)?;
-        ensure!(count > 0, "--activation: {} has no activation that this would take the place of", config.model.title());
+        ensure!(
+            count > 0,
+            "--activation: {} has no activation that this would take the place of",
+            config.model.title()
+        );
     }
     let (mut tried, mut noise) = (Vec::new(), Vec::new());
     let network = if args.int8 {

@@ -8,6 +8,8 @@ mod data;
 mod device;
 mod environment;
 mod eval;
+mod export;
+mod model_file;
 mod output;
 mod predict;
 mod progress;
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Summary(args) => summary::run(args),
         Command::Train(args) => train::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Export(args) => export::run(args),
         Command::Predict(args) => predict::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Roofline(args) => roofline::run(args),

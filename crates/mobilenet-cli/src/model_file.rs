@@ -35,10 +35,16 @@ fn shipped(file: &Path, description: &Description) -> Result<Shipped> {
     })
 }
 
+/// What was changed since the training, in a few words.
+pub fn changes(description: &Description) -> String {
+    let changes = &description.origin.changes;
+    if changes.is_empty() { "float32, folded".to_owned() } else { changes.join("; ") }
+}
+
 /// A session on as many threads as were asked for.
 pub fn open(file: &Path) -> Result<Session> {
     let model = Model::open(file)?;
-    Ok(Session::new(&model, crate::threads::count())?)
+    Ok(Session::new(&model, candle_core::utils::get_num_threads())?)
 }
 
 /// Evaluates a file's network on the test images of a set.
@@ -181,7 +187,8 @@ pub fn bench(file: &Path, batch: usize, protocol: Protocol, json: bool) -> Resul
         report.images_per_second
     );
     if let (Some(peak), Some(baseline)) = (report.peak_rss_bytes, report.baseline_rss_bytes) {
-        text += &format!("peak memory {:.1} MB ({:.1} MB before the network)\n", peak as f64 / 1e6, baseline as f64 / 1e6);
+        text +=
+            &format!("peak memory {:.1} MB ({:.1} MB before the network)\n", peak as f64 / 1e6, baseline as f64 / 1e6);
     }
     print(&text)
 }

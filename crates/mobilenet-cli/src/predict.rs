@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::Device;
 use candle_nn::ModuleT;
 use mobilenet_data::{BatchConfig, Split, batches, load_image};
@@ -12,6 +12,8 @@ use mobilenet_schema::DataConfig;
 use serde::Serialize;
 
 use crate::args::PredictArgs;
+use crate::device::DeviceArg;
+use crate::model_file;
 use crate::output::{print, print_json};
 use crate::progress::percent;
 use crate::run;
@@ -42,12 +44,17 @@ struct Prediction<'a> {
 }
 
 pub fn run(args: &PredictArgs) -> Result<()> {
-    let config = run::read_config(&args.run)?;
+    let run = match (&args.run, &args.model_file) {
+        (Some(run), _) => run,
+        (None, Some(file)) => return by_file(file, args),
+        (None, None) => bail!("expected --run or --model-file"),
+    };
+    let config = run::read_config(run)?;
     let size = config.data.image[0];
     // All of them first: a bad one among many shows before any work is done.
     let pictures: Vec<Vec<u8>> = args.images.iter().map(|path| load_image(path, size)).collect::<Result<_, _>>()?;
     let device = args.device.device.open()?;
-    let trained = run::load_model(&args.run, &config, &device)?;
+    let trained = run::load_model(run, &config, &device)?;
 
     let mut images = Vec::new();
     for (path, picture) in args.images.iter().zip(pictures) {
@@ -55,11 +62,34 @@ pub fn run(args: &PredictArgs) -> Result<()> {
         images.push(Picture { path, predictions: likeliest(&logits, &config.data.classes) });
     }
     let model = config.model.arch.to_string();
-    let report = Report { run: &args.run, model, weights: trained.weights, images };
+    let report = Report { run, model, weights: trained.weights, images };
     if args.json {
         return print_json(&report);
     }
     print(&said(&report))
+}
+
+/// The classes that a shipped network finds.
+fn by_file(file: &Path, args: &PredictArgs) -> Result<()> {
+    ensure!(args.device.device == DeviceArg::Cpu, "--device {}: --model-file runs on the cpu", args.device.device);
+    let mut session = model_file::open(file)?;
+    let description = session.model().description().clone();
+    let size = description.input.height;
+    ensure!(size == description.input.width, "{}: expected a network for square images", file.display());
+    let pictures: Vec<Vec<u8>> = args.images.iter().map(|path| load_image(path, size)).collect::<Result<_, _>>()?;
+    let mut images = Vec::new();
+    for (path, picture) in args.images.iter().zip(pictures) {
+        let found = session.classify(&picture, size, size)?.iter().take(TOP);
+        let predictions = found.map(|found| Prediction {
+            class: &description.classes[found.index],
+            label: found.index,
+            probability: f64::from(found.probability),
+        });
+        images.push(Picture { path, predictions: predictions.collect() });
+    }
+    let weights = model_file::changes(&description);
+    let report = Report { run: file, model: description.origin.architecture.clone(), weights, images };
+    if args.json { print_json(&report) } else { print(&said(&report)) }
 }
 
 /// The outputs for one picture `[size, size, 3]`, which goes the way of the test images.

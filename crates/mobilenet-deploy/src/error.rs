@@ -47,6 +47,12 @@ pub enum Error {
         /// How many were asked for.
         found: usize,
     },
+    /// An operation whose name an ONNX graph needs for something else.
+    #[error("ONNX graph: expected values with names of their own, found {name:?} twice")]
+    OnnxName {
+        /// The name.
+        name: String,
+    },
     /// A configuration that is no network.
     #[error(transparent)]
     Arch(#[from] mobilenet_arch::Error),

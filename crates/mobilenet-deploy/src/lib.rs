@@ -2,12 +2,14 @@
 
 mod error;
 mod fold;
+mod onnx;
 mod quantize;
 mod swap;
 mod weights;
 
 pub use error::{Error, Result};
 pub use fold::fold;
+pub use onnx::{OnnxProfile, to_onnx};
 pub use quantize::{Calibration, LayerNoise, QuantizeOptions, Quantized, layer_noise, quantize};
 pub use swap::{MAX_PIECES, Swap, swap};
 pub use weights::Weights;

@@ -1,0 +1,82 @@
+//! Networks as ONNX files: opset 17, IR version 8.
+//!
+//! The graph takes `images` `[n, 3, h, w]`, normalized as the metadata say, and gives `logits` `[n, classes]`, before the
+//! softmax; `n` is any number. Nodes have the names of the network's operations.
+//!
+//! A network in 8 bits becomes a graph of `QuantizeLinear` and `DequantizeLinear`, from which a program that has integer
+//! kernels makes its own. Which of them it recognizes differs: see [`OnnxProfile`].
+
+mod graph;
+mod layers;
+mod metadata;
+mod proto;
+mod quantized;
+
+use mobilenet_common::names::UnknownName;
+use mobilenet_runtime::Network;
+use prost::Message;
+use strum::VariantNames;
+
+use crate::Result;
+
+/// The program that an ONNX file of a network in 8 bits is for. Files of float32 networks are the same for all.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
+pub enum OnnxProfile {
+    /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are int32;
+    /// results of convolutions are quantized, so that they run as integers.
+    ///
+    /// Where the network keeps only what an h-swish or a shortcut's sum gives, the convolution's own result is quantized
+    /// over a range that this implies: the outcome differs by that rounding.
+    ///
+    /// On x86 without VNNI, ONNX Runtime's products of `u8` and `i8` saturate at 16 bits.
+    #[default]
+    Cpu,
+    /// TensorRT: activations are -127 to 127 without a zero point, biases are float32; quantized are what layers with
+    /// weights take, and the shortcut of a sum.
+    Trt,
+}
+
+fn unknown(found: &str) -> UnknownName {
+    UnknownName::new("ONNX profile", found, OnnxProfile::VARIANTS)
+}
+
+/// The bytes of an ONNX file.
+///
+/// # Errors
+/// The network's parts do not fit each other, or an operation has the name of a value that the graph needs for something
+/// else.
+pub fn to_onnx(network: &Network, profile: OnnxProfile) -> Result<Vec<u8>> {
+    let shapes = network.shapes()?;
+    let mut export = layers::Export::new(network, profile);
+    for operation in &network.operations {
+        export.operation(operation)?;
+    }
+    let (mut graph, result) = export.finish();
+    graph.rename(&result, LOGITS);
+    let input = &network.description.input;
+    let images = graph::floats(IMAGES, &[3, input.height, input.width]);
+    let logits = graph::floats(LOGITS, &[shapes.last().map_or(0, |shape| shape.c)]);
+    let model = proto::ModelProto {
+        ir_version: 8,
+        producer_name: env!("CARGO_PKG_NAME").to_owned(),
+        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
+        graph: Some(graph.finish(name(network), images, logits)?),
+        opset_import: vec![proto::OperatorSetIdProto { domain: String::new(), version: 17 }],
+        metadata_props: metadata::properties(&network.description),
+    };
+    Ok(model.encode_to_vec())
+}
+
+const IMAGES: &str = "images";
+const LOGITS: &str = "logits";
+
+/// The graph's name, which must not be empty.
+fn name(network: &Network) -> String {
+    match &network.description.origin.architecture[..] {
+        "" => "network".to_owned(),
+        architecture => architecture.to_owned(),
+    }
+}
