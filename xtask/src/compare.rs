@@ -2,9 +2,12 @@
 //! a report that compares the article's figures with ours.
 
 mod announce;
+mod arguments;
 pub mod build;
-mod command;
+mod commands;
+mod complete;
 mod estimate;
+mod process;
 mod profile;
 mod run;
 mod stages;
@@ -12,17 +15,13 @@ mod stages;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use mobilenet_arch::{Arch, Width};
-use mobilenet_report::against::{self, Snapshot};
-use mobilenet_report::artefacts;
-use mobilenet_report::gather;
-use mobilenet_report::lock::lock;
-use mobilenet_report::names::{self, Precision, Profile, RecipeName, Source};
-use mobilenet_report::network::{Network, Selection};
-use mobilenet_report::plan::{ComparisonPlan, PlannedRecipe, Stage};
+use anyhow::{Context, Result, anyhow, bail};
+use mobilenet_arch::{Arch, Network, Selection, Width};
 use mobilenet_report::text::list;
-use mobilenet_report::{verdict, write};
+use mobilenet_report::{Scope, Snapshot, Stage, against, data_warning, describe_change, gather, lock, verdict, write};
+use mobilenet_schema::{Against, ComparisonPlan, PlannedRecipe, Precision, Profile, RecipeName, Source};
+
+use crate::files;
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
@@ -37,12 +36,13 @@ Examples:
   cargo xtask compare --models v2,v3-large,v3-small --seeds 1,2,3
   cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores: 30 epochs of all images
   cargo xtask compare --models ladder --recipe article --out runs/ladder   what does each part of V3 bring?
-  cargo xtask compare --models widths --out runs/widths          which width is worth its cost? `mobilenet choose` reads it
+  cargo xtask compare --models widths --out runs/widths    which width is worth its cost? `mobilenet choose` reads it
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
   cargo xtask compare --against runs/old               and compare it with an earlier comparison
 
---data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and test/<class>/*.")]
+--data-dir may hold CIFAR's binary version (data_batch_*.bin), its parquet files, or train/<class>/* and
+test/<class>/*.")]
 pub struct Args {
     /// How much is done
     #[arg(long, value_enum, default_value = "quick")]
@@ -73,7 +73,7 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     threads: Option<u64>,
     /// cpu, cuda, cuda:N or metal
-    #[arg(long, default_value = "cpu", value_parser = names::parse_device)]
+    #[arg(long, default_value = "cpu", value_parser = parse_device)]
     device: String,
     /// What the trainings multiply and keep; evaluation is always float32
     #[arg(long, value_enum, default_value = "f32")]
@@ -100,12 +100,23 @@ fn models_long_help() -> String {
     let names = |archs: &mut dyn Iterator<Item = Arch>| list(&archs.map(|arch| arch.name().into()).collect::<Vec<_>>());
     let widths = list(&Width::PUBLISHED.map(|width| width.to_string()));
     format!(
-        "{}\n\n`v2@0.5` is V2 with half the channels. `ladder` stands for {}: from V2 to V3-Large one change at a time. \
+        "{}\n\n`v2@0.5` is V2 with half the channels. `ladder` stands for {}: from V2 to V3-Large one change at a \
+         time. \
          `widths` stands for {} at {widths} times the channels.",
         models_help(),
         names(&mut Arch::LADDER.into_iter()),
         names(&mut Arch::all().filter(|arch| arch.description().in_widths)),
     )
+}
+
+/// Where the networks run; handed on to `mobilenet --device`.
+fn parse_device(text: &str) -> Result<String, String> {
+    let known = match text.split_once(':') {
+        Some(("cuda", ordinal)) => ordinal.parse::<usize>().is_ok(),
+        Some(_) => false,
+        None => matches!(text, "cpu" | "cuda" | "metal"),
+    };
+    if known { Ok(text.to_owned()) } else { Err("expected cpu, cuda, cuda:N or metal".to_owned()) }
 }
 
 /// Who else may be writing in a folder.
@@ -117,13 +128,13 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     // Read first: what is wrong with it is not to come out after hours of training.
-    let earlier = args.against.as_deref().map(Snapshot::read).transpose()?;
+    let earlier = args.against.as_deref().map(|path| Snapshot::read(path).map_err(of_against)).transpose()?;
     if let Some(out) = &args.report_only {
         if !out.is_dir() {
             bail!("{} is not a folder", out.display());
         }
         if let Some(earlier) = &earlier {
-            earlier.check_other_than(out)?;
+            earlier.check_other_than(out).map_err(of_against)?;
         }
         let _lock = lock(out, BUSY, PATIENCE)?;
         return report(out, args, earlier.as_ref());
@@ -132,11 +143,11 @@ pub fn run(args: &Args) -> Result<()> {
     let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
     profile::check_against(&settings, &out)?;
     if let Some(earlier) = &earlier {
-        earlier.check_other_than(&out)?;
+        earlier.check_other_than(&out).map_err(of_against)?;
     }
     std::fs::create_dir_all(&out).with_context(|| format!("cannot make {}", out.display()))?;
     let lock = lock(&out, BUSY, Duration::ZERO)?;
-    artefacts::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
+    files::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
     let stages = stages::stages(&settings, !args.no_samples);
     run::run(&settings, &out, &stages, &lock)?;
     report(&out, args, earlier.as_ref())
@@ -148,37 +159,46 @@ fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
         // Who leaves the pictures out wants a folder without them; they are fetched again in a second.
         std::fs::remove_file(&pictures).with_context(|| format!("cannot remove {}", pictures.display()))?;
     }
-    let scope = gather::Scope { pictures: !args.no_samples, every_run: args.report_only.is_some() };
-    let mut gathered = gather::gather(out, scope)?;
-    gathered.commands = command::all(&gathered, out);
-    let against = earlier.map(|earlier| against::against(earlier, &gathered));
-    write::write(out, &gathered, against.as_ref())?;
+    let scope = Scope { pictures: !args.no_samples, every_run: args.report_only.is_some() };
+    let mut gathered = gather(out, scope)?;
+    gathered.commands = commands::all(&gathered, out);
+    let against = earlier.map(|earlier| against(earlier, &gathered));
+    write(out, &gathered, against.as_ref())?;
     println!();
-    if let Some(warning) = verdict::warning(&gathered) {
-        println!("WARNING: {}\n", warning.plain());
+    if let Some(warning) = data_warning(&gathered.data) {
+        println!("WARNING: {warning}\n");
     }
-    for sentence in verdict::sentences(&gathered) {
-        println!("{}", sentence.plain());
+    for sentence in verdict(&gathered) {
+        println!("{sentence}");
     }
     for note in &gathered.notes {
         println!("Note: {note}");
     }
     if let Some(against) = &against {
-        println!("\nAgainst {}:", against.path.display());
-        for warning in &against.warnings {
-            println!("Note: {warning}");
-        }
-        for change in &against.networks {
-            println!("{}", against::sentence(change));
-        }
-        if against.networks.is_empty() {
-            println!("the two comparisons have no network in common");
-        }
+        say_against(against);
     }
     println!("\n{}", out.join("report.html").display());
     println!("{}", out.join("report.md").display());
     println!("{}", out.join("results.json").display());
     Ok(())
+}
+
+fn say_against(against: &Against) {
+    println!("\nAgainst {}:", against.path.display());
+    for warning in &against.warnings {
+        println!("Note: {warning}");
+    }
+    for change in &against.networks {
+        println!("{}", describe_change(change));
+    }
+    if against.networks.is_empty() {
+        println!("the two comparisons have no network in common");
+    }
+}
+
+/// An error of what `--against` names, which begins with its path.
+fn of_against(error: mobilenet_report::Error) -> anyhow::Error {
+    anyhow!("--against {error}")
 }
 
 /// The options as settings, checked as far as possible before any long work.
@@ -235,5 +255,26 @@ fn default_out(profile: Profile) -> PathBuf {
     match std::env::current_dir() {
         Ok(here) if here == root => out,
         _ => root.join(out),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn devices() {
+        for good in ["cpu", "cuda", "cuda:1", "metal"] {
+            assert!(parse_device(good).is_ok(), "{good}");
+        }
+        for bad in ["gpu", "cuda:x", "metal:0", ""] {
+            assert!(parse_device(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_earlier_comparison_that_is_none_is_named_by_its_option() {
+        let error = Snapshot::read(Path::new("no-such-folder")).map_err(of_against).unwrap_err();
+        assert_eq!(error.to_string(), "--against no-such-folder: there is no such folder or file");
     }
 }

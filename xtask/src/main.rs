@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks through the terminal")]
 
 mod compare;
+mod files;
 mod peers;
 
 use std::process::ExitCode;

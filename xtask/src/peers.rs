@@ -1,27 +1,33 @@
 //! `cargo xtask peers`: this project, PyTorch and ONNX Runtime on the same networks, side by side, in turns.
 
+mod arguments;
+mod cell;
 mod environment;
 mod figures;
 mod measure;
 mod process;
 mod quiet;
 mod render;
+mod settings;
 mod task;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use mobilenet_arch::Arch;
+use mobilenet_report::text;
 
+use self::settings::PeersPlan;
 use crate::compare::{build, unique};
-use mobilenet_report::names::Arch;
-use mobilenet_report::{artefacts, text};
+use crate::files;
 
 /// Measure this project against PyTorch and ONNX Runtime on this machine
 ///
 /// Times training steps, evaluation and the latency of a single image, and takes the memory of training, of this
-/// project, of PyTorch (NCHW, channels_last, channels_last with bf16 autocast) and of ONNX Runtime, on the same networks
-/// for 32x32 images. The programs take turns in rounds, each measurement is a process of its own, and ratios are taken
-/// round by round, so that a machine that gets slower meanwhile slows all of them. The result is one Markdown file.
+/// project, of PyTorch (NCHW, channels_last, channels_last with bf16 autocast) and of ONNX Runtime, on the same
+/// networks for 32x32 images. The programs take turns in rounds, each measurement is a process of its own, and ratios
+/// are taken round by round, so that a machine that gets slower meanwhile slows all of them. The result is one Markdown
+/// file.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -31,10 +37,11 @@ Examples:
   cargo xtask peers --python ~/torch/bin/python        with packages that are there already
 
 Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, timm,
-onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that: python3 and a network.
-The peers run with glibc settings that keep the pages of freed memory, as our own binary does: PyTorch is much slower
-without. Leave the machine alone while it measures. On Linux, a measurement during which other programs used a tenth of a core or
-more is repeated, twice at most; if that does not help, the result opens with a warning.")]
+onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that:
+python3 and a network. The peers run with glibc settings that keep the pages of freed memory, as our own binary does:
+PyTorch is much slower without. Leave the machine alone while it measures. On Linux, a measurement during which other
+programs used a tenth of a core or more is repeated, twice at most; if that does not help, the result opens with a
+warning.")]
 pub struct Args {
     /// Networks, separated by commas
     #[arg(long, value_parser = with_peer, value_delimiter = ',', default_value = "v2,v3-large")]
@@ -66,32 +73,6 @@ fn with_peer(name: &str) -> Result<Arch, String> {
     known.find(|arch| arch.name() == name).ok_or_else(|| format!("expected one of {names}"))
 }
 
-/// What decides the figures.
-#[derive(Clone, Debug)]
-pub struct PeersPlan {
-    pub models: Vec<Arch>,
-    pub batch: u64,
-    pub threads: u64,
-    pub rounds: u64,
-    pub iterations: u64,
-}
-
-impl PeersPlan {
-    /// The call that repeats the measurement, defaults written out; where Python is and where the result goes to
-    /// does not matter for it.
-    pub fn command(&self) -> String {
-        let models: Vec<_> = self.models.iter().map(|arch| arch.name()).collect();
-        format!(
-            "cargo xtask peers --models {} --batch {} --threads {} --rounds {} --iterations {}",
-            models.join(","),
-            self.batch,
-            self.threads,
-            self.rounds,
-            self.iterations
-        )
-    }
-}
-
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let settings = PeersPlan {
@@ -110,7 +91,7 @@ pub fn run(args: &Args) -> Result<()> {
     eprintln!("building mobilenet (release) …");
     let binary = build::mobilenet(&[])?;
     let measured = measure::measure(&settings, &binary, &environment)?;
-    artefacts::write(&out, render::render(&measured, &text::now()).as_bytes())?;
+    files::write(&out, render::render(&measured, &text::now()).as_bytes())?;
     println!();
     if let Some(warning) = render::disturbance(&measured) {
         println!("WARNING: {warning}\n");

@@ -1,5 +1,5 @@
-//! Each library as one finds it outside this workspace: a package that depends on it alone, and whose programs are what its
-//! README prints. Candle is the one other dependency a program may name.
+//! Each library as one finds it outside this workspace: a package that depends on it alone, and whose programs are what
+//! its README prints. Candle is the one other dependency a program may name.
 //!
 //! The packages are checked together, so that Candle is compiled once. The first run takes minutes, later ones seconds.
 
@@ -164,7 +164,8 @@ fn what_the_readmes_print_compiles_against_each_library_alone() {
 
 #[test]
 fn code_without_a_main_gets_one() {
-    let markdown = "```rust\nuse a::b;\n# hidden();\nb()?;\n# Ok::<(), E>(())\n```\ntext\n```sh\nls\n```\n```rust,no_run\nfn main() {}\n```\n";
+    let markdown = "```rust\nuse a::b;\n# hidden();\nb()?;\n# Ok::<(), \
+        E>(())\n```\ntext\n```sh\nls\n```\n```rust,no_run\nfn main() {}\n```\n";
     let code = blocks(markdown, "rust");
     assert_eq!(code.len(), 2);
     assert!(

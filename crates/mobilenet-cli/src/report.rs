@@ -4,8 +4,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use mobilenet_report::lock::lock;
-use mobilenet_report::{runs, write};
+use mobilenet_report::{lock, read_runs, write_runs};
 
 use crate::args::ReportArgs;
 use crate::output::{note, print};
@@ -19,10 +18,10 @@ pub fn run(args: &ReportArgs) -> Result<()> {
         (None, [run]) => run,
         (None, _) => bail!("a report of several runs needs --out DIR"),
     };
-    let runs = runs::read(&args.runs)?;
+    let runs = read_runs(&args.runs)?;
     fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let _lock = lock(out, "another report is being written", PATIENCE)?;
-    write::write_runs(out, &runs)?;
+    write_runs(out, &runs)?;
     for said in &runs.notes {
         note(&format!("note: {said}"));
     }

@@ -38,7 +38,8 @@ def t_intervals():
     for values in cases:
         low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))
         deviation = float(np.std(values, ddof=1))
-        rows.append({"values": values, "mean": float(np.mean(values)), "deviation": deviation, "interval": [float(low), float(high)]})
+        interval = [float(low), float(high)]
+        rows.append({"values": values, "mean": float(np.mean(values)), "deviation": deviation, "interval": interval})
     return rows
 
 
@@ -61,15 +62,17 @@ def welch():
     rows = []
     for first, second in cases:
         test = stats.ttest_ind(second, first, equal_var=False)
-        interval = test.confidence_interval(0.95)
-        rows.append({"first": first, "second": second, "p_value": float(test.pvalue), "interval": [float(interval.low), float(interval.high)]})
+        interval = [float(end) for end in test.confidence_interval(0.95)]
+        rows.append({"first": first, "second": second, "p_value": float(test.pvalue), "interval": interval})
     return rows
 
 
 def mcnemars():
     """Exact below 25 images in dispute. Even splits are left out of the corrected ones: statsmodels squares |0| - 1."""
+    few = ((0, 1), (5, 9), (1, 11), (0, 24), (13, 11), (12, 12))
+    many = ((12, 13), (5, 20), (50, 90), (803, 911), (400, 1_400))
     rows = []
-    for only_first, only_second in ((0, 1), (5, 9), (1, 11), (0, 24), (13, 11), (12, 12), (12, 13), (5, 20), (50, 90), (803, 911), (400, 1_400)):
+    for only_first, only_second in few + many:
         exact = only_first + only_second < 25
         table = [[1_000, only_first], [only_second, 300]]
         p = float(mcnemar(table, exact=exact, correction=True).pvalue)
@@ -78,8 +81,8 @@ def mcnemars():
 
 
 def bootstraps():
-    """Over images by scipy.stats.bootstrap, on each image's difference averaged over seeds. SciPy has no two-way bootstrap: images and seeds
-    are drawn here by the plainest loop there is."""
+    """Over images by scipy.stats.bootstrap, on each image's difference averaged over seeds. SciPy has no two-way
+    bootstrap: images and seeds are drawn here by the plainest loop there is."""
     rng = np.random.default_rng(7)
     rows = []
     for seeds in ((1, 1), (3, 3), (2, 4), (1, 3)):
@@ -90,7 +93,8 @@ def bootstraps():
         ]
         first, second = np.array(network(0.0, seeds[0])), np.array(network(0.25, seeds[1]))
         gaps = second.mean(0) - first.mean(0)
-        images = stats.bootstrap((gaps,), np.mean, n_resamples=RESAMPLES, method="percentile", batch=1_000, rng=rng).confidence_interval
+        found = stats.bootstrap((gaps,), np.mean, n_resamples=RESAMPLES, method="percentile", batch=1_000, rng=rng)
+        images = [float(end) for end in found.confidence_interval]
         both = None
         if min(seeds) > 1:
             drawn = np.empty(RESAMPLES)
@@ -100,7 +104,7 @@ def bootstraps():
                 drawn[i] = second[b][:, image].mean() - first[a][:, image].mean()
             both = [float(v) for v in np.percentile(drawn, [2.5, 97.5])]
         text = lambda runs: ["".join("1" if right else "0" for right in run) for run in runs]
-        rows.append({"first": text(first), "second": text(second), "images": [float(images.low), float(images.high)], "images_and_seeds": both})
+        rows.append({"first": text(first), "second": text(second), "images": images, "images_and_seeds": both})
     return rows
 
 

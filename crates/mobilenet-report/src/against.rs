@@ -4,15 +4,14 @@ mod snapshot;
 
 use std::path::Path;
 
+use mobilenet_schema::{Against, ComparisonPlan, NetworkChange, Origin, SettingChange, ThenNow};
+
 use self::snapshot::{DataSet, Figures};
-use super::artefacts::Origin;
 use super::gather::Gathered;
 use super::origins::{self, Trait};
-use super::plan::ComparisonPlan;
 use super::stats;
 use super::text::{list, percent, points, significant, thousands};
 
-pub use mobilenet_schema::{Against, NetworkChange, SettingChange, ThenNow};
 pub use snapshot::Snapshot;
 
 /// Compares a comparison with an earlier one.
@@ -81,13 +80,17 @@ fn warnings(then: &Snapshot, now: &Snapshot) -> Vec<String> {
     let answers =
         |snapshot: &Snapshot| snapshot.networks.iter().flat_map(|n| &n.runs).all(|run| !run.labels.is_empty());
     if !answers(then) {
-        warnings.push("Of the earlier comparison only results.json is there: its answers cannot be compared with these image by image.".to_owned());
+        warnings.push(
+            "Of the earlier comparison only results.json is there: its answers cannot be compared with \
+            these image by image."
+                .to_owned(),
+        );
     }
     warnings
 }
 
 /// Accuracy and latency of one network in one sentence.
-pub fn sentence(change: &NetworkChange) -> String {
+pub fn describe_change(change: &NetworkChange) -> String {
     let judgement = change.comparison.as_ref().map_or(String::new(), |found| {
         let word = if found.is_noise() { "not significant" } else { "significant" };
         format!(", {word} by {}", found.test())
@@ -98,7 +101,8 @@ pub fn sentence(change: &NetworkChange) -> String {
     });
     let speed = change.training_images_per_second;
     format!(
-        "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images per second.",
+        "{}: {} of the test images instead of {} ({}{judgement}){latency}; it trains at {} instead of {} images \
+         per second.",
         change.network.label(),
         percent(top1.now),
         percent(top1.then),
@@ -112,8 +116,7 @@ pub fn sentence(change: &NetworkChange) -> String {
 mod tests {
     use std::path::PathBuf;
 
-    use crate::names::Arch;
-    use crate::network::Network;
+    use mobilenet_arch::{Arch, Network};
     use serde_json::json;
 
     use super::super::gather::fixture::fixture;
@@ -140,7 +143,13 @@ mod tests {
             assert_eq!((comparison.difference, comparison.p_value()), (0.0, 1.0));
             assert_eq!(network.latency_ms.unwrap().ratio(), 1.0);
         }
-        assert!(earlier(|_| {}).check_other_than(&folder()).unwrap_err().to_string().contains("--against"));
+        assert!(
+            earlier(|_| {})
+                .check_other_than(&folder())
+                .unwrap_err()
+                .to_string()
+                .contains("the comparison that is being reported")
+        );
     }
 
     #[test]
@@ -163,7 +172,7 @@ mod tests {
         );
         assert_eq!(found.unmatched, [Network::from(Arch::V3Large)]);
         assert_eq!(found.networks[0].training_images_per_second.ratio(), 2.0);
-        assert!(sentence(&found.networks[0]).contains("41.0 instead of 20.5"));
+        assert!(describe_change(&found.networks[0]).contains("41.0 instead of 20.5"));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! On which test images two networks agree, counted over their seeds.
 
 use mobilenet_schema::ClassCounts;
-
-use super::artefacts::Eval;
+use mobilenet_schema::Eval;
 
 /// In how many of its seeds a network classifies an image correctly.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -53,8 +52,8 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Of each network the evaluations of all seeds; a network alone is compared with itself. `None` if there are none, or
-    /// they are not of the same images.
+    /// Of each network the evaluations of all seeds; a network alone is compared with itself. `None` if there are none,
+    /// or they are not of the same images.
     pub fn new(first: &[&Eval], second: Option<&[&Eval]>) -> Option<Self> {
         let reference = first.first()?;
         let second = second.unwrap_or(first);
@@ -186,7 +185,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_images_are_not_held_against_each_other() {
+    fn other_images_are_not_compared() {
         let (a, b) = (eval(&[0, 1], &[0, 1]), eval(&[1, 0], &[0, 1]));
         assert!(Agreement::new(&[&a], Some(&[&b])).is_none());
         assert!(Agreement::new(&[], None).is_none());

@@ -6,14 +6,15 @@ mod code;
 mod counts;
 mod speed;
 
-use mobilenet_schema::ClaimResult;
-pub use mobilenet_schema::Verdict;
+use mobilenet_schema::{ClaimResult, Verdict};
 
 use super::document::inline::Inline;
 use super::gather::Gathered;
 
 /// Which article this is, where the report first speaks of it.
-pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article of 2026-06-05, \u{201c}从MobileNetV2到V3:我是如何用PyTorch复现并对比这两个轻量级网络性能的\u{201d} (From MobileNetV2 to V3: how I reproduced and compared these two lightweight networks with PyTorch), whose claims this report checks one by one.";
+pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article of \
+    2026-06-05, \u{201c}从MobileNetV2到V3:我是如何用PyTorch复现并对比这两个轻量级网络性能的\u{201d} (From MobileNetV2 to V3: how I \
+    reproduced and compared these two lightweight networks with PyTorch), whose claims this report checks one by one.";
 
 /// One claim and what became of it.
 #[derive(Clone, Debug)]

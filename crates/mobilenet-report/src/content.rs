@@ -13,8 +13,9 @@ mod time;
 mod training;
 mod widths;
 
-use crate::against::Against;
-use crate::audit::{Claim, Verdict};
+use mobilenet_schema::{Against, Verdict};
+
+use crate::audit::Claim;
 use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::network;
@@ -48,7 +49,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     Document {
         title: network::title(&gathered.networks()).into(),
         subtitle,
-        warning: verdict::warning(gathered),
+        warning: verdict::warning(&gathered.data),
         verdict: verdict::sentences(gathered).into(),
         caveats: verdict::caveats(gathered),
         sections,
@@ -70,7 +71,11 @@ fn accuracy_against_cost(gathered: &Gathered) -> Section {
 fn audit(claims: &[Claim]) -> Section {
     let of = |verdict: Verdict| claims.iter().filter(|c| c.verdict == verdict).count();
     let text = rich!(
-        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree if they are within about one percent, accuracies by their 95% interval (Student's t over seeds where several scatter, else Wilson's over images): under the article's protocol if the whole interval lies within one point of its figure, after another training if the whole interval lies at or above it. Where the pictures are not the article's, a copy compressed at a loss included, no accuracy is judged.",
+        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree \
+         if they are within about one percent, accuracies by their 95% interval (Student's t over seeds where several \
+         scatter, else Wilson's over images): under the article's protocol if the whole interval lies within one \
+         point of its figure, after another training if the whole interval lies at or above it. Where the pictures \
+         are not the article's, a copy compressed at a loss included, no accuracy is judged.",
         claims.len(),
         of(Verdict::Reproduced),
         of(Verdict::NotReproduced),

@@ -5,9 +5,10 @@ pub mod inline;
 pub(crate) use inline::rich;
 pub use inline::{Filling, Inline, Span};
 
+use mobilenet_arch::Network;
+use mobilenet_schema::Verdict;
+
 use super::agreement::Tally;
-use super::audit::Verdict;
-use super::network::Network;
 use super::plots::Plot;
 use super::text::whole_percent;
 
@@ -52,6 +53,21 @@ pub struct Table {
     /// Aligned to the right
     pub numeric: bool,
     pub rows: Vec<Vec<Cell>>,
+}
+
+/// A column of a table of `T`s: its title, and what it says of one of them.
+pub type Column<'a, T> = (&'a str, &'a dyn Fn(&T) -> String);
+
+impl Table {
+    /// A table of numbers with a row for each item.
+    pub fn of<T>(items: impl IntoIterator<Item = T>, columns: &[Column<'_, T>]) -> Self {
+        let row = |item: T| columns.iter().map(|(_, say)| say(&item).into()).collect();
+        Self {
+            head: columns.iter().map(|(title, _)| (*title).to_owned().into()).collect(),
+            numeric: true,
+            rows: items.into_iter().map(row).collect(),
+        }
+    }
 }
 
 /// What stands in a table's cell.

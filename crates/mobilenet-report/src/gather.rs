@@ -5,61 +5,25 @@ mod committed;
 #[cfg(test)]
 pub mod fixture;
 mod found;
+mod gathered;
 mod model;
+mod pairs;
 pub mod quiet;
 
 use std::path::Path;
 
-use anyhow::{Result, bail};
-
-use super::artefacts::{
-    self, Artefact, Bench, Blocks, DataInfo, Environment, Origin, Picture, Roofline, RooflineRecord, Summary,
+use mobilenet_schema::{
+    Artefact, Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, Summary,
 };
-use super::network::{self, Network};
-use super::origins;
-use super::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, ComparisonPlan, Sizes, Stage, run_name, summarized};
-use super::stats::{self, Comparison};
+
+use crate::error::{Error, Result};
+use crate::origins;
+use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
 
 pub use found::config_mismatch;
+pub use gathered::Gathered;
 pub use model::{Counts, Model, Run};
-
-/// Everything that a comparison has left.
-#[derive(Debug)]
-pub struct Gathered {
-    /// What was asked for
-    pub settings: ComparisonPlan,
-    /// The data set
-    pub data: DataInfo,
-    /// The networks with a finished run
-    pub models: Vec<Model>,
-    /// Counts of every network with a summary
-    pub summaries: Vec<Counts>,
-    /// What the machine can do at best, if it was measured
-    pub roofline: Option<Roofline>,
-    /// Example images; empty if they are left out
-    pub pictures: Vec<Picture>,
-    /// That of the last run; `origins` has all
-    pub environment: Environment,
-    /// Where each artefact comes from
-    pub origins: Vec<Origin>,
-    /// Each pair of networks compared, that of the verdict first
-    pub comparisons: Vec<Pair>,
-    /// The one that makes the whole comparison, then what it runs; whoever runs comparisons fills them in
-    pub commands: Vec<String>,
-    /// What is missing or odd, one sentence each
-    pub notes: Vec<String>,
-}
-
-/// Two networks and how their accuracies compare; nothing if they saw different images.
-#[derive(Debug)]
-pub struct Pair {
-    /// The network that is subtracted
-    pub first: Network,
-    /// The network it is subtracted from
-    pub second: Network,
-    /// Nothing if they cannot be compared
-    pub comparison: Option<Comparison>,
-}
+pub use pairs::Pair;
 
 /// What is gathered.
 #[derive(Copy, Clone, Debug, Default)]
@@ -70,63 +34,17 @@ pub struct Scope {
     pub every_run: bool,
 }
 
-impl Gathered {
-    /// One network of the comparison.
-    pub fn model(&self, network: impl Into<Network>) -> Option<&Model> {
-        let network = network.into();
-        self.models.iter().find(|model| model.network == network)
-    }
-
-    /// Counts of any network, compared or not.
-    pub fn counts(&self, network: impl Into<Network>) -> Option<&Counts> {
-        let network = network.into();
-        self.summaries.iter().find(|counts| counts.network == network)
-    }
-
-    /// All networks, in the order of the report.
-    pub fn networks(&self) -> Vec<Network> {
-        self.models.iter().map(|model| model.network).collect()
-    }
-
-    /// The two networks the verdict is about.
-    pub fn pair(&self) -> Option<(&Model, &Model)> {
-        let (first, second) = network::pair(&self.networks());
-        Some((self.models.get(first)?, self.models.get(second?)?))
-    }
-
-    /// How these two compare.
-    pub fn difference(&self) -> Option<&Comparison> {
-        self.comparisons.first()?.comparison.as_ref()
-    }
-
-    /// The networks that are shown one by one, with a picture or a column each: all, or the two of the verdict where there
-    /// are more than six.
-    pub fn few(&self) -> Vec<&Model> {
-        const FEW: usize = 6;
-        match self.pair() {
-            Some((first, second)) if self.models.len() > FEW => vec![first, second],
-            _ => self.models.iter().collect(),
-        }
-    }
-
-    /// Images per epoch and test images.
-    pub fn sizes(&self) -> Sizes {
-        Sizes::new(&self.settings, Some(&self.data))
-    }
-
-    /// Share of the article's training that was run.
-    pub fn share_of_article(&self) -> f64 {
-        self.sizes().share_of_article(self.settings.recipe.epochs)
-    }
-}
-
 /// Reads the artefacts under `out`. Runs that are not complete are left out and named in the notes; a folder
 /// without one complete run is an error.
+///
+/// # Errors
+/// A folder without a plan, without a complete run, or without one of the files that describe the data and the
+/// networks.
 pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
-    let Some(mut settings) = plan::read(out)? else {
-        bail!("{} holds no comparison (no plan.json)", out.display());
+    let Some(mut settings) = plan::read_plan(out)? else {
+        return Err(Error::NoComparison { path: out.to_owned(), reason: " (no plan.json)".to_owned() });
     };
-    let data: DataInfo = artefacts::read(&Stage::Data.artefact(out))?;
+    let data: DataInfo = mobilenet_schema::read(&Stage::Data.artefact(out))?;
     let mut notes = Vec::new();
     let planned = settings.clone();
     if scope.every_run {
@@ -146,7 +64,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
                 }
                 // Nobody asked for each network with each seed that any other has.
                 Err(_) if !planned.has(network, seed) && !out.join(run_name(network, seed)).exists() => {}
-                Err(error) => notes.push(format!("{} is left out: {error:#}.", run_name(network, seed))),
+                Err(error) => notes.push(format!("{} is left out: {error}.", run_name(network, seed))),
             }
         }
         let counts = summaries.iter().find(|counts| counts.network == network);
@@ -155,7 +73,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         }
     }
     if models.is_empty() {
-        bail!("{} holds no finished run: {}", out.display(), notes.join(" "));
+        return Err(Error::NoFinishedRun { path: out.to_owned(), notes });
     }
     let environment = origins.last().map_or(Environment::default(), |origin| origin.environment.clone());
     for model in &models {
@@ -169,7 +87,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     let samples = if scope.pictures { optional::<DataInfo>(&Stage::Samples, out, &mut notes) } else { None };
     let pictures = samples.map_or(Vec::new(), |samples| samples.images);
     let roofline = optional::<RooflineRecord>(&Stage::Roofline, out, &mut notes).map(|record| record.roofline);
-    let comparisons = compare(&models);
+    let comparisons = pairs::compare(&models);
     Ok(Gathered {
         settings,
         data,
@@ -192,7 +110,7 @@ fn optional<T: Artefact>(stage: &Stage, out: &Path, notes: &mut Vec<String>) -> 
         return None;
     }
     let name = path.strip_prefix(out).unwrap_or(&path).display();
-    artefacts::read(&path).inspect_err(|error| notes.push(format!("{name} is left out: {error}."))).ok()
+    mobilenet_schema::read(&path).inspect_err(|error| notes.push(format!("{name} is left out: {error}."))).ok()
 }
 
 /// The counts of all networks that have a summary; those that were compared must.
@@ -201,7 +119,7 @@ fn read_counts(out: &Path, settings: &ComparisonPlan, notes: &mut Vec<String>) -
     for network in summarized(settings) {
         let stage = |imagenet| Stage::Summary { network, imagenet };
         let cifar: Option<Summary> = if settings.models.contains(&network) {
-            Some(artefacts::read(&stage(false).artefact(out))?)
+            Some(mobilenet_schema::read(&stage(false).artefact(out))?)
         } else {
             optional(&stage(false), out, notes)
         };
@@ -236,35 +154,10 @@ fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<Strin
     }
 }
 
-/// Every pair of networks, that of the verdict first.
-fn compare(models: &[Model]) -> Vec<Pair> {
-    let mut pairs: Vec<(&Model, &Model)> =
-        models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
-    let networks: Vec<_> = models.iter().map(|model| model.network).collect();
-    if let (first, Some(second)) = network::pair(&networks) {
-        let (first, second) = (networks[first], networks[second]);
-        let is_verdicts = |a: &Model, b: &Model| {
-            (a.network, b.network) == (first, second) || (b.network, a.network) == (first, second)
-        };
-        pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
-        pairs
-            .iter_mut()
-            .filter(|(a, b)| is_verdicts(a, b) && a.network != first)
-            .for_each(|(a, b)| std::mem::swap(a, b));
-    }
-    pairs
-        .into_iter()
-        .map(|(a, b)| Pair {
-            first: a.network,
-            second: b.network,
-            comparison: stats::compare(&a.answers(), &b.answers()),
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::names::Arch;
+    use mobilenet_arch::Arch;
+
     use super::fixture::{copy_of_fixture, fixture, fixture_of};
     use super::*;
 

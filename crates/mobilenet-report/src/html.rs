@@ -1,10 +1,10 @@
 //! The report as one HTML file that fetches nothing. What is data is escaped by type: [`maud`] escapes every string.
 
 use maud::{DOCTYPE, Markup, PreEscaped, Render, html};
+use mobilenet_schema::Verdict;
 
-use crate::audit::Verdict;
 use crate::document::{Block, Cell, Document, GalleryRow, Inline, Span, Table};
-use crate::svg::{colors, style};
+use crate::plots::palette::{colors, style};
 
 const PAGE: &str = include_str!("page.css");
 

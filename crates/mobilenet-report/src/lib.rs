@@ -1,26 +1,46 @@
 #![doc = include_str!("../README.md")]
 
-pub mod against;
-pub mod agreement;
-pub mod artefacts;
+mod against;
+mod agreement;
 mod audit;
+mod charts;
 mod content;
 mod document;
-pub mod gather;
+mod error;
+mod gather;
 mod html;
-pub mod lock;
+mod leaves;
+mod lock;
 mod markdown;
-pub mod names;
-pub mod network;
-pub mod origins;
+mod network;
+mod origins;
 mod pareto;
-pub mod plan;
+mod plan;
 mod plots;
-pub mod runs;
-pub mod samples;
-pub mod stats;
+mod results;
+mod runs;
+mod samples;
+mod stats;
 mod structure;
-mod svg;
 pub mod text;
-pub mod verdict;
-pub mod write;
+mod verdict;
+mod write;
+
+// Comparisons.
+pub use against::{Snapshot, against, describe_change};
+pub use gather::{Gathered, Scope, gather};
+pub use verdict::{data_warning, verdict};
+pub use write::write;
+
+// Single runs.
+pub use runs::{Runs, read_runs};
+pub use write::write_runs;
+
+// A comparison's folder, for whoever runs one.
+pub use gather::config_mismatch;
+pub use lock::lock;
+pub use network::title;
+pub use plan::{BENCH_ROUNDS, BLOCK_BATCHES, Sizes, Stage, read_plan, run_name, summarized};
+pub use samples::example_images;
+
+pub use error::{Error, Result};

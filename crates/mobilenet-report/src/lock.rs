@@ -4,8 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
 use mobilenet_common::files::{self, FolderLock, LOCK_FILE};
+
+use crate::error::{Error, Result};
 
 /// How often a lock is asked for while another holds it.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -13,6 +14,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Takes the folder's lock, the file `.lock` in it, which holds until the returned lock and all that share it are
 /// dropped. Where another process holds it, waits for as long as `patience`, then fails; `busy` says what is running
 /// there.
+///
+/// # Errors
+/// [`Error::Busy`] where another process holds the lock, [`Error::Write`] where the folder is missing or not writable.
 pub fn lock(folder: &Path, busy: &str, patience: Duration) -> Result<FolderLock> {
     let begun = Instant::now();
     loop {
@@ -21,8 +25,10 @@ pub fn lock(folder: &Path, busy: &str, patience: Duration) -> Result<FolderLock>
             Err(error) if error.kind() == ErrorKind::ResourceBusy && begun.elapsed() < patience => {
                 std::thread::sleep(PAUSE);
             }
-            Err(error) if error.kind() == ErrorKind::ResourceBusy => bail!("{busy} in {}", folder.display()),
-            Err(error) => bail!("cannot write {}: {error}", folder.join(LOCK_FILE).display()),
+            Err(error) if error.kind() == ErrorKind::ResourceBusy => {
+                return Err(Error::Busy { busy: busy.to_owned(), folder: folder.to_owned() });
+            }
+            Err(error) => return Err(Error::Write { path: folder.join(LOCK_FILE), error }),
         }
     }
 }

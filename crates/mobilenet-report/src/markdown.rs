@@ -1,5 +1,5 @@
-//! The report as Markdown, with its plots and pictures as files next to it. What is data is escaped: no name of a class or
-//! a folder becomes a link, an emphasis, HTML, or the end of a block.
+//! The report as Markdown, with its plots and pictures as files next to it. What is data is escaped: no name of a class
+//! or a folder becomes a link, an emphasis, HTML, or the end of a block.
 
 use std::fmt::Write as _;
 

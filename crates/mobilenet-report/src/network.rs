@@ -1,9 +1,8 @@
 //! The networks of a comparison.
 
-use mobilenet_arch::Arch;
-pub use mobilenet_arch::{Network, Selection, Width};
+use mobilenet_arch::{Arch, Network};
 
-use super::text::list;
+use crate::text::list;
 
 /// The places of the networks the verdict and the example pictures are about: V2 and V3-Large at width 1 where both are
 /// there, else the first two. `None` for the second if there is only one.
@@ -15,7 +14,7 @@ pub fn pair(networks: &[Network]) -> (usize, Option<usize>) {
     }
 }
 
-/// The networks' names for a heading: each architecture once, with the range of widths.
+/// The networks' names in a heading: each architecture once, with the range of widths.
 pub fn title(networks: &[Network]) -> String {
     let mut archs = Vec::new();
     for network in networks {
@@ -37,6 +36,8 @@ pub fn title(networks: &[Network]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use mobilenet_arch::Selection;
+
     use super::*;
 
     #[test]

@@ -1,5 +1,5 @@
-//! Where the artefacts of one comparison come from: by commit, machine, day and copy of the data. Runs may be added days
-//! later, or be copied from another machine; what differs among them is told, because it decides what compares.
+//! Where the artefacts of one comparison come from: by commit, machine, day and copy of the data. Runs may be added
+//! days later, or be copied from another machine; what differs among them is told, because it decides what compares.
 
 use mobilenet_schema::Origin;
 

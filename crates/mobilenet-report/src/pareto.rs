@@ -1,7 +1,7 @@
 //! Which networks no other beats in cost and accuracy at once.
 
-/// For each (cost, accuracy) whether it is on the Pareto front: no other costs no more and is no less accurate, one of the two
-/// truly better. Equal ones stand or fall together.
+/// For each (cost, accuracy) whether it is on the Pareto front: no other costs no more and is no less accurate, one of
+/// the two truly better. Equal ones stand or fall together.
 pub fn front(points: &[(f64, f64)]) -> Vec<bool> {
     let beats = |a: &(f64, f64), b: &(f64, f64)| a.0 <= b.0 && a.1 >= b.1 && a != b;
     points.iter().map(|point| !points.iter().any(|other| beats(other, point))).collect()

@@ -1,8 +1,14 @@
 //! Which test images the report shows: those on which the two networks agree and those on which they do not.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
-use super::agreement::{Agreement, Kind};
+use mobilenet_schema::{ComparisonPlan, Eval};
+
+use crate::agreement::{Agreement, Kind};
+use crate::error::{Error, Result};
+use crate::network;
+use crate::plan::Stage;
 
 /// Pictures per group.
 const GROUP_SIZE: usize = 4;
@@ -14,6 +20,25 @@ pub struct Group {
     pub kind: Kind,
     /// Places in the test set
     pub indices: Vec<usize>,
+}
+
+/// The test images that a comparison in `out` shows: places in the test set. All its evaluations must be there.
+///
+/// # Errors
+/// An evaluation that cannot be read; evaluations on different images.
+pub fn example_images(settings: &ComparisonPlan, out: &Path) -> Result<Vec<usize>> {
+    let read = |place: usize| -> Result<Vec<Eval>> {
+        let network = settings.models[place];
+        let seeds = settings.seeds.iter();
+        seeds.map(|&seed| Ok(mobilenet_schema::read(&Stage::Eval(network, seed).artefact(out))?)).collect()
+    };
+    let (first, second) = network::pair(&settings.models);
+    let first = read(first)?;
+    let second = second.map(read).transpose()?;
+    let second: Option<Vec<&Eval>> = second.as_ref().map(|evals| evals.iter().collect());
+    let agreement =
+        Agreement::new(&first.iter().collect::<Vec<_>>(), second.as_deref()).ok_or(Error::DifferentImages)?;
+    Ok(choose(&agreement, |_| true).into_iter().flat_map(|group| group.indices).collect())
 }
 
 /// Four groups by which of the two networks is right, the same for the same evaluations; a group prefers classes it has

@@ -1,7 +1,7 @@
 //! When a difference between two networks is more than noise.
 //!
-//! Two things scatter: which test images were drawn, and which seed a training started from. [`McNemar`] knows the first
-//! alone, [`Welch`] the second alone, [`Bootstrap`] the first and, with several seeds, roughly the second.
+//! Two things scatter: which test images were drawn, and which seed a training started from. [`mcnemar`] knows the
+//! first alone, [`welch`] the second alone, [`bootstrap`] the first and, with several seeds, roughly the second.
 
 mod bootstrap;
 #[cfg(test)]
@@ -11,8 +11,9 @@ mod mcnemar;
 mod special;
 mod welch;
 
-pub use intervals::{estimate, estimate_share, is_known, wilson};
-pub use mobilenet_schema::{Bootstrap, Comparison, Estimate, McNemar, Welch};
+use mobilenet_schema::Comparison;
+
+pub use intervals::{estimate, estimate_share, wilson};
 
 /// What one run answered.
 #[derive(Copy, Clone, Debug)]
@@ -41,8 +42,8 @@ impl<'a> Answers<'a> {
 
 /// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
 ///
-/// If one network has a single seed, or seeds that show no scatter, there is no test over seeds. Then difference, test and interval are all of the one
-/// pair of runs that can be compared image by image, so that they are of one piece.
+/// If one network has a single seed, or seeds that show no scatter, there is no test over seeds. Then difference, test
+/// and interval are all of the one pair of runs that can be compared image by image, so that they are of one piece.
 pub fn compare(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Comparison> {
     let top1 = |runs: &[Answers<'_>]| runs.iter().map(|run| run.top1).collect::<Vec<_>>();
     let seeds = (first.len(), second.len());
@@ -149,7 +150,8 @@ mod tests {
 
     #[test]
     fn seeds_without_scatter_prove_nothing() {
-        // 41 and 41 of 100 against 42 and 42: over the seeds a difference without any scatter, on the images one of them.
+        // 41 and 41 of 100 against 42 and 42: over the seeds a difference without any scatter, on the images one of
+        // them.
         let found = compared(&[(1, 20), (2, 20)], &[(1, 21), (2, 21)]).unwrap();
         assert_eq!((found.welch.as_ref(), found.seeds, found.mcnemar.len()), (None, (2, 2), 2));
         assert!(found.is_noise() && found.p_value() == 1.0, "{found:?}");
@@ -163,7 +165,8 @@ mod tests {
 
     #[test]
     fn a_tiny_scatter_of_seeds_does_not_outweigh_the_images() {
-        // 4 of 40 images more, seeds within one image of each other; which images are right changes from network to network.
+        // 4 of 40 images more, seeds within one image of each other; which images are right changes from network to
+        // network.
         let labels = [0; 40];
         let right =
             |from: usize, to: usize| -> Vec<usize> { (0..40).map(|i| usize::from(i < from || i >= to)).collect() };

@@ -1,6 +1,7 @@
 //! Block by block: what V3 does differently from V2, read from the layers of the two summaries.
 
-use super::artefacts::{LayerKind, Summary};
+use mobilenet_schema::{LayerKind, Summary};
+
 use super::text::millions;
 
 /// One block of a network.

@@ -1,14 +1,26 @@
 //! The verdict in a few short sentences, and what must be said beside it.
 
-use super::artefacts::DataInfo;
+use mobilenet_schema::RecipeName;
+use mobilenet_schema::{Comparison, DataInfo};
+
 use super::audit;
 use super::document::{Inline, rich};
 use super::gather::{Gathered, Model, quiet};
-use super::names::RecipeName;
-use super::stats::{self, Comparison};
+use super::stats;
 use super::text::{count, list, percent, points, points_interval, share, significant, thousands};
 
-/// Accuracy in one paragraph, cost in another.
+/// The verdict as plain text: accuracy in one paragraph, cost in another. Whether the data stands in for CIFAR is not
+/// said: see [`data_warning`].
+pub fn verdict(gathered: &Gathered) -> [String; 2] {
+    sentences(gathered).map(|sentence| sentence.plain())
+}
+
+/// What must be said first where the pictures are not the article's; nothing where they are.
+pub fn data_warning(data: &DataInfo) -> Option<String> {
+    warning(data).map(|warning| warning.plain())
+}
+
+/// [`verdict`] with its emphasis.
 pub fn sentences(gathered: &Gathered) -> [Inline; 2] {
     match gathered.pair() {
         Some((first, second)) => [accuracy(gathered, first, second), cost(first, second).into()],
@@ -97,7 +109,8 @@ fn alone(gathered: &Gathered, model: &Model) -> [Inline; 2] {
             gathered.data.label()
         ),
         format!(
-            "It has {} parameters, needs {} multiply-adds an image and trains at {} images per second; nothing else was compared.",
+            "It has {} parameters, needs {} multiply-adds an image and trains at {} images per second; nothing else \
+             was compared.",
             thousands(model.params),
             thousands(model.macs),
             significant(model.training_speed())
@@ -120,13 +133,15 @@ pub fn caveats(gathered: &Gathered) -> Vec<Inline> {
                 "settings of its own for each network"
             };
             format!(
-                "The recipe is made for few epochs, with {settings}; a longer training may separate or rank them differently."
+                "The recipe is made for few epochs, with {settings}; a longer training may separate or rank them \
+                 differently."
             )
         } else {
             "Such a budget shows which network learns faster at the start, not how far each one gets.".to_owned()
         };
         caveats.push(rich!(
-            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile `{}`, recipe `{}`). {}",
+            "This run is **{} of the article's training** ({} of {} images instead of 100 epochs of 50,000; profile \
+             `{}`, recipe `{}`). {}",
             share(done),
             count(recipe.epochs, "epoch"),
             thousands(sizes.train),
@@ -164,7 +179,9 @@ fn seeds(gathered: &Gathered) -> Option<Inline> {
             (high - low) / 2.0
         });
         return Some(rich!(
-            "One seed each: the test images alone leave about ±{} points of uncertainty in an accuracy, and **how far another seed would land is not known**. The test judges these trainings, not all that the networks could have had.",
+            "One seed each: the test images alone leave about ±{} points of uncertainty in an accuracy, and **how far \
+             another seed would land is not known**. The test judges these trainings, not all that the networks could \
+             have had.",
             format!("{:.1}", interval * 100.0)
         ));
     }
@@ -172,24 +189,30 @@ fn seeds(gathered: &Gathered) -> Option<Inline> {
     let d = gathered.difference()?;
     if d.welch.is_none() && first.runs.len() > 1 && second.runs.len() > 1 {
         return Some(
-            "The seeds of a network are equally accurate to within one test image: so few of them say nothing about how far another seed would land. There is no test over seeds, and the one over images judges single trainings."
+            "The seeds of a network are equally accurate to within one test image: so few of them say nothing about \
+             how far another seed would land. There is no test over seeds, and the one over images judges single \
+             trainings."
                 .into(),
         );
     }
     if d.welch.is_none() {
-        return Some(format!(
-            "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single trainings.",
-            first.network.label(),
-            count(first.runs.len() as u64, "seed"),
-            second.network.label(),
-            count(second.runs.len() as u64, "seed")
-        )
-        .into());
+        return Some(
+            format!(
+                "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single \
+             trainings.",
+                first.network.label(),
+                count(first.runs.len() as u64, "seed"),
+                second.network.label(),
+                count(second.runs.len() as u64, "seed")
+            )
+            .into(),
+        );
     }
     let images_tell = !d.mcnemar.is_empty() && d.mcnemar.iter().all(|test| test.p_value < 0.05);
     if d.is_noise() && images_tell {
         return Some(
-            "Each pair of trainings differs by more than the test images explain, but seeds of one network scatter as widely: more seeds would be needed to tell the networks apart."
+            "Each pair of trainings differs by more than the test images explain, but seeds of one network scatter as \
+             widely: more seeds would be needed to tell the networks apart."
                 .into(),
         );
     }
@@ -202,18 +225,17 @@ fn seeds(gathered: &Gathered) -> Option<Inline> {
     })
 }
 
-/// The first line of the report: the warning if the data is a stand-in.
-pub fn warning(gathered: &Gathered) -> Option<Inline> {
-    fallback_warning(&gathered.data)
-}
-
-/// What must be said first when the pictures are not the article's.
-pub fn fallback_warning(data: &DataInfo) -> Option<Inline> {
+/// [`data_warning`] with its emphasis, for the first line of the report.
+pub fn warning(data: &DataInfo) -> Option<Inline> {
     if data.fallback {
-        Some(format!(
-            "CIFAR-10 was not available. This comparison uses {}, shapes drawn by code: its accuracies say nothing about CIFAR.",
-            data.name
-        ).into())
+        Some(
+            format!(
+                "CIFAR-10 was not available. This comparison uses {}, shapes drawn by code: its accuracies say nothing \
+             about CIFAR.",
+                data.name
+            )
+            .into(),
+        )
     } else if data.name == "shapes10" {
         Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".into())
     } else {

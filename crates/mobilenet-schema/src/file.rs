@@ -14,9 +14,9 @@ const MAX_BYTES: u64 = 256 << 20;
 /// # Errors
 /// Names the file: it cannot be read, is not JSON of this form, or a field holds what cannot be.
 pub fn read<T: Artefact>(path: &Path) -> Result<T> {
-    let text = files::read(path, MAX_BYTES).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = files::read(path, MAX_BYTES).map_err(|error| Error::Read { path: path.into(), error })?;
     let value: T =
-        serde_json::from_slice(&text).map_err(|source| Error::Form { path: path.into(), expected: T::WHAT, source })?;
+        serde_json::from_slice(&text).map_err(|error| Error::Form { path: path.into(), expected: T::WHAT, error })?;
     value.check().map_err(|problem| Error::Value { path: path.into(), problem })?;
     Ok(value)
 }
@@ -27,7 +27,7 @@ pub fn read<T: Artefact>(path: &Path) -> Result<T> {
 /// # Errors
 /// Those of [`read`], with the line's number.
 pub fn read_lines<T: Artefact>(path: &Path) -> Result<Vec<T>> {
-    let text = files::read_text(path, MAX_BYTES).map_err(|source| Error::Read { path: path.into(), source })?;
+    let text = files::read_text(path, MAX_BYTES).map_err(|error| Error::Read { path: path.into(), error })?;
     let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| !line.is_empty()).collect();
     let mut values: Vec<T> = Vec::with_capacity(lines.len());
     for (place, (i, line)) in lines.iter().enumerate() {
@@ -36,8 +36,8 @@ pub fn read_lines<T: Artefact>(path: &Path) -> Result<Vec<T>> {
             Ok(value) => value,
             // Whole lines end in a line feed: only what stands after the last one can be half of a line.
             Err(_) if place + 1 == lines.len() && !text.ends_with('\n') => break,
-            Err(source) => {
-                return Err(Error::Line { path: path.into(), line: number, expected: T::WHAT, source });
+            Err(error) => {
+                return Err(Error::Line { path: path.into(), line: number, expected: T::WHAT, error });
             }
         };
         let checked = value.check();

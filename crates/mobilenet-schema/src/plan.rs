@@ -136,3 +136,35 @@ impl Artefact for ComparisonPlan {
         self.recipe.lr.map_or(Ok(()), |lr| positive("recipe.lr", lr))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mobilenet_arch::Arch;
+
+    use super::*;
+
+    #[test]
+    fn more_seeds_are_the_same_comparison_but_other_epochs_are_not() {
+        let earlier = ComparisonPlan {
+            profile: Profile::Quick,
+            models: vec![Arch::V2.into(), Arch::V3Large.into()],
+            seeds: vec![1],
+            data: Source::Auto,
+            data_dir: None,
+            threads: None,
+            device: "cpu".to_owned(),
+            precision: Precision::F32,
+            recipe: PlannedRecipe::plain(RecipeName::Fast, 4),
+            out: None,
+        };
+        let mut now = earlier.clone();
+        now.seeds.push(7);
+        now.models = vec![Arch::V3Small.into()];
+        now.out = Some("elsewhere".into());
+        assert_eq!(now.differences(&earlier), []);
+        now.recipe.epochs = 9;
+        now.threads = Some(2);
+        let text = |name: &str, then: &str, now: &str| (name.to_owned(), then.to_owned(), now.to_owned());
+        assert_eq!(now.differences(&earlier), [text("epochs", "4", "9"), text("threads", "none", "2")]);
+    }
+}

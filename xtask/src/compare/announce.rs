@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use mobilenet_report::artefacts::DataInfo;
-use mobilenet_report::network;
-use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage};
 use mobilenet_report::text::{self, count, list, thousands};
+use mobilenet_report::{Sizes, Stage, title};
+use mobilenet_schema::{ComparisonPlan, DataInfo};
 
 use super::estimate::Estimator;
 
@@ -20,7 +19,7 @@ pub fn plan(
     let recipe = &settings.recipe;
     let sizes = Sizes::new(settings, data);
     let seeds: Vec<_> = settings.seeds.iter().map(u64::to_string).collect();
-    println!("Comparing {}, profile {}", network::title(&settings.models), settings.profile.name());
+    println!("Comparing {}, profile {}", title(&settings.models), settings.profile.name());
     println!(
         "  training    {} of {} images, batch {}, {}, {}; {} {}",
         count(recipe.epochs, "epoch"),

@@ -1,12 +1,13 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
-use mobilenet_arch::Rate;
-use mobilenet_report::network::Network;
-use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage};
+use mobilenet_arch::{Network, Rate};
+use mobilenet_report::{Sizes, Stage};
+use mobilenet_schema::ComparisonPlan;
 
 use super::stages::block_passes;
 
-/// How multiply-adds grow with the width: those of 1×1 convolutions as its square, those of depthwise ones in proportion. From
+/// How multiply-adds grow with the width: those of 1×1 convolutions as its square, those of depthwise ones in
+/// proportion. From
 /// 0.35 to 1.4 this is within 15 % for all three published networks.
 const MACS_EXPONENT: f64 = 1.7;
 
@@ -79,7 +80,8 @@ impl Estimator {
 
 #[cfg(test)]
 mod tests {
-    use mobilenet_report::names::{Arch, Profile};
+    use mobilenet_arch::Arch;
+    use mobilenet_schema::Profile;
 
     use super::super::profile::{recipe, tests::settings};
     use super::super::stages::stages;

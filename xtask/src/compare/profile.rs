@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use mobilenet_report::names::{Profile, RecipeName};
-use mobilenet_report::plan::{self, ComparisonPlan, PlannedRecipe, Stage};
+use mobilenet_report::{Stage, read_plan};
+use mobilenet_schema::{ComparisonPlan, PlannedRecipe, Profile, RecipeName};
 
 /// The numbers of each profile.
 ///
-/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still remember
-/// their initial values, and the network evaluates at chance however well it trains. Hence smoke's small batches.
+/// V3's batch norm moves its running statistics by a hundredth per step: below some 300 steps in all they still
+/// remember their initial values, and the network evaluates at chance however well it trains. Hence smoke's small
+/// batches.
 pub fn recipe(profile: Profile) -> PlannedRecipe {
     match profile {
         Profile::Smoke => PlannedRecipe {
@@ -28,9 +29,9 @@ pub fn recipe(profile: Profile) -> PlannedRecipe {
 
 /// Fails if the folder's earlier artefacts were made with other settings.
 pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
-    // Before the first artefact, a plan binds nobody.
+    // Before the first artefact, a plan decides nothing yet.
     let begun = Stage::Data.artefact(out).exists();
-    let Some(earlier) = plan::read(out)?.filter(|_| begun) else {
+    let Some(earlier) = read_plan(out)?.filter(|_| begun) else {
         return Ok(());
     };
     let differences = settings.differences(&earlier);
@@ -50,30 +51,18 @@ pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
 
 #[cfg(test)]
 pub mod tests {
-    use mobilenet_report::names::{Arch, Precision, Source};
+    use std::path::PathBuf;
 
     use super::*;
 
-    /// Settings with numbers of their own: what is tested with them does not hang on how a profile is tuned.
+    /// A small comparison, committed with the report.
+    pub fn comparison() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/mobilenet-report/fixtures/comparison")
+    }
+
+    /// Settings with numbers of their own: what is tested with them does not depend on how a profile is tuned.
     pub fn settings() -> ComparisonPlan {
-        let recipe = PlannedRecipe {
-            batch_size: 16,
-            limit_train: Some(2_000),
-            limit_test: Some(1_000),
-            ..PlannedRecipe::plain(RecipeName::Article, 3)
-        };
-        ComparisonPlan {
-            profile: Profile::Smoke,
-            models: vec![Arch::V2.into(), Arch::V3Large.into()],
-            seeds: vec![1],
-            data: Source::Auto,
-            data_dir: None,
-            threads: None,
-            device: "cpu".to_owned(),
-            precision: Precision::F32,
-            recipe,
-            out: None,
-        }
+        serde_json::from_str(include_str!("../../../crates/mobilenet-report/fixtures/plan.json")).unwrap()
     }
 
     #[test]

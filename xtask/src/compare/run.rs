@@ -1,22 +1,20 @@
 //! Runs the stages, one process each, and says how far it is.
 
-use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use mobilenet_common::files::FolderLock;
-use mobilenet_report::agreement::Agreement;
-use mobilenet_report::artefacts::{self, Bench, DataInfo, Eval, TrainRecord};
-use mobilenet_report::names::Source;
-use mobilenet_report::network::{self, Network};
-use mobilenet_report::plan::{ComparisonPlan, Sizes, Stage, run_name};
-use mobilenet_report::{samples, text, verdict};
+use mobilenet_report::{Sizes, Stage, data_warning, example_images, run_name, text};
+use mobilenet_schema::{Bench, ComparisonPlan, DataInfo, Eval, Source, TrainRecord, read};
 
+use super::arguments::arguments;
+use super::complete::is_complete;
 use super::estimate::Estimator;
+use super::process::{Messages, Program};
 use super::stages::title;
-use super::{announce, build, command};
+use super::{announce, build};
+use crate::files;
 
 /// Runs everything that is not complete yet.
 ///
@@ -24,8 +22,7 @@ use super::{announce, build, command};
 /// this process is killed, and no second training can start in the folder of one that still runs.
 pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &FolderLock) -> Result<()> {
     let mut runner = Runner {
-        binary: PathBuf::new(),
-        lock,
+        program: Program { binary: PathBuf::new(), lock },
         warned: false,
         settings,
         out,
@@ -41,7 +38,7 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
         runner.warn();
     }
     eprintln!("building mobilenet (release) …");
-    runner.binary = build::mobilenet(&device_feature(settings))?;
+    runner.program.binary = build::mobilenet(&device_feature(settings))?;
     runner.started = Instant::now();
     for position in 0..stages.len() {
         runner.stage(position)?;
@@ -64,14 +61,13 @@ fn device_feature(settings: &ComparisonPlan) -> Vec<&'static str> {
 }
 
 struct Runner<'a> {
-    binary: PathBuf,
+    program: Program<'a>,
     settings: &'a ComparisonPlan,
     out: &'a Path,
     stages: &'a [Stage],
     estimator: Estimator,
     data: Option<DataInfo>,
     started: Instant,
-    lock: &'a FolderLock,
     /// Whether a stand-in for the data has been announced
     warned: bool,
 }
@@ -79,7 +75,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// Takes the data set and the rates that earlier calls have found.
     fn recall(&mut self) {
-        self.data = artefacts::read(&Stage::Data.artefact(self.out)).ok();
+        self.data = read(&Stage::Data.artefact(self.out)).ok();
         for stage in self.stages {
             self.learn(stage);
         }
@@ -89,11 +85,12 @@ impl Runner<'_> {
     fn warn(&mut self) {
         let asked = DataInfo { name: self.settings.data.name().to_owned(), ..DataInfo::default() };
         let data = self.data.as_ref().unwrap_or(&asked);
-        if let Some(warning) = verdict::fallback_warning(data).filter(|_| !self.warned) {
-            println!("\nWARNING: {}", warning.plain());
+        if let Some(warning) = data_warning(data).filter(|_| !self.warned) {
+            println!("\nWARNING: {warning}");
             if data.fallback {
                 println!(
-                    "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a network.",
+                    "To compare on CIFAR-10, give --data-dir and another --out, or remove {} and call again with a \
+                     network.",
                     self.out.display()
                 );
             }
@@ -105,37 +102,27 @@ impl Runner<'_> {
     /// Completeness as far as it can be told without failing.
     fn is_complete(&self, stage: &Stage) -> bool {
         let images = self.wanted_images(stage).unwrap_or_default();
-        command::is_complete(stage, self.settings, self.out, &images).unwrap_or(false)
+        is_complete(stage, self.settings, self.out, &images).unwrap_or(false)
     }
 
     fn wanted_images(&self, stage: &Stage) -> Result<Vec<usize>> {
-        if *stage != Stage::Samples {
-            return Ok(Vec::new());
+        match stage {
+            Stage::Samples => Ok(example_images(self.settings, self.out)?),
+            _ => Ok(Vec::new()),
         }
-        let read = |network: Network| -> Result<Vec<Eval>> {
-            let seeds = self.settings.seeds.iter();
-            seeds.map(|&seed| Ok(artefacts::read(&Stage::Eval(network, seed).artefact(self.out))?)).collect()
-        };
-        let (first, second) = network::pair(&self.settings.models);
-        let first = read(self.settings.models[first])?;
-        let second = second.map(|second| read(self.settings.models[second])).transpose()?;
-        let second: Option<Vec<&Eval>> = second.as_ref().map(|evals| evals.iter().collect());
-        let agreement = Agreement::new(&first.iter().collect::<Vec<_>>(), second.as_deref())
-            .context("the networks were evaluated on different test images")?;
-        Ok(samples::choose(&agreement, |_| true).into_iter().flat_map(|group| group.indices).collect())
     }
 
     fn stage(&mut self, position: usize) -> Result<()> {
         let stage = &self.stages[position];
         let images = self.wanted_images(stage)?;
         let number = format!("[{}/{}]", position + 1, self.stages.len());
-        if command::is_complete(stage, self.settings, self.out, &images)? {
+        if is_complete(stage, self.settings, self.out, &images)? {
             eprintln!("{number} {}: done before", title(stage));
         } else {
             eprintln!("{number} {}{}", title(stage), self.timing(position));
             let begun = Instant::now();
             self.execute(stage, &images)?;
-            if !command::is_complete(stage, self.settings, self.out, &images)? {
+            if !is_complete(stage, self.settings, self.out, &images)? {
                 bail!(
                     "{}: the command ended well but {} is missing or unreadable",
                     title(stage),
@@ -148,7 +135,7 @@ impl Runner<'_> {
             }
         }
         if *stage == Stage::Data {
-            let data: DataInfo = artefacts::read(&stage.artefact(self.out))?;
+            let data: DataInfo = read(&stage.artefact(self.out))?;
             println!("Data: {}", data.copy);
             self.data = Some(data);
             self.warn();
@@ -178,12 +165,12 @@ impl Runner<'_> {
         let path = stage.artefact(self.out);
         match *stage {
             Stage::BenchTraining(network) => {
-                if let Ok(bench) = artefacts::read::<Bench>(&path) {
+                if let Ok(bench) = read::<Bench>(&path) {
                     self.estimator.correct(network, bench.images_per_second);
                 }
             }
             Stage::Train(network, _) => {
-                if let Ok(record) = artefacts::read::<TrainRecord>(&path) {
+                if let Ok(record) = read::<TrainRecord>(&path) {
                     self.estimator.correct(network, record.images_per_second);
                 }
             }
@@ -196,14 +183,14 @@ impl Runner<'_> {
         let path = stage.artefact(self.out);
         match *stage {
             Stage::Bench { .. } => {
-                let bench: Bench = artefacts::read(&path).ok()?;
+                let bench: Bench = read(&path).ok()?;
                 Some(format!("{} ms an image (median, batch {})", text::significant(bench.latency_ms.p50), bench.batch))
             }
             Stage::BenchTraining(network) => {
                 Some(format!("{} images per second", text::significant(self.estimator.train_rate(network))))
             }
             Stage::Train(..) => {
-                let record: TrainRecord = artefacts::read(&path).ok()?;
+                let record: TrainRecord = read(&path).ok()?;
                 Some(format!(
                     "{} at {} images per second",
                     text::count(record.epochs, "epoch"),
@@ -211,7 +198,7 @@ impl Runner<'_> {
                 ))
             }
             Stage::Eval(..) => {
-                let eval: Eval = artefacts::read(&path).ok()?;
+                let eval: Eval = read(&path).ok()?;
                 Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
             _ => None,
@@ -222,23 +209,19 @@ impl Runner<'_> {
         if *stage == Stage::Data {
             return self.look_at_data();
         }
-        let args = command::arguments(stage, self.settings, self.out, self.data.as_ref(), images);
+        let args = arguments(stage, self.settings, self.out, self.data.as_ref(), images);
         match stage {
             Stage::Train(network, seed) => {
                 let run = self.out.join(run_name(*network, *seed));
                 std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
-                let status = self.child(&args, Stdio::inherit())?.0;
-                self.check(stage, &args, status)
+                self.program.run_loud(&args)?.check(stage, &args)
             }
             // It stores its own result.
-            Stage::Eval(..) => {
-                let status = self.child(&args, Stdio::null())?.0;
-                self.check(stage, &args, status)
-            }
+            Stage::Eval(..) => self.program.run(&args, Messages::Shown)?.check(stage, &args),
             _ => {
-                let (status, stdout) = self.child(&args, Stdio::piped())?;
-                self.check(stage, &args, status)?;
-                artefacts::write(&stage.artefact(self.out), &stdout)
+                let ended = self.program.run(&args, Messages::Shown)?;
+                ended.check(stage, &args)?;
+                files::write(&stage.artefact(self.out), &ended.stdout)
             }
         }
     }
@@ -247,23 +230,21 @@ impl Runner<'_> {
     /// with the hub client, which takes minutes.
     fn look_at_data(&mut self) -> Result<()> {
         let stage = Stage::Data;
-        let args = command::arguments(&stage, self.settings, self.out, None, &[]);
+        let args = arguments(&stage, self.settings, self.out, None, &[]);
         let may_download =
             self.settings.data_dir.is_none() && !matches!(self.settings.data, Source::Shapes10 | Source::Folder);
-        let (mut status, mut stdout) = if may_download {
-            // Its complaint about the missing data would be premature.
-            self.quiet_child(&args)?
-        } else {
-            self.child(&args, Stdio::piped())?
-        };
-        let found = status.success() && serde_json::from_slice::<DataInfo>(&stdout).is_ok_and(|data| !data.fallback);
+        // Its complaint about the missing data would be premature.
+        let messages = if may_download { Messages::Dropped } else { Messages::Shown };
+        let mut ended = self.program.run(&args, messages)?;
+        let found = ended.status.success()
+            && serde_json::from_slice::<DataInfo>(&ended.stdout).is_ok_and(|data| !data.fallback);
         if may_download && !found {
             if build::hub_is_reachable() {
                 eprintln!("the data set is not on this machine; building the download client (some minutes, once) …");
                 let mut features = device_feature(self.settings);
                 features.push("hub");
                 match build::mobilenet(&features) {
-                    Ok(binary) => self.binary = binary,
+                    Ok(binary) => self.program.binary = binary,
                     Err(error) => eprintln!("continuing without a download: {error:#}"),
                 }
             } else {
@@ -271,45 +252,9 @@ impl Runner<'_> {
                     "the data set is not on this machine and the Hugging Face hub cannot be reached: no download"
                 );
             }
-            (status, stdout) = self.child(&args, Stdio::piped())?;
+            ended = self.program.run(&args, Messages::Shown)?;
         }
-        self.check(&stage, &args, status)?;
-        artefacts::write(&stage.artefact(self.out), &stdout)
-    }
-
-    /// Runs `mobilenet` to its end; its messages go to the terminal.
-    fn child(&self, args: &[String], stdout: Stdio) -> Result<(ExitStatus, Vec<u8>)> {
-        self.spawn(args, stdout, Stdio::inherit())
-    }
-
-    fn quiet_child(&self, args: &[String]) -> Result<(ExitStatus, Vec<u8>)> {
-        self.spawn(args, Stdio::piped(), Stdio::null())
-    }
-
-    fn spawn(&self, args: &[String], stdout: Stdio, stderr: Stdio) -> Result<(ExitStatus, Vec<u8>)> {
-        let output = Command::new(&self.binary)
-            .args(args)
-            .stdin(self.lock.share().context("cannot share the folder's lock")?)
-            .stdout(stdout)
-            .stderr(stderr)
-            .spawn()
-            .and_then(std::process::Child::wait_with_output)
-            .with_context(|| format!("cannot start {}", self.binary.display()))?;
-        Ok((output.status, output.stdout))
-    }
-
-    fn check(&self, stage: &Stage, args: &[String], status: ExitStatus) -> Result<()> {
-        if status.success() {
-            return Ok(());
-        }
-        if io::stderr().is_terminal() {
-            // The child may have left a progress bar behind.
-            eprintln!();
-        }
-        bail!(
-            "stage \"{}\" failed ({status}): {}; finished stages are kept; the same command resumes here",
-            title(stage),
-            command::display(args)
-        );
+        ended.check(&stage, &args)?;
+        files::write(&stage.artefact(self.out), &ended.stdout)
     }
 }

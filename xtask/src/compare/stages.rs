@@ -1,6 +1,7 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
-use mobilenet_report::plan::{BENCH_ROUNDS, BLOCK_BATCHES, ComparisonPlan, Stage, summarized};
+use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, summarized};
+use mobilenet_schema::ComparisonPlan;
 
 /// What a stage does, in a few words.
 pub fn title(stage: &Stage) -> String {
@@ -25,8 +26,8 @@ pub fn block_passes(batch: u64) -> (u64, u64) {
     if batch == 1 { (10, 100) } else { (2, 10) }
 }
 
-/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of the
-/// article's claims needs them. Timing comes before training, while the machine is cool and quiet.
+/// All stages in order. Summaries cover every published network, compared or not: they take no time, and the audit of
+/// the article's claims needs them. Timing comes before training, while the machine is cool and quiet.
 pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
     let mut stages = vec![Stage::Data];
     for imagenet in [false, true] {
@@ -58,7 +59,7 @@ pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
 mod tests {
     use std::path::Path;
 
-    use mobilenet_report::names::Arch;
+    use mobilenet_arch::Arch;
 
     use super::super::profile::tests::settings;
     use super::*;

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-
 use mobilenet_common::files::FolderLock;
+use mobilenet_report::lock;
 
 use crate::compare::build;
-use mobilenet_report::artefacts;
-use mobilenet_report::lock::lock;
+use crate::files;
 
 /// What the worker needs, as `pip` and `import` both spell it.
 pub const PACKAGES: [&str; 6] = ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"];
@@ -33,7 +32,7 @@ pub fn prepare(python: Option<&Path>) -> Result<Environment> {
     let lock =
         lock(&folder, "another measurement is running, and two would disturb each other,", std::time::Duration::ZERO)?;
     let worker = folder.join("worker.py");
-    artefacts::write(&worker, WORKER.as_bytes())?;
+    files::write(&worker, WORKER.as_bytes())?;
     let python = match python {
         Some(python) => {
             check(python)

@@ -1,8 +1,9 @@
 //! From the processes' figures to medians, spreads and ratios.
 
-use super::measure::{Cell, Sample};
+use mobilenet_common::numbers::quantile;
+
+use super::cell::{Cell, Sample};
 use super::task::{Program, Task};
-use mobilenet_report::stats::median;
 
 /// A value over the rounds.
 #[derive(Copy, Clone, Debug, PartialEq)]
@@ -15,9 +16,9 @@ pub struct Figure {
 impl Figure {
     /// Nothing if there are no values.
     pub fn of(values: &[f64]) -> Option<Self> {
-        let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-        let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        Some(Self { median: median(values)?, min, max })
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Some(Self { median: quantile(&sorted, 0.5)?, min: *sorted.first()?, max: *sorted.last()? })
     }
 }
 
@@ -116,7 +117,7 @@ pub fn speed_up(cell: &Cell, than: &Cell, [batch, than_batch]: [u64; 2]) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::peers::measure::tests::cell;
+    use crate::peers::cell::tests::cell;
 
     #[test]
     fn ratios_are_taken_round_by_round() {

@@ -6,15 +6,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use mobilenet_arch::Arch;
+use mobilenet_report::text;
 use serde::Deserialize;
 
-use super::PeersPlan;
+use super::arguments::{ours, peer, theirs};
+use super::cell::{Cell, Machine, Measured, Sample, cells};
 use super::environment::Environment;
+use super::figures::Figure;
 use super::process::run_to_end;
-use super::quiet::{Counters, TOLERATED_CORES};
-use super::task::{Program, Task};
-use mobilenet_report::names::Arch;
-use mobilenet_report::{stats, text};
+use super::quiet::Counters;
+use super::settings::PeersPlan;
+use super::task::Program;
 
 /// No measurement takes that long, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -23,63 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(30 * 60);
 const ATTEMPTS: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Lets glibc keep the pages of freed tensors, as our own binary's allocator does. Without it, large tensors are given back
-/// to the system after each use and come back page by page, which costs PyTorch far more time than it costs us: that
-/// would compare allocators. Other C libraries ignore it.
+/// Lets glibc keep the pages of freed tensors, as our own binary's allocator does. Without it, large tensors are given
+/// back to the system after each use and come back page by page, which costs PyTorch far more time than it costs us:
+/// that would compare allocators. Other C libraries ignore it.
 pub const KEEP_PAGES: [(&str, &str); 2] =
     [("MALLOC_MMAP_THRESHOLD_", "4000000000"), ("MALLOC_TRIM_THRESHOLD_", "8000000000")];
-
-/// What one process found.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Of a pass, median
-    pub milliseconds: f64,
-    pub peak_rss_bytes: Option<u64>,
-    /// Cores that other programs kept busy meanwhile; nothing where the system does not tell
-    pub others_cores: Option<f64>,
-}
-
-impl Sample {
-    /// Whether other programs were in the way.
-    pub fn is_disturbed(&self) -> bool {
-        self.others_cores.is_some_and(|cores| cores > TOLERATED_CORES)
-    }
-}
-
-/// One program at one task on one network.
-#[derive(Debug)]
-pub struct Cell {
-    pub arch: Arch,
-    pub task: Task,
-    pub program: Program,
-    /// One per round
-    pub samples: Vec<Sample>,
-    /// Why there are no more of them
-    pub failure: Option<String>,
-}
-
-/// The machine and our build, as `mobilenet bench` tells them.
-#[derive(Clone, Debug, Default, Deserialize)]
-pub struct Machine {
-    pub commit: Option<String>,
-    pub processor: String,
-    pub cores: u64,
-    pub memory_bytes: Option<u64>,
-    pub os: String,
-    pub rustc: Option<String>,
-    pub version: String,
-    pub candle: Option<String>,
-}
-
-/// Everything that was found.
-#[derive(Debug)]
-pub struct Measured {
-    pub settings: PeersPlan,
-    pub machine: Machine,
-    /// Of Python and its packages
-    pub versions: BTreeMap<String, String>,
-    pub cells: Vec<Cell>,
-}
 
 /// Measures everything. Fails only if this project's own part does; a peer that fails is left out from then on.
 pub fn measure(settings: &PeersPlan, binary: &Path, environment: &Environment) -> Result<Measured> {
@@ -124,18 +75,6 @@ pub fn measure(settings: &PeersPlan, binary: &Path, environment: &Environment) -
         }
     }
     Ok(measured)
-}
-
-/// All programs at all tasks they can do, those that are compared next to each other.
-fn cells(models: &[Arch]) -> Vec<Cell> {
-    let mut cells = Vec::new();
-    for &arch in models {
-        for task in Task::ALL {
-            let able = Program::ALL.into_iter().filter(|program| program.can(task));
-            cells.extend(able.map(|program| Cell { arch, task, program, samples: Vec::new(), failure: None }));
-        }
-    }
-    cells
 }
 
 /// What one process says.
@@ -218,45 +157,6 @@ impl Runner<'_> {
     }
 }
 
-/// Arguments of `mobilenet`.
-pub fn ours(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
-    let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.name().to_owned()];
-    if cell.task.trains() {
-        args.push("--train".to_owned());
-    }
-    if cell.program == Program::OursBf16 {
-        args.extend(["--precision", "bf16"].map(str::to_owned));
-    }
-    args.extend(shared(cell, settings));
-    args.push("--json".to_owned());
-    args
-}
-
-/// Arguments of the worker.
-pub fn theirs(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
-    let own = [cell.task.key(), "--program", cell.program.key()].map(str::to_owned);
-    own.into_iter().chain(peer(cell.arch)).chain(shared(cell, settings)).collect()
-}
-
-/// The network, as the worker is told of it.
-fn peer(arch: Arch) -> Vec<String> {
-    let options = arch.description().peer.map(|peer| ["--library", peer.library, "--model", peer.model]);
-    options.into_iter().flatten().map(str::to_owned).collect()
-}
-
-fn shared(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
-    let (warmup, iterations) = cell.task.passes(settings);
-    [
-        ("--batch", cell.task.batch(settings)),
-        ("--threads", cell.task.threads(settings)),
-        ("--warmup", warmup),
-        ("--iterations", iterations),
-    ]
-    .into_iter()
-    .flat_map(|(name, value)| [name.to_owned(), value.to_string()])
-    .collect()
-}
-
 /// What `mobilenet bench --json` prints.
 fn parse_ours(json: &[u8]) -> Result<Found> {
     #[derive(Deserialize)]
@@ -284,7 +184,7 @@ fn parse_theirs(json: &[u8]) -> Result<Found> {
         versions: BTreeMap<String, String>,
     }
     let report: Report = serde_json::from_slice(json).context("the worker does not print what was expected")?;
-    let milliseconds = stats::median(&report.milliseconds).context("the worker has timed nothing")?;
+    let milliseconds = Figure::of(&report.milliseconds).context("the worker has timed nothing")?.median;
     let sample = Sample { milliseconds, peak_rss_bytes: report.peak_rss_bytes, others_cores: None };
     Ok(Found { sample: checked(sample)?, machine: None, versions: report.versions })
 }
@@ -298,18 +198,8 @@ fn checked(sample: Sample) -> Result<Sample> {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use super::*;
-
-    pub fn settings() -> PeersPlan {
-        PeersPlan { models: vec![Arch::V2, Arch::V3Large], batch: 100, threads: 2, rounds: 3, iterations: 5 }
-    }
-
-    /// A cell with these times, in milliseconds.
-    pub fn cell(task: Task, program: Program, times: &[f64]) -> Cell {
-        let sample = |&milliseconds| Sample { milliseconds, peak_rss_bytes: None, others_cores: None };
-        Cell { arch: Arch::V2, task, program, samples: times.iter().map(sample).collect(), failure: None }
-    }
 
     #[test]
     fn reads_what_the_processes_print() {
@@ -339,33 +229,10 @@ pub mod tests {
     }
 
     #[test]
-    fn we_go_first_and_only_those_who_can_train_do() {
-        let cells = cells(&[Arch::V2, Arch::V3Small]);
-        for group in cells.chunk_by(|a, b| (a.arch, a.task) == (b.arch, b.task)) {
-            let programs: Vec<_> = group.iter().map(|cell| cell.program).collect();
-            assert_eq!(programs[0], Program::Ours);
-            assert_eq!(programs.contains(&Program::OnnxRuntime), !group[0].task.trains());
-        }
-        assert_eq!(cells.iter().filter(|cell| cell.program == Program::Ours).count(), 2 * Task::ALL.len());
-        assert!(cells.iter().all(|cell| cell.program != Program::OursBf16 || cell.task.trains()));
-    }
-
-    #[test]
     fn peers_keep_their_pages_as_we_do() {
         let set: Vec<_> = KEEP_PAGES.iter().map(|(name, _)| *name).collect();
         // Both are needed: blocks must come from the heap, and the heap must not be trimmed.
         assert_eq!(set, ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"]);
         assert!(KEEP_PAGES.iter().all(|(_, bytes)| bytes.parse::<u64>().is_ok_and(|bytes| bytes > 1 << 30)));
-    }
-
-    #[test]
-    fn both_sides_are_asked_for_the_same() {
-        for task in Task::ALL {
-            let cell = cell(task, Program::TorchNchw, &[]);
-            let tail = shared(&cell, &settings());
-            let (ours, theirs) = (ours(&cell, &settings()).join(" "), theirs(&cell, &settings()).join(" "));
-            assert!(ours.contains(&tail.join(" ")) && theirs.ends_with(&tail.join(" ")), "{ours}; {theirs}");
-            assert_eq!(ours.contains("--train"), task.trains());
-        }
     }
 }

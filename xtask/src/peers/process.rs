@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use mobilenet_report::text;
 
 use super::environment::last_line;
-use mobilenet_report::text;
 
 /// Runs `command` and returns what it printed; an error has the last line of its complaint.
 ///

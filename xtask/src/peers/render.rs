@@ -1,12 +1,20 @@
 //! `docs/benchmarks.md` from what was measured.
 
+mod setup;
+mod tables;
+mod verdict;
+mod wrap;
+
 use std::fmt::Write as _;
 
-use super::environment::PACKAGES;
-use super::figures::{self, Figure, Metric, Outcome, Row};
-use super::measure::{self, Cell, Measured};
-use super::task::{Program, Task};
-use mobilenet_report::text::{count, list, significant};
+use mobilenet_report::text::count;
+
+use self::setup::setup;
+use self::tables::{growth, table};
+use self::verdict::verdict;
+use super::cell::Measured;
+use super::figures::{self, Metric};
+use super::task::Task;
 
 /// One heading and its table.
 struct Section {
@@ -30,7 +38,8 @@ fn sections() -> [Section; 5] {
         },
         Section {
             title: "Training in bf16",
-            explanation: "The same step, ours at `--precision bf16`: bf16 products and activations, float32 sums and weights.",
+            explanation: "The same step, ours at `--precision bf16`: bf16 products and activations, float32 sums and \
+                          weights.",
             unit: "images/s",
             ratio: "our images per second in bf16 over theirs: above 1, we are faster",
             metric: figures::images_per_second(Task::Training).in_bf16(),
@@ -61,10 +70,16 @@ fn sections() -> [Section; 5] {
 
 /// The whole document.
 pub fn render(measured: &Measured, created: &str) -> String {
+    wrap::wrap(document(measured, created).trim_end())
+}
+
+/// [`render`] with a line for each paragraph.
+fn document(measured: &Measured, created: &str) -> String {
     let settings = &measured.settings;
     let mut out = format!(
         "# Benchmarks\n\n\
-         This project, PyTorch and ONNX Runtime on the same networks on the same machine, in turns. Written on {created} by\n\n\
+         This project, PyTorch and ONNX Runtime on the same networks on the same machine, in turns. Written on \
+         {created} by\n\n\
          ```text\n{}\n```\n\n\
          Figures hold for the machine they were taken on; ratios travel better, but the call above gives your own.\n\n",
         settings.command()
@@ -82,20 +97,20 @@ pub fn render(measured: &Measured, created: &str) -> String {
             section.explanation,
             section.ratio,
             verdict(&section.metric, &rows),
-            table(&section, &rows)
+            table(section.unit, &rows)
         );
     }
     if let Some(growth) = growth(measured) {
         let _ = writeln!(
             out,
-            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of the first line.\n\n{growth}"
+            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of \
+             the \
+             first line.\n\n{growth}"
         );
     }
     if let Some(failures) = failures(measured) {
         let _ = writeln!(out, "## What could not be run\n\n{failures}");
     }
-    out.truncate(out.trim_end().len());
-    out.push('\n');
     out
 }
 
@@ -106,7 +121,8 @@ pub fn disturbance(measured: &Measured) -> Option<String> {
     let most = samples().filter_map(|sample| sample.others_cores).fold(0.0, f64::max);
     (disturbed > 0).then(|| {
         format!(
-            "During {disturbed} of {} other programs kept up to {most:.1} cores busy. That slows some programs far more \
+            "During {disturbed} of {} other programs kept up to {most:.1} cores busy. That slows some programs far \
+             more \
              than others: the ratios are not to be relied on.",
             count(samples().count() as u64, "measurement")
         )
@@ -124,178 +140,7 @@ pub fn verdicts(measured: &Measured) -> Vec<String> {
         .collect()
 }
 
-/// Machine, versions and method.
-fn setup(measured: &Measured) -> String {
-    let (settings, machine) = (&measured.settings, &measured.machine);
-    let unknown = || "unknown".to_owned();
-    let said = |value: &Option<String>| value.clone().unwrap_or_else(unknown);
-    let memory = machine
-        .memory_bytes
-        .map_or_else(String::new, |bytes| format!(", {} GB of memory", significant(bytes as f64 / f64::from(1 << 30))));
-    let versions: Vec<_> = measured.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    let versions = if versions.is_empty() { unknown() } else { list(&versions) };
-    let networks: Vec<_> = settings.models.iter().map(|arch| arch.label().to_owned()).collect();
-    format!(
-        "- Processor: {}, {}{memory}; {}. Every process computes on {}.\n\
-         - This project: version {}, commit {}, {}, Candle {}, float32 if not said otherwise.\n\
-         - Peers: {versions}.\n\
-         - Networks: {}, for 32×32 images and 10 classes. The peers' are torchvision's, with stride 1 in the stem and in the \
-         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by PyTorch.\n\
-         - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what is \
-         compared, the peers run with {}, by which glibc does the same. Without that, PyTorch is much slower and \
-         its peak memory somewhat lower.\n\
-         - Method: {}; in each, for each network and task, all programs take their turn one after the other, each in a \
-         process of its own. A process's figure is the median of its timed passes; the tables show the median over the rounds \
-         and, as spread, the lowest and the highest. Ratios are taken round by round, then their median and spread. Images \
-         are made up, weights are fresh. {}{}\n\n{}",
-        machine.processor,
-        count(machine.cores, "core"),
-        machine.os,
-        count(settings.threads, "thread"),
-        machine.version,
-        said(&machine.commit),
-        said(&machine.rustc),
-        said(&machine.candle),
-        list(&networks),
-        list(&measure::KEEP_PAGES.map(|(name, value)| format!("`{name}={value}`"))),
-        count(settings.rounds, "round"),
-        quiet(measured),
-        few_rounds(settings.rounds),
-        commands(measured)
-    )
-}
-
-/// What is known of other programs' work.
-fn quiet(measured: &Measured) -> String {
-    let known = measured.cells.iter().flat_map(|cell| &cell.samples).map(|sample| sample.others_cores);
-    match known.collect::<Option<Vec<f64>>>().filter(|cores| !cores.is_empty()) {
-        Some(cores) => {
-            let most = cores.into_iter().fold(0.0, f64::max);
-            format!("During the measurements other programs used at most {most:.2} of a core.")
-        }
-        None => "Whether other programs ran meanwhile is not known.".to_owned(),
-    }
-}
-
-fn few_rounds(rounds: u64) -> &'static str {
-    if rounds < 3 { " **With fewer than three rounds the spread says little.**" } else { "" }
-}
-
-/// The processes behind the first network's figures.
-fn commands(measured: &Measured) -> String {
-    let settings = &measured.settings;
-    let mut lines: Vec<String> = Vec::new();
-    for cell in measured.cells.iter().filter(|cell| Some(&cell.arch) == settings.models.first()) {
-        match cell.program {
-            Program::Ours | Program::OursBf16 => {
-                lines.push(format!("mobilenet {}", measure::ours(cell, settings).join(" ")))
-            }
-            // The others differ in --program alone.
-            Program::TorchChannelsLast => {
-                lines.push(format!("python worker.py {}", measure::theirs(cell, settings).join(" ")));
-            }
-            _ => {}
-        }
-    }
-    format!(
-        "The processes, for one network and one of the peers' programs (`worker.py` is `xtask/src/peers/worker.py`; it needs {}):\n\n\
-         ```text\n{}\n```\n",
-        list(&PACKAGES.map(str::to_owned)),
-        lines.join("\n")
-    )
-}
-
-/// Ours with other batches and on one thread.
-fn growth(measured: &Measured) -> Option<String> {
-    let settings = &measured.settings;
-    let mut out = "| network | precision | batch | threads | images/s | spread | against | spread |\n\
-                   |---|---|---:|---:|---:|---:|---:|---:|\n"
-        .to_owned();
-    let mut any = false;
-    for first in measured.cells.iter().filter(|cell| cell.task == Task::Training && cell.program.is_ours()) {
-        let same = |cell: &&Cell| (cell.arch, cell.program) == (first.arch, first.program);
-        for cell in measured.cells.iter().filter(same) {
-            let batch = cell.task.batch(settings);
-            let speed: Vec<_> = cell.samples.iter().map(|s| 1e3 * batch as f64 / s.milliseconds).collect();
-            let ratio = figures::speed_up(cell, first, [batch, first.task.batch(settings)]);
-            let (Some(speed), Some(ratio), true) = (Figure::of(&speed), ratio, cell.task.trains()) else { continue };
-            let (speed, spread) = said(speed, significant);
-            let (ratio, ratio_spread) = match cell.task {
-                Task::Training => Default::default(),
-                _ => said(ratio, |v| format!("{v:.2}")),
-            };
-            let precision = if cell.program == Program::OursBf16 { "bf16" } else { "float32" };
-            let threads = cell.task.threads(settings);
-            let _ = writeln!(
-                out,
-                "| {} | {precision} | {batch} | {threads} | {speed} | {spread} | {ratio} | {ratio_spread} |",
-                cell.arch.label()
-            );
-            any |= cell.task != Task::Training;
-        }
-    }
-    any.then_some(out)
-}
-
-fn table(section: &Section, rows: &[Row<'_>]) -> String {
-    let mut out = format!(
-        "| network | program | {} | spread | ours ÷ theirs | spread |\n|---|---|---:|---:|---:|---:|\n",
-        section.unit
-    );
-    for row in rows {
-        let (value, spread) = row.figure.map_or_else(|| ("–".to_owned(), "–".to_owned()), |f| said(f, significant));
-        let (ratio, ratio_spread) = row.ratio.map_or_else(Default::default, |f| said(f, |v| format!("{v:.2}")));
-        let strong = if row.cell.program.is_ours() { "**" } else { "" };
-        let _ = writeln!(
-            out,
-            "| {} | {strong}{}{strong} | {value} | {spread} | {ratio} | {ratio_spread} |",
-            row.cell.arch.label(),
-            row.cell.program.label()
-        );
-    }
-    out
-}
-
-/// Median and spread.
-fn said(figure: Figure, say: impl Fn(f64) -> String) -> (String, String) {
-    (say(figure.median), format!("{}–{}", say(figure.min), say(figure.max)))
-}
-
-/// Where we win and where we lose, with the ratios of each network.
-fn verdict(metric: &Metric, rows: &[Row<'_>]) -> String {
-    let parts = [
-        (Outcome::Won, "We win against"),
-        (Outcome::Lost, "We lose against"),
-        (Outcome::Open, "The rounds do not agree on"),
-    ];
-    let sentences: Vec<_> = parts
-        .into_iter()
-        .filter_map(|(outcome, lead)| {
-            let peers = peers(rows, |ratio| metric.outcome(ratio) == outcome);
-            (!peers.is_empty()).then(|| format!("{lead} {}.", list(&peers)))
-        })
-        .collect();
-    if sentences.is_empty() {
-        return "There is nothing to compare with.".to_owned();
-    }
-    sentences.join(" ")
-}
-
-/// The programs with such a ratio on any network: `PyTorch, NCHW (V2 2.10, V3-Large 1.95)`.
-fn peers(rows: &[Row<'_>], wanted: impl Fn(Figure) -> bool) -> Vec<String> {
-    let mut found: Vec<(Program, Vec<String>)> = Vec::new();
-    for row in rows {
-        let Some(ratio) = row.ratio.filter(|ratio| wanted(*ratio)) else { continue };
-        let network = format!("{} {:.2}", row.cell.arch.short(), ratio.median);
-        match found.iter_mut().find(|(program, _)| *program == row.cell.program) {
-            Some((_, networks)) => networks.push(network),
-            None => found.push((row.cell.program, vec![network])),
-        }
-    }
-    found.into_iter().map(|(program, networks)| format!("{} ({})", program.label(), networks.join(", "))).collect()
-}
-
-/// The peers that gave up, and why.
+/// The peers that failed, and why.
 fn failures(measured: &Measured) -> Option<String> {
     let lines: Vec<_> = measured
         .cells
@@ -320,8 +165,12 @@ fn failures(measured: &Measured) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::measure::tests::{cell, settings};
-    use super::super::measure::{Machine, Sample};
+    use mobilenet_arch::Arch;
+
+    use super::super::cell::tests::cell;
+    use super::super::cell::{Cell, Machine, Sample};
+    use super::super::settings::tests::settings;
+    use super::super::task::Program;
     use super::*;
 
     fn measured() -> Measured {
@@ -355,7 +204,8 @@ mod tests {
         let verdicts = verdicts(&measured());
         assert!(
             verdicts[0].starts_with(
-                "Training: We win against PyTorch, NCHW (V2 2.00). The rounds do not agree on PyTorch, channels_last (V2 0.96)."
+                "Training: We win against PyTorch, NCHW (V2 2.00). The rounds do not agree on PyTorch, channels_last \
+                 (V2 0.96)."
             ),
             "{}",
             verdicts[0]
@@ -368,7 +218,8 @@ mod tests {
         );
         assert!(
             verdicts[4].starts_with(
-                "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last (V2 1.50)."
+                "Memory in training: We win against PyTorch, NCHW (V2 0.50). We lose against PyTorch, channels_last \
+                 (V2 1.50)."
             ),
             "{}",
             verdicts[4]
@@ -377,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_document_says_what_was_run_and_found() {
-        let document = render(&measured(), "2026-06-05 20:18 UTC");
+        let document = document(&measured(), "2026-06-05 20:18 UTC");
         for part in [
             "2026-06-05 20:18 UTC",
             "cargo xtask peers --models v2,v3-large --batch 100 --threads 2 --rounds 3 --iterations 5\n",
@@ -403,7 +254,7 @@ mod tests {
     #[test]
     fn a_busy_machine_is_owned_up_to() {
         let mut measured = measured();
-        let say = |measured: &Measured| render(measured, "");
+        let say = |measured: &Measured| document(measured, "");
         assert!(say(&measured).contains("Whether other programs ran meanwhile is not known."));
         for sample in measured.cells.iter_mut().flat_map(|cell| &mut cell.samples) {
             sample.others_cores = Some(0.02);
@@ -420,6 +271,17 @@ mod tests {
     fn a_single_round_is_owned_up_to() {
         let mut measured = measured();
         measured.settings.rounds = 1;
-        assert!(render(&measured, "").contains("fewer than three rounds"));
+        assert!(document(&measured, "").contains("fewer than three rounds"));
+    }
+
+    #[test]
+    fn the_libraries_of_the_peers_are_named_and_what_differs_in_them() {
+        let mut measured = measured();
+        let say = |measured: &Measured| document(measured, "");
+        assert!(say(&measured).contains("The peers' are torchvision's, with") && !say(&measured).contains("ReLU6"));
+        measured.settings.models.push(Arch::V1);
+        let document = say(&measured);
+        assert!(document.contains("The peers' are torchvision's and timm's, with"), "{document}");
+        assert!(document.contains("timm's MobileNetV1 has ReLU6 where ours has ReLU"), "{document}");
     }
 }

@@ -1,6 +1,6 @@
 //! What is timed, and who runs it.
 
-use super::PeersPlan;
+use super::settings::PeersPlan;
 
 /// What is timed.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]

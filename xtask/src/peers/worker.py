@@ -130,7 +130,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("task", choices=["export", "training", "evaluation", "latency"])
     parser.add_argument("--program", choices=["torch-nchw", "torch-channels-last", "torch-bf16", "onnxruntime"])
-    parser.add_argument("--library", choices=["torchvision", "timm"], help="of the network; not for a network in --file")
+    parser.add_argument("--library", choices=["torchvision", "timm"], help="of the network; unless it is in --file")
     parser.add_argument("--model", required=True, help="as the library calls it")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)

@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use mobilenet_schema::{NetworkResult, Results, RunResult};
+use mobilenet_arch::Network;
+use mobilenet_schema::Origin;
+use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, RunResult};
 
-use crate::artefacts::{self, Origin};
+use crate::error::{Error, Result};
 use crate::gather::{Gathered, Model, Scope, gather};
-use crate::network::Network;
-use crate::plan::ComparisonPlan;
 use crate::stats::{self, Answers};
 
 /// What an earlier comparison found.
@@ -17,13 +16,13 @@ pub struct Snapshot {
     /// As it was typed
     pub path: PathBuf,
     /// Its plan
-    pub settings: ComparisonPlan,
+    pub(crate) settings: ComparisonPlan,
     /// The data it was trained on
-    pub data: DataSet,
+    pub(crate) data: DataSet,
     /// Where its artefacts come from
-    pub origins: Vec<Origin>,
+    pub(crate) origins: Vec<Origin>,
     /// The figures of each network
-    pub networks: Vec<Figures>,
+    pub(crate) networks: Vec<Figures>,
 }
 
 /// What the accuracies are of.
@@ -55,27 +54,31 @@ pub struct Run {
 
 impl Snapshot {
     /// Reads a comparison's folder, or its `results.json` where nothing else is left of it.
+    ///
+    /// # Errors
+    /// A path with neither, or with files that are damaged.
     pub fn read(path: &Path) -> Result<Self> {
-        let what = || format!("--against {}", path.display());
+        let no_comparison = |reason: String| Error::NoComparison { path: path.to_owned(), reason };
         if !path.exists() {
-            bail!("{}: there is no such folder or file", what());
+            return Err(Error::Missing { path: path.to_owned() });
         }
         let is_file = path.is_file();
         let folder = if is_file { path.parent().unwrap_or(Path::new("")) } else { path };
         let results = if is_file { path.to_owned() } else { path.join("results.json") };
         if folder.join("plan.json").exists() && (!is_file || path.ends_with("results.json")) {
-            let gathered = gather(folder, Scope { every_run: true, ..Scope::default() }).with_context(what)?;
+            let gathered = gather(folder, Scope { every_run: true, ..Scope::default() })
+                .map_err(|error| Error::Earlier { path: path.to_owned(), error: Box::new(error) })?;
             return Ok(Self::new(path, &gathered));
         }
         if !results.exists() {
-            bail!("{} holds no comparison: neither plan.json nor results.json", what());
+            return Err(no_comparison(": neither plan.json nor results.json".to_owned()));
         }
-        let results = artefacts::read(&results).with_context(|| format!("{} holds no comparison", what()))?;
+        let results = mobilenet_schema::read(&results).map_err(|error| no_comparison(format!(": {error}")))?;
         Ok(Self::from_results(path, results))
     }
 
     /// What a comparison at hand has found.
-    pub fn new(path: &Path, gathered: &Gathered) -> Self {
+    pub(crate) fn new(path: &Path, gathered: &Gathered) -> Self {
         Self {
             path: path.to_owned(),
             settings: gathered.settings.clone(),
@@ -86,7 +89,7 @@ impl Snapshot {
     }
 
     /// Of a `results.json`.
-    pub fn from_results(path: &Path, results: Results) -> Self {
+    pub(crate) fn from_results(path: &Path, results: Results) -> Self {
         let run =
             |run: RunResult| Run { seed: run.seed, top1: run.test_top1, labels: Vec::new(), predicted: Vec::new() };
         let network = |found: NetworkResult| Figures {
@@ -111,16 +114,16 @@ impl Snapshot {
     }
 
     /// Fails if this is the comparison in `out` itself.
+    ///
+    /// # Errors
+    /// [`Error::Itself`].
     pub fn check_other_than(&self, out: &Path) -> Result<()> {
         let folder = if self.path.is_file() { self.path.parent().unwrap_or(Path::new("")) } else { &self.path };
         // An empty parent is the working folder.
         let canonical =
             |path: &Path| if path.as_os_str().is_empty() { Path::new(".") } else { path }.canonicalize().ok();
         if canonical(folder).is_some() && canonical(folder) == canonical(out) {
-            bail!(
-                "--against {} is the comparison that is being reported; give the folder of another",
-                self.path.display()
-            );
+            return Err(Error::Itself { path: self.path.clone() });
         }
         Ok(())
     }
@@ -172,8 +175,8 @@ mod tests {
     #[test]
     fn what_holds_no_comparison_is_named() {
         let check = |path: &Path, part: &str| {
-            let error = format!("{:#}", Snapshot::read(path).unwrap_err());
-            assert!(error.contains("--against") && error.contains(part), "{error}");
+            let error = Snapshot::read(path).unwrap_err().to_string();
+            assert!(error.starts_with(&path.display().to_string()) && error.contains(part), "{error}");
         };
         check(&std::env::temp_dir().join("mobilenet-report-no-such-folder"), "no such folder");
         check(&folder().join("v2-s1"), "neither plan.json nor results.json");

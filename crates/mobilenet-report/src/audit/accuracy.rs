@@ -1,11 +1,14 @@
-//! What only training settles. An accuracy is judged by its 95 % interval: over seeds where several scatter, else over images.
+//! What only training settles. An accuracy is judged by its 95 % interval: over seeds where several scatter, else over
+//! images.
 
-use super::super::artefacts::DataInfo;
+use mobilenet_arch::Arch;
+use mobilenet_schema::RecipeName;
+use mobilenet_schema::{Comparison, DataInfo, Estimate, Verdict};
+
 use super::super::gather::{Gathered, Model, Run};
-use super::super::names::{Arch, RecipeName};
-use super::super::stats::{self, Comparison, Estimate};
+use super::super::stats;
 use super::super::text::{list, percent, points, share, thousands};
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// How far this comparison's accuracies compare with the article's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,8 +17,8 @@ enum Footing {
     Same,
     /// Other pictures, or a part of them: how
     OtherPictures(String),
-    /// Its pictures, all of them, and another training: which. What such a training reaches, the network can reach; what it
-    /// does not reach, the article's may.
+    /// Its pictures, all of them, and another training: which. What such a training reaches, the network can reach;
+    /// what it does not reach, the article's may.
     OtherTraining(String),
 }
 
@@ -50,8 +53,9 @@ fn training(recipe: RecipeName, done: f64) -> Footing {
 /// How far from the article's figure an accuracy under its protocol may lie.
 const TOLERANCE: f64 = 0.01;
 
-/// A claimed accuracy. Under the article's protocol it is reproduced if the whole interval lies within one point of it, and is
-/// not if the whole interval lies outside; after another training it is reproduced if the whole interval lies at or above it.
+/// A claimed accuracy. Under the article's protocol it is reproduced if the whole interval lies within one point of it,
+/// and is not if the whole interval lies outside; after another training it is reproduced if the whole interval lies at
+/// or above it.
 fn accuracy_claim(
     text: &'static str,
     claimed: f64,
@@ -135,7 +139,8 @@ fn parts(gathered: &Gathered, footing: &Footing) -> Claim {
         return claim(
             text,
             Verdict::NotMeasurable,
-            "The article compares the two whole networks only; to tell the parts' shares apart, they would have to be added one by one: `cargo xtask compare --models ladder` does.",
+            "The article compares the two whole networks only; to tell the parts' shares apart, they would have to be \
+             added one by one: `cargo xtask compare --models ladder` does.",
         );
     }
     let names = ["h-swish", "squeeze-and-excite", "5×5 windows", "V3's layer settings"];

@@ -1,9 +1,11 @@
 //! The article's advice.
 
+use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
+
 use super::super::gather::Gathered;
-use super::super::names::Arch;
 use super::super::text::millions;
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {
@@ -29,12 +31,15 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
         claim(
             "Label smoothing, distillation and a higher initial learning rate for h-swish help.",
             Verdict::NotMeasurable,
-            "The article gives no figures. Each can be tried with `mobilenet train`: `--label-smoothing`, `--teacher RUN`, `--lr`.",
+            "The article gives no figures. Each can be tried with `mobilenet train`: `--label-smoothing`, `--teacher \
+             RUN`, `--lr`.",
         ),
         claim(
             "8-bit quantization costs about 1% accuracy.",
             Verdict::NotMeasurable,
-            "There is no int8 path here yet. About one point is what quantization-aware training gets; published post-training results on V3 run from half a point lost to collapse, with per-tensor weights, squeeze-and-excite and h-swish as the usual causes.",
+            "There is no int8 path here yet. About one point is what quantization-aware training gets; published \
+             post-training results on V3 run from half a point lost to collapse, with per-tensor weights, \
+             squeeze-and-excite and h-swish as the usual causes.",
         ),
         claim(
             "A quantized V3-Large finds defects with 98.5% accuracy at 45 frames per second.",

@@ -1,10 +1,12 @@
 //! What arithmetic settles: layers, parameters, multiply-adds.
 
+use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
+
 use super::super::gather::Gathered;
-use super::super::names::Arch;
 use super::super::structure;
 use super::super::text::{millions, percent, thousands};
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// `claimed` and `found` in millions: agreement within one percent counts.
 fn count(text: &'static str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {
@@ -55,7 +57,8 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
                     "V3 adds squeeze-and-excite, h-swish and searched layer settings to V2's blocks.",
                     verdict,
                     format!(
-                        "Of V3-Large's {} blocks {squeezed} have squeeze-and-excite, {swish} h-swish and {wide} a 5×5 window; V2's {} have none of these. The block-by-block table has the details.",
+                        "Of V3-Large's {} blocks {squeezed} have squeeze-and-excite, {swish} h-swish and {wide} a 5×5 \
+                         window; V2's {} have none of these. The block-by-block table has the details.",
                         b.len(),
                         a.len()
                     ),
@@ -70,7 +73,9 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
         claim(
             "`torchinfo` shows the structure of both models.",
             if v2.is_some() && v3.is_some() { Verdict::Reproduced } else { Verdict::NotMeasurable },
-            "`mobilenet summary` prints the same kind of table (layers, output shapes, parameters, multiply-adds), and the totals below are its. For the article's own V3 it could not have been printed, since that model cannot be constructed.",
+            "`mobilenet summary` prints the same kind of table (layers, output shapes, parameters, multiply-adds), \
+             and the totals below are its. For the article's own V3 it could not have been printed, since that model \
+             cannot be constructed.",
         ),
         count("MobileNetV2 has 2.23 M parameters.", 2.23, v2.map(|s| s.params), "parameters with 10 classes", ""),
         count(
@@ -96,9 +101,14 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             "V3 has slightly more parameters and computation than V2.",
             verdict,
             format!(
-                "Parameters: {} M against {} M, {} more, which is not slight. Computation is the other way round: {} M multiply-adds against {} M, {} of V2's.",
-                millions(v3.params), millions(v2.params), percent(v3.params as f64 / v2.params as f64 - 1.0),
-                millions(v3.macs), millions(v2.macs), percent(v3.macs as f64 / v2.macs as f64)
+                "Parameters: {} M against {} M, {} more, which is not slight. Computation is the other way round: {} \
+                 M multiply-adds against {} M, {} of V2's.",
+                millions(v3.params),
+                millions(v2.params),
+                percent(v3.params as f64 / v2.params as f64 - 1.0),
+                millions(v3.macs),
+                millions(v2.macs),
+                percent(v3.macs as f64 / v2.macs as f64)
             ),
         ));
     }

@@ -1,10 +1,12 @@
 //! What a clock settles, on the same machine.
 
+use mobilenet_arch::Arch;
+use mobilenet_schema::Verdict;
+
 use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
-use super::super::names::Arch;
 use super::super::text::significant;
-use super::{Claim, Verdict, claim};
+use super::{Claim, claim};
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(
@@ -53,7 +55,8 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
                 order,
                 verdict,
                 format!(
-                    "An epoch of V3-Large is {word} here: {:.2} times V2's (the article: 1.16 times). This depends on the machine and the library as much as on the network.",
+                    "An epoch of V3-Large is {word} here: {:.2} times V2's (the article: 1.16 times). This depends on \
+                     the machine and the library as much as on the network.",
                     b / a
                 ),
             )
@@ -78,19 +81,24 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             (12.4, 15.2),
             latency,
             "ms",
-            "No Jetson Nano here. The printed loop also stops the clock without `torch.cuda.synchronize()`, so on a GPU it times the launching of work as much as the work.",
+            "No Jetson Nano here. The printed loop also stops the clock without `torch.cuda.synchronize()`, so on a \
+             GPU it times the launching of work as much as the work.",
         ),
         on_other_machine(
             "Inference takes 125 MB (V2) and 158 MB (V3) of memory.",
             (125.0, 158.0),
             memory,
             "MB",
-            "The article does not say what it measured: process, framework or tensors. Ours is the peak of the whole process.",
+            "The article does not say what it measured: process, framework or tensors. Ours is the peak of the whole \
+             process.",
         ),
         claim(
             "At inference h-swish can be replaced by ReLU6, which closes most of the gap in speed.",
             Verdict::NotMeasurable,
-            "That changes the function: the two differ by up to 0.375 between −3 and 3, h-swish is negative below 0, and above 6 ReLU6 stays at 6 where h-swish grows on. What it costs must be measured, before and after fine-tuning, and there is no such swap here yet. (h-swish does use ReLU6 inside, x·ReLU6(x+3)/6; that is a cheap sigmoid, not a ReLU6 in its place.)",
+            "That changes the function: the two differ by up to 0.375 between −3 and 3, h-swish is negative below 0, \
+             and above 6 ReLU6 stays at 6 where h-swish grows on. What it costs must be measured, before and after \
+             fine-tuning, and there is no such swap here yet. (h-swish does use ReLU6 inside, x·ReLU6(x+3)/6; that is \
+             a cheap sigmoid, not a ReLU6 in its place.)",
         ),
     ]
 }

@@ -1,7 +1,8 @@
 //! Then and now.
 
+use mobilenet_schema::{Against, NetworkChange, ThenNow};
+
 use super::significance;
-use crate::against::{Against, NetworkChange, ThenNow};
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::text::{list, millions, percent, points, points_interval, significant, thousands};
 

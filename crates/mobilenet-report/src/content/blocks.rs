@@ -1,8 +1,9 @@
 //! The structural differences between V2 and V3.
 
+use mobilenet_arch::Arch;
+
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::Gathered;
-use crate::names::Arch;
 use crate::text::millions;
 use crate::{plots, structure};
 
@@ -44,8 +45,11 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let ((params_a, macs_a), (params_b, macs_b)) =
         (structure::around(a, &first_blocks), structure::around(b, &second_blocks));
     let text = format!(
-        "Both stack inverted residuals: widen by a 1×1 convolution, filter each channel by itself, narrow by another 1×1 convolution. {} spends its multiply-adds differently: narrower blocks at high resolution; 5×5 windows, squeeze-and-excite and h-swish where it is low. \
-         Outside the blocks (stem, last convolution, classifier) V2 has {} M parameters and {} M multiply-adds, {} {} M and {} M, mostly in the hidden layer of its classifier.",
+        "Both stack inverted residuals: widen by a 1×1 convolution, filter each channel by itself, narrow by another \
+         1×1 convolution. {} spends its multiply-adds differently: narrower blocks at high resolution; 5×5 windows, \
+         squeeze-and-excite and h-swish where it is low. \
+         Outside the blocks (stem, last convolution, classifier) V2 has {} M parameters and {} M multiply-adds, {} {} \
+         M and {} M, mostly in the hidden layer of its classifier.",
         second.label(),
         millions(params_a),
         millions(macs_a),

@@ -1,12 +1,12 @@
 //! From V2 to V3-Large, one change at a time.
 
-use crate::document::{Block, Inline, Section, Table};
-use crate::gather::{Gathered, Model};
-use crate::names::Arch;
-use crate::text::{count, list, millions, points, significant, thousands};
-use crate::{stats, verdict};
+use mobilenet_arch::Arch;
 
 use super::tables::over_seeds;
+use crate::document::{Block, Column, Section, Table};
+use crate::gather::{Gathered, Model};
+use crate::text::{count, list, millions, points, significant, thousands};
+use crate::{stats, verdict};
 
 /// The networks from V2 to V3-Large that were compared, if one between the two is among them.
 pub fn rungs(gathered: &Gathered) -> Vec<&Model> {
@@ -21,36 +21,19 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     if rungs.is_empty() {
         return None;
     }
-    let head = [
-        "Network",
-        "What is added",
-        "Parameters (M)",
-        "Multiply-adds (M)",
-        "Latency (ms)",
-        "Test accuracy",
-        "Step",
-        "Significance",
+    let before = std::iter::once(None).chain(rungs.iter().copied().map(Some));
+    let steps = rungs.iter().zip(before).map(|(&model, before)| (model, step(before, model)));
+    let columns: [Column<'_, (&Model, (String, String))>; 8] = [
+        ("Network", &|(model, _)| model.network.label()),
+        ("What is added", &|(model, _)| model.network.arch.description().adds.to_owned()),
+        ("Parameters (M)", &|(model, _)| millions(model.params)),
+        ("Multiply-adds (M)", &|(model, _)| millions(model.macs)),
+        ("Latency (ms)", &|(model, _)| model.latency().map_or("–".to_owned(), significant)),
+        ("Test accuracy", &|(model, _)| over_seeds(model, |run| run.eval.test_top1)),
+        ("Step", &|(_, (step, _))| step.clone()),
+        ("Significance", &|(_, (_, significance))| significance.clone()),
     ];
-    let mut before: Option<&Model> = None;
-    let mut rows = Vec::new();
-    for &model in &rungs {
-        let (step, weight) = step(before, model);
-        rows.push(
-            [
-                model.network.label(),
-                model.network.arch.description().adds.to_owned(),
-                millions(model.params),
-                millions(model.macs),
-                model.latency().map_or("–".to_owned(), significant),
-                over_seeds(model, |run| run.eval.test_top1),
-                step,
-                weight,
-            ]
-            .map(Into::into)
-            .into(),
-        );
-        before = Some(model);
-    }
+    let table = Table::of(steps, &columns);
     let missing: Vec<_> = Arch::LADDER
         .into_iter()
         .filter(|&arch| gathered.model(arch).is_none())
@@ -63,20 +46,21 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     };
     let recipe = &gathered.settings.recipe;
     let text = format!(
-        "Each row is the network above with one change, put where V3-Large has it (in the stage in the same place), and trained by the same recipe: {} of {} images, {}. \
-         h-swish goes into stem, last convolution and the stages from 64 channels on, squeeze-and-excite into the stages of 32, 96, 160 and 320 channels, 5×5 windows into those of 32, 160 and 320. \
-         What the last row changes is everything else that tells V3-Large from V2 (channels and number of blocks, head, batch norm's numbers, ReLU), so its step is that of the searched layer settings together. \
-         A step is the difference to the row above; it is an effect of that part on top of those before it, not of the part alone, and of this budget, not of training to the end.{missing}",
+        "Each row is the network above with one change, put where V3-Large has it (in the stage in the same place), \
+         and trained by the same recipe: {} of {} images, {}. \
+         h-swish goes into stem, last convolution and the stages from 64 channels on, squeeze-and-excite into the \
+         stages of 32, 96, 160 and 320 channels, 5×5 windows into those of 32, 160 and 320. \
+         What the last row changes is everything else that tells V3-Large from V2 (channels and number of blocks, \
+         head, batch norm's numbers, ReLU), so its step is that of the searched layer settings together. \
+         A step is the difference to the row above; it is an effect of that part on top of those before it, not of \
+         the part alone, and of this budget, not of training to the end.{missing}",
         count(recipe.epochs, "epoch"),
         thousands(gathered.sizes().train),
         count(gathered.settings.seeds.len() as u64, "seed"),
     );
     Some(Section {
         title: "The ladder from V2 to V3-Large".into(),
-        blocks: vec![
-            Block::Text(text.into()),
-            Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
-        ],
+        blocks: vec![Block::Text(text.into()), Block::Table(table)],
     })
 }
 

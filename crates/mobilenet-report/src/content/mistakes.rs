@@ -1,13 +1,13 @@
 //! Where the networks go wrong, and where only one of them does.
 
-use super::pictures;
+use mobilenet_arch::Network;
 use mobilenet_schema::ClassCounts;
+use mobilenet_schema::Eval;
 
+use super::pictures;
 use crate::agreement::Agreement;
-use crate::artefacts::Eval;
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
-use crate::network::Network;
 use crate::plots;
 use crate::text::{percent, thousands};
 
@@ -65,7 +65,8 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
     };
     let ground = if several {
         format!(
-            " Counted are images on which a network is right in all of its seeds or wrong in all of them; {} depend on the seed.",
+            " Counted are images on which a network is right in all of its seeds or wrong in all of them; {} depend \
+             on the seed.",
             percent(sum.unsettled as f64 / sum.images as f64)
         )
     } else {
@@ -73,9 +74,16 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
     };
     let widest = classes.iter().max_by_key(|c| c.only_first.abs_diff(c.only_second));
     let widest = widest.filter(|c| c.only_first != c.only_second).map_or(String::new(), |c| {
-        let (name, more, less) =
-            if c.only_first > c.only_second { (&a, c.only_first, c.only_second) } else { (&b, c.only_second, c.only_first) };
-        format!(" The class that tells them apart most is {}: {more} images only {name} classifies correctly, {less} only the other.", c.class)
+        let (name, more, less) = if c.only_first > c.only_second {
+            (&a, c.only_first, c.only_second)
+        } else {
+            (&b, c.only_second, c.only_first)
+        };
+        format!(
+            " The class that tells them apart most is {}: {more} images only {name} classifies correctly, {less} \
+            only the other.",
+            c.class
+        )
     });
     let text = format!(
         "They disagree on {} of {} test images: only {a} is right on {}, only {b} on {}.{widest}{ground}{left_out}",
@@ -100,7 +108,8 @@ pub fn worst(network: Network, eval: &Eval) -> Option<String> {
     let favorite = (0..eval.classes.len()).max_by_key(|&j| answers(j))?;
     if 5 * answers(favorite) > 4 * eval.test_images {
         return Some(format!(
-            "{} answers {} to {} of {} images: it has hardly learned yet, or its batch norm statistics have not settled.",
+            "{} answers {} to {} of {} images: it has hardly learned yet, or its batch norm statistics have not \
+             settled.",
             network.label(),
             class(favorite)?,
             thousands(answers(favorite)),

@@ -28,7 +28,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         })
         .collect();
     let over_seeds = if gathered.models.iter().any(|model| model.runs.len() > 1) {
-        " Right and wrong mean in every seed; where too few images are as clear as that, those follow on which the seeds lean farthest to one side. The answer shown is that of most seeds."
+        " Right and wrong mean in every seed; where too few images are as clear as that, those follow on which the \
+         seeds lean farthest to one side. The answer shown is that of most seeds."
     } else {
         ""
     };
@@ -36,7 +37,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         title: "What each one saw".into(),
         blocks: vec![
             Block::Text(format!(
-                "Test images with their true class and each network's answer with its confidence. They are picked by rule, the first of each kind with different classes, not by hand.{over_seeds}"
+                "Test images with their true class and each network's answer with its confidence. They are picked by \
+                 rule, the first of each kind with different classes, not by hand.{over_seeds}"
             ).into()),
             Block::Gallery(rows),
         ],

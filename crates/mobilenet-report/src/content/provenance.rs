@@ -1,8 +1,8 @@
 //! How a comparison was made, so that it can be made again.
 
+use mobilenet_schema::Origin;
 use serde_json::Value;
 
-use crate::artefacts::Origin;
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::Gathered;
 use crate::origins::{self, Trait};
@@ -45,7 +45,9 @@ pub fn section(gathered: &Gathered) -> Section {
         stats::mean(&gathered.models.iter().flat_map(|m| &m.runs).map(|r| r.record.seconds).collect::<Vec<_>>());
     let mut blocks = vec![
         Block::Text(rich!(
-            "Every figure comes from a process of its own; one training took {} on average. The first of the commands below runs all others; each gives the same artefact again, and `cargo xtask compare --report-only` makes this report of them.",
+            "Every figure comes from a process of its own; one training took {} on average. The first of the commands \
+             below runs all others; each gives the same artefact again, and `cargo xtask compare --report-only` makes \
+             this report of them.",
             duration(seconds)
         )),
         Block::Table(Table { head: vec!["What".into(), "Value".into()], numeric: false, rows }),

@@ -1,8 +1,9 @@
 //! What a report of single runs says.
 
+use mobilenet_schema::EvalMetrics;
+
 use super::{mistakes, provenance, significance, tables, training};
-use crate::artefacts::EvalMetrics;
-use crate::document::{Block, Cell, Document, Inline, Section, Table, rich};
+use crate::document::{Block, Column, Document, Inline, Section, Table, rich};
 use crate::gather::Pair;
 use crate::network;
 use crate::plots::{self, Training as Curve};
@@ -107,28 +108,25 @@ fn difference(pair: &Pair) -> Option<Inline> {
 }
 
 fn every_run(runs: &Runs) -> Section {
-    let head =
-        ["Run", "Network", "Seed", "Epochs", "Test top-1", "Last epoch's", "Time", "Images/s (mean)", "Memory (MB)"];
     let none = || "–".to_owned();
-    let rows = runs.trainings.iter().map(|training| -> Vec<Cell> {
-        let record = &training.record;
-        let last = training.epochs.last().and_then(|epoch| epoch.eval.on_test_images()).map(EvalMetrics::top1);
-        [
-            training.name.clone(),
-            training.network.label(),
-            training.seed.to_string(),
-            record.epochs.to_string(),
-            training.eval.as_ref().map_or("not evaluated".to_owned(), |eval| percent(eval.test_top1)),
-            last.map_or_else(none, percent),
-            duration(record.seconds),
-            significant(record.images_per_second),
-            record.peak_rss_bytes.map_or_else(none, megabytes),
-        ]
-        .map(Cell::from)
-        .into()
-    });
-    let rows = rows.collect();
-    let mut blocks = vec![Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })];
+    let last = |training: &Training| {
+        let epoch = training.epochs.last()?;
+        epoch.eval.on_test_images().map(EvalMetrics::top1)
+    };
+    let columns: [Column<'_, &Training>; 9] = [
+        ("Run", &|training| training.name.clone()),
+        ("Network", &|training| training.network.label()),
+        ("Seed", &|training| training.seed.to_string()),
+        ("Epochs", &|training| training.record.epochs.to_string()),
+        ("Test top-1", &|training| {
+            training.eval.as_ref().map_or("not evaluated".to_owned(), |eval| percent(eval.test_top1))
+        }),
+        ("Last epoch's", &|training| last(training).map_or_else(none, percent)),
+        ("Time", &|training| duration(training.record.seconds)),
+        ("Images/s (mean)", &|training| significant(training.record.images_per_second)),
+        ("Memory (MB)", &|training| training.record.peak_rss_bytes.map_or_else(none, megabytes)),
+    ];
+    let mut blocks = vec![Block::Table(Table::of(&runs.trainings, &columns))];
     let costs: Vec<_> = runs
         .models
         .iter()

@@ -1,20 +1,25 @@
 //! Every figure with its interval, and what each test of the difference knows.
 
-use crate::document::{Block, Cell, Inline, Section, Table};
+use mobilenet_schema::{Comparison, Estimate, McNemar};
+
+use crate::document::{Block, Cell, Column, Inline, Section, Table};
 use crate::gather::{Gathered, Model, Pair, Run};
-use crate::stats::{self, Comparison, Estimate, McNemar};
+use crate::stats;
 use crate::text::{megabytes, percent, points, points_interval, significant, thousands};
 use crate::verdict;
 
 /// What the intervals of the figures are.
-pub const INTERVALS: &str = "Each figure with the 95% interval of its mean: over several seeds Student's t, which knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there were.";
+pub const INTERVALS: &str = "Each figure with the 95% interval of its mean: over several seeds Student's t, which \
+    knows how trainings scatter; for a share of images from one seed Wilson's, which knows only how many images there \
+    were.";
 
 /// Intervals and tests.
 pub fn section(gathered: &Gathered) -> Section {
     let mut blocks = Vec::new();
     if let (Some((first, second)), Some(found)) = (gathered.pair(), gathered.difference()) {
         blocks.push(Block::Text(format!(
-            "{} minus {} in test accuracy: {}. Two things scatter, the test images and the seeds; no test here knows all of both.",
+            "{} minus {} in test accuracy: {}. Two things scatter, the test images and the seeds; no test here knows \
+             all of both.",
             second.network.short(),
             first.network.short(),
             points(found.difference)
@@ -111,34 +116,31 @@ pub fn per_seed(tests: &[McNemar], (first, second): (&str, &str)) -> Block {
     Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
 }
 
+/// How each pair of networks compares.
 pub fn every_pair(pairs: &[Pair]) -> [Block; 2] {
-    let rows = pairs
-        .iter()
-        .filter_map(|pair| {
-            let found = pair.comparison.as_ref()?;
-            Some(
-                [
-                    format!("{} minus {}", pair.second.short(), pair.first.short()),
-                    points(found.difference),
-                    found.interval().map_or("–".to_owned(), points_interval),
-                    found.test(),
-                    p_value(found.p_value()),
-                    match (found.is_noise(), verdict::doubt(found)) {
-                        (false, _) => "yes",
-                        (true, "") => "no",
-                        (true, _) => "no: other test images may undo it",
-                    }
-                    .to_owned(),
-                ]
-                .map(Cell::from)
-                .into(),
-            )
-        })
-        .collect();
-    let head = ["Test accuracy", "Difference", "95% interval", "Test", "p", "Significant"];
+    let columns: [Column<'_, (&Pair, &Comparison)>; 6] = [
+        ("Test accuracy", &|(pair, _)| format!("{} minus {}", pair.second.short(), pair.first.short())),
+        ("Difference", &|(_, found)| points(found.difference)),
+        ("95% interval", &|(_, found)| found.interval().map_or("–".to_owned(), points_interval)),
+        ("Test", &|(_, found)| found.test()),
+        ("p", &|(_, found)| p_value(found.p_value())),
+        ("Significant", &|(_, found)| {
+            let said = match (found.is_noise(), verdict::doubt(found)) {
+                (false, _) => "yes",
+                (true, "") => "no",
+                (true, _) => "no: other test images may undo it",
+            };
+            said.to_owned()
+        }),
+    ];
+    let compared = pairs.iter().filter_map(|pair| Some((pair, pair.comparison.as_ref()?)));
     [
-        Block::Text("Every pair of networks. The p-values are not corrected for being several: of twenty pairs of equals, one is to be expected below 0.05.".into()),
-        Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
+        Block::Text(
+            "Every pair of networks. The p-values are not corrected for being several: of twenty pairs of equals, one \
+             is to be expected below 0.05."
+                .into(),
+        ),
+        Block::Table(Table::of(compared, &columns)),
     ]
 }
 

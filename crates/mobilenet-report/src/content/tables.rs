@@ -1,8 +1,10 @@
 //! The article's tables with our figures beside its own.
 
-use crate::document::{Block, Cell, Inline, Section, Table, rich};
+use mobilenet_arch::Arch;
+use mobilenet_schema::Bench;
+
+use crate::document::{Block, Cell, Column, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model, Run};
-use crate::names::Arch;
 use crate::text::{duration, megabytes, millions, percent, significant, thousands};
 
 /// What the article says about one network, in the units of the table.
@@ -18,10 +20,29 @@ struct Article {
     memory: &'static str,
 }
 
-#[rustfmt::skip]
 const ARTICLE: [Article; 2] = [
-    Article { arch: Arch::V2,      params: "2.23", macs_at_32: "91.4",  macs_at_224: "300", train: "96.2%", test: "90.1%", epoch: "45", latency: "12.4", memory: "125" },
-    Article { arch: Arch::V3Large, params: "3.87", macs_at_32: "123.6", macs_at_224: "219", train: "97.5%", test: "92.3%", epoch: "52", latency: "15.2", memory: "158" },
+    Article {
+        arch: Arch::V2,
+        params: "2.23",
+        macs_at_32: "91.4",
+        macs_at_224: "300",
+        train: "96.2%",
+        test: "90.1%",
+        epoch: "45",
+        latency: "12.4",
+        memory: "125",
+    },
+    Article {
+        arch: Arch::V3Large,
+        params: "3.87",
+        macs_at_32: "123.6",
+        macs_at_224: "219",
+        train: "97.5%",
+        test: "92.3%",
+        epoch: "52",
+        latency: "15.2",
+        memory: "158",
+    },
 ];
 
 /// Mean, and spread where there are several seeds.
@@ -124,8 +145,10 @@ pub fn section(gathered: &Gathered) -> Section {
     let alike = gathered.models.iter().flat_map(|model| &model.runs).all(Run::has_equal_epochs);
     let epoch = if alike { "the median epoch's" } else { "means, of epochs with images of several sizes" };
     let remark = format!(
-        "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these columns compare only in their ratio. \
-        Training accuracy here is that of the finished network on plain training images, at most 10,000. Seconds per epoch are {epoch}, without evaluation. Latency is {latency}; memory the peak of the whole process."
+        "The article timed training on a machine it does not name, and latency and memory on a Jetson Nano: these \
+         columns compare only in their ratio. \
+        Training accuracy here is that of the finished network on plain training images, at most 10,000. Seconds per \
+        epoch are {epoch}, without evaluation. Latency is {latency}; memory the peak of the whole process."
     );
     let spread = if gathered.models.iter().any(|model| model.runs.len() > 1) {
         " ± is one standard deviation over the seeds."
@@ -144,72 +167,43 @@ pub fn section(gathered: &Gathered) -> Section {
     }
 }
 
+/// A row for each run.
 pub fn runs_table(models: &[Model]) -> Block {
-    let head = [
-        "Run",
-        "Epochs",
-        "Test top-1",
-        "Test top-5",
-        "Test loss",
-        "Train top-1",
-        "Time",
-        "Images/s",
-        "Memory (MB)",
-        "Weights",
+    let columns: [Column<'_, &Run>; 10] = [
+        ("Run", &|run| run.name.clone()),
+        ("Epochs", &|run| run.record.epochs.to_string()),
+        ("Test top-1", &|run| percent(run.eval.test_top1)),
+        ("Test top-5", &|run| percent(run.eval.test_top5)),
+        ("Test loss", &|run| format!("{:.3}", run.eval.test_loss)),
+        ("Train top-1", &|run| format!("{} of {}", percent(run.eval.train_top1), thousands(run.eval.train_images))),
+        ("Time", &|run| duration(run.record.seconds)),
+        ("Images/s", &|run| significant(run.images_per_second())),
+        ("Memory (MB)", &|run| run.record.peak_rss_bytes.map_or("–".to_owned(), megabytes)),
+        ("Weights", &|run| run.record.weights.clone()),
     ];
-    let rows = models
-        .iter()
-        .flat_map(|model| &model.runs)
-        .map(|run| {
-            let (eval, record) = (&run.eval, &run.record);
-            [
-                run.name.clone(),
-                record.epochs.to_string(),
-                percent(eval.test_top1),
-                percent(eval.test_top5),
-                format!("{:.3}", eval.test_loss),
-                format!("{} of {}", percent(eval.train_top1), thousands(eval.train_images)),
-                duration(record.seconds),
-                significant(run.images_per_second()),
-                record.peak_rss_bytes.map_or("–".to_owned(), megabytes),
-                record.weights.clone(),
-            ]
-            .map(Cell::from)
-            .into()
-        })
-        .collect();
-    Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })
+    Block::Table(Table::of(models.iter().flat_map(|model| &model.runs), &columns))
 }
 
 fn bench_tables(gathered: &Gathered) -> Vec<Block> {
     let benches = || gathered.models.iter().filter_map(|m| Some((m, m.bench.as_ref()?)));
-    let head = [
-        "Latency (ms)",
-        "Batch",
-        "p50",
-        "p90",
-        "p99",
-        "Mean",
-        "Std. dev.",
-        "Timed after warm-up",
-        "p50 of each round",
-        "Threads",
-    ];
-    let rows: Vec<Vec<Cell>> = benches()
-        .map(|(model, bench)| {
-            let ms = &bench.latency_ms;
-            let mut row: Vec<Cell> = vec![model.network.label().into(), bench.batch.to_string().into()];
-            row.extend([ms.p50, ms.p90, ms.p99, ms.mean, ms.std].map(|v| significant(v).into()));
-            row.push(format!("{} after {}", bench.iterations, bench.warmup).into());
-            row.push(model.rounds.iter().map(|&ms| significant(ms)).collect::<Vec<_>>().join(", ").into());
-            row.push(bench.threads.map_or("–".to_owned(), |n| n.to_string()).into());
-            row
-        })
-        .collect();
-    if rows.is_empty() {
+    if benches().next().is_none() {
         return Vec::new();
     }
-    let mut blocks = vec![Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows })];
+    let columns: [Column<'_, (&Model, &Bench)>; 10] = [
+        ("Latency (ms)", &|(model, _)| model.network.label()),
+        ("Batch", &|(_, bench)| bench.batch.to_string()),
+        ("p50", &|(_, bench)| significant(bench.latency_ms.p50)),
+        ("p90", &|(_, bench)| significant(bench.latency_ms.p90)),
+        ("p99", &|(_, bench)| significant(bench.latency_ms.p99)),
+        ("Mean", &|(_, bench)| significant(bench.latency_ms.mean)),
+        ("Std. dev.", &|(_, bench)| significant(bench.latency_ms.std)),
+        ("Timed after warm-up", &|(_, bench)| format!("{} after {}", bench.iterations, bench.warmup)),
+        ("p50 of each round", &|(model, _)| {
+            model.rounds.iter().map(|&ms| significant(ms)).collect::<Vec<_>>().join(", ")
+        }),
+        ("Threads", &|(_, bench)| bench.threads.map_or("–".to_owned(), |n| n.to_string())),
+    ];
+    let mut blocks = vec![Block::Table(Table::of(benches(), &columns))];
     let mut batches: Vec<usize> = benches().flat_map(|(_, b)| b.throughput.iter().map(|t| t.batch)).collect();
     batches.sort_unstable();
     batches.dedup();

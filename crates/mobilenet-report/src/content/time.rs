@@ -1,9 +1,10 @@
 //! Where an inference's time goes, and what the machine would allow.
 
-use crate::artefacts::{BlockTime, Blocks, Roofline};
+use mobilenet_arch::Network;
+use mobilenet_schema::{BlockTime, Blocks, Roofline};
+
 use crate::document::{Block, Cell, Inline, Section, Table, rich};
 use crate::gather::{Gathered, Model};
-use crate::network::Network;
 use crate::plan::BLOCK_BATCHES;
 use crate::plots::{self, MARKED, is_marked};
 use crate::text::{list, percent, significant, whole_percent};
@@ -39,7 +40,9 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     if let (Some(roof), false) = (&gathered.roofline, batched.is_empty()) {
         let words: Vec<_> = batched.iter().map(|(model, times)| under_the_roof(model.network, times, roof)).collect();
         blocks.push(Block::Text(rich!(
-            "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine by `mobilenet roofline`. {}",
+            "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it \
+             computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine \
+             by `mobilenet roofline`. {}",
             words.join(" ")
         )));
         let networks: Vec<_> = batched.iter().map(|&(model, times)| (model.network, times)).collect();

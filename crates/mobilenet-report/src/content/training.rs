@@ -1,10 +1,11 @@
 //! How the networks were trained, and the curves of it.
 
-use crate::artefacts::TrainSettings;
+use mobilenet_arch::Network;
+use mobilenet_schema::TrainSettings;
+
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Run};
-use crate::network::Network;
-use crate::plan::flatten;
+use crate::leaves::flatten;
 use crate::plots::{self, Training};
 use crate::text::{count, thousands};
 

@@ -1,12 +1,12 @@
 //! Networks of several widths: what a width costs and brings, and which of all are worth their cost.
 
-use crate::document::{Block, Cell, Inline, Section, Table, rich};
-use crate::gather::{Gathered, Model};
-use crate::network::Width;
-use crate::text::{list, megabytes, millions, significant};
-use crate::{pareto, plots};
+use mobilenet_arch::Width;
 
 use super::tables::over_seeds;
+use crate::document::{Block, Column, Section, Table, rich};
+use crate::gather::{Gathered, Model};
+use crate::text::{list, megabytes, millions, significant};
+use crate::{pareto, plots};
 
 /// Table and plots; nothing if all networks have width 1.
 pub fn section(gathered: &Gathered) -> Option<Section> {
@@ -18,50 +18,38 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let best: Vec<_> =
         measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.network.short()).collect();
     let text = rich!(
-        "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its square. \
-         No other network is both faster and more accurate than **{} of the {}: {}**. Each of the rest is beaten in both by one of these. \
-         Neighbors whose accuracies differ by less than their bars may change places with another seed or more training.",
+        "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its \
+         square. \
+         No other network is both faster and more accurate than **{} of the {}: {}**. Each of the rest is beaten in \
+         both by one of these. \
+         Neighbors whose accuracies differ by less than their bars may change places with another seed or more \
+         training.",
         best.len(),
         measured.len(),
         list(&best)
     );
-    let head = [
-        "Network",
-        "Parameters (M)",
-        "Multiply-adds (M)",
-        "Latency (ms)",
-        "Images/s, best batch",
-        "Memory, inference (MB)",
-        "Test accuracy",
-        "Beaten by",
-    ];
     let mut models: Vec<&Model> = gathered.models.iter().collect();
     models.sort_by_key(|model| (model.network.arch, model.network.width));
     let none = || "–".to_owned();
-    let rows = models
-        .iter()
-        .map(|model| {
-            [
-                model.network.label(),
-                millions(model.params),
-                millions(model.macs),
-                model.latency().map_or_else(none, significant),
-                plots::best_throughput(model).map_or_else(none, significant),
-                model.bench.as_ref().and_then(|b| b.peak_rss_bytes).map_or_else(none, megabytes),
-                over_seeds(model, |run| run.eval.test_top1),
-                beaten_by(model, &measured),
-            ]
-            .map(Cell::from)
-            .into()
-        })
-        .collect();
+    let memory = |model: &Model| model.bench.as_ref()?.peak_rss_bytes;
+    let columns: [Column<'_, &Model>; 8] = [
+        ("Network", &|model| model.network.label()),
+        ("Parameters (M)", &|model| millions(model.params)),
+        ("Multiply-adds (M)", &|model| millions(model.macs)),
+        ("Latency (ms)", &|model| model.latency().map_or_else(none, significant)),
+        ("Images/s, best batch", &|model| plots::best_throughput(model).map_or_else(none, significant)),
+        ("Memory, inference (MB)", &|model| memory(model).map_or_else(none, megabytes)),
+        ("Test accuracy", &|model| over_seeds(model, |run| run.eval.test_top1)),
+        ("Beaten by", &|model| beaten_by(model, &measured)),
+    ];
+    let table = Table::of(models, &columns);
     Some(Section {
         title: "Width and the Pareto front".into(),
         blocks: vec![
             Block::Text(text),
             Block::Plots(plots::trade_offs(gathered)),
             Block::Plots(plots::widths(gathered)),
-            Block::Table(Table { head: head.map(Inline::from).into(), numeric: true, rows }),
+            Block::Table(table),
         ],
     })
 }
@@ -85,6 +73,7 @@ fn beaten_by(model: &Model, measured: &[(&Model, f64)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::document::Cell;
     use crate::gather::fixture::{fixture, fixture_of};
 
     #[test]

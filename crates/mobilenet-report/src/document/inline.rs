@@ -139,8 +139,8 @@ fn visible(text: &str) -> String {
         .collect()
 }
 
-/// Running text from a template, `rich!("**{}** has {} seeds.", name, 3)`: markup in the template counts, what fills it is
-/// literal unless it is an [`Inline`] itself.
+/// Running text from a template, `rich!("**{}** has {} seeds.", name, 3)`: markup in the template counts, what fills it
+/// is literal unless it is an [`Inline`] itself.
 macro_rules! rich {
     ($template:literal $(, $value:expr)* $(,)?) => {
         $crate::document::Inline::fill($template, &[$(&$value as &dyn $crate::document::Filling),*])

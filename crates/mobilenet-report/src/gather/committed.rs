@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{Model, Run, Scope, gather};
-use crate::artefacts;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -22,7 +21,7 @@ fn figures_follow_from_the_predictions() {
     for folder in committed() {
         let name = folder.display();
         let gathered = gather(&folder, Scope { every_run: true, ..Scope::default() }).unwrap();
-        let results: Value = artefacts::read(&folder.join("results.json")).unwrap();
+        let results: Value = mobilenet_schema::read(&folder.join("results.json")).unwrap();
         assert_eq!(results["models"].as_array().unwrap().len(), gathered.models.len(), "{name}");
         for (model, reported) in gathered.models.iter().zip(results["models"].as_array().unwrap()) {
             assert_eq!(reported["model"], model.network.key(), "{name}");

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use mobilenet_arch::{Network, Selection};
 use serde_json::Value;
 
 use super::{Gathered, Scope, gather};
-use crate::artefacts;
-use crate::network::{Network, Selection};
 use crate::plan::run_name;
 
 /// A small comparison, committed: two networks, one seed, twelve test images.
@@ -50,7 +49,7 @@ pub fn fixture_of(models: &str) -> Gathered {
     let call = CALLS.fetch_add(1, Ordering::Relaxed);
     let folder = std::env::temp_dir().join(format!("mobilenet-report-{}-{call}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let read = |name: &str| artefacts::read::<Value>(&fixture.join(name)).unwrap();
+    let read = |name: &str| mobilenet_schema::read::<Value>(&fixture.join(name)).unwrap();
     let write = |name: String, value: &Value| {
         std::fs::write(folder.join(name), serde_json::to_vec(value).unwrap()).unwrap();
     };

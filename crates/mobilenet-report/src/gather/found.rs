@@ -2,32 +2,39 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use mobilenet_arch::Network;
+use mobilenet_schema::{ComparisonPlan, Eval, Origin, RunConfig};
 
-use super::Run;
-use crate::artefacts::{self, Eval, Origin, RunConfig};
-use crate::network::Network;
+use super::model::Run;
+use crate::error::{Error, Result};
 use crate::origins::Trait;
-use crate::plan::{ComparisonPlan, run_name};
+use crate::plan::run_name;
 use crate::text::list;
 
-/// Reads one run. One that was trained with other settings than the comparison's is an error.
-pub fn read_run(out: &Path, settings: &ComparisonPlan, network: Network, seed: u64) -> Result<(Run, Origin)> {
+/// Reads one run, or says why it is left out: a file is missing or damaged, or it was trained with other settings than
+/// the comparison's.
+pub fn read_run(
+    out: &Path,
+    settings: &ComparisonPlan,
+    network: Network,
+    seed: u64,
+) -> std::result::Result<(Run, Origin), String> {
     let name = run_name(network, seed);
     let folder = out.join(&name);
     for (file, missing) in [("train.json", "its training has not ended"), ("eval.json", "it has not been evaluated")] {
         if !folder.join(file).exists() {
-            bail!("{missing} (no {file})");
+            return Err(format!("{missing} (no {file})"));
         }
     }
-    let record = artefacts::read(&folder.join("train.json"))?;
-    let mut eval: Eval = artefacts::read(&folder.join("eval.json"))?;
+    let reason = |error: mobilenet_schema::Error| error.to_string();
+    let record = mobilenet_schema::read(&folder.join("train.json")).map_err(reason)?;
+    let mut eval: Eval = mobilenet_schema::read(&folder.join("eval.json")).map_err(reason)?;
     // Folders name classes like `traffic_light`; people do not.
     eval.classes.iter_mut().for_each(|class| *class = class.replace('_', " "));
-    let epochs = artefacts::read_lines(&folder.join("metrics.jsonl"))?;
-    let config: RunConfig = artefacts::read(&folder.join("config.json"))?;
+    let epochs = mobilenet_schema::read_lines(&folder.join("metrics.jsonl")).map_err(reason)?;
+    let config: RunConfig = mobilenet_schema::read(&folder.join("config.json")).map_err(reason)?;
     if let Some((name, found, wanted)) = config_mismatch(&config, settings, seed) {
-        bail!("it was trained with {name} = {found}, not {wanted}");
+        return Err(format!("it was trained with {name} = {found}, not {wanted}"));
     }
     let RunConfig { train, data, environment, .. } = config;
     let origin = Origin { what: name.clone(), environment, copy: Some(data.copy) };
@@ -39,9 +46,9 @@ pub fn read_run(out: &Path, settings: &ComparisonPlan, network: Network, seed: u
 /// were copied into the folder. Says which.
 pub fn extend(settings: &mut ComparisonPlan, out: &Path) -> Result<Option<String>> {
     let mut more = Vec::new();
-    let entries = std::fs::read_dir(out).with_context(|| format!("cannot read {}", out.display()))?;
-    for entry in entries {
-        let name = entry.with_context(|| format!("cannot read {}", out.display()))?.file_name();
+    let unreadable = |error| Error::Read { path: out.to_owned(), error };
+    for entry in std::fs::read_dir(out).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
         let parts = name.to_str().and_then(|name| name.rsplit_once("-s"));
         let Some((Ok(network), Ok(seed))) = parts.map(|(network, seed)| (network.parse(), seed.parse())) else {
             continue;
@@ -95,16 +102,16 @@ mod tests {
     use mobilenet_schema::Precision;
     use serde_json::Value;
 
-    use super::super::fixture::{copy, copy_of_fixture};
-    use super::super::{Scope, gather};
     use super::*;
+    use crate::gather::fixture::{copy, copy_of_fixture};
+    use crate::gather::{Scope, gather};
     use crate::plan::tests::settings;
 
     /// Copies a run to another seed; `change` rewrites its `config.json`.
     fn add_run(out: &Path, (from, to): (&str, &str), seed: u64, change: impl FnOnce(&mut Value)) {
         copy(&out.join(from), &out.join(to));
         let path = out.join(to).join("config.json");
-        let mut config: Value = artefacts::read(&path).unwrap();
+        let mut config: Value = mobilenet_schema::read(&path).unwrap();
         config["train"]["seed"] = seed.into();
         change(&mut config);
         std::fs::write(path, config.to_string()).unwrap();
@@ -148,7 +155,7 @@ mod tests {
     fn a_run_with_other_settings_is_noticed() {
         let settings = settings();
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/comparison/v2-s1/config.json");
-        let mut config: RunConfig = artefacts::read(&path).unwrap();
+        let mut config: RunConfig = mobilenet_schema::read(&path).unwrap();
         config.data.limit_train = settings.recipe.limit_train.map(|n| n as usize);
         assert_eq!(config_mismatch(&config, &settings, 1), None);
         let mismatch = |config: &RunConfig, seed| {

@@ -1,7 +1,8 @@
 //! A network of the comparison, with its runs.
 
-use crate::artefacts::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord, TrainSettings};
-use crate::network::Network;
+use mobilenet_arch::Network;
+use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord, TrainSettings};
+
 use crate::stats::{self, Answers};
 
 /// Layers and counts of one network at both presets.
@@ -71,11 +72,6 @@ impl Model {
         self.mean(|run| run.eval.test_top1)
     }
 
-    /// Accuracy on plain training images, mean over the seeds.
-    pub fn train_top1(&self) -> f64 {
-        self.mean(|run| run.eval.train_top1)
-    }
-
     /// Images per second of training as [`Run::images_per_second`], mean over the seeds.
     pub fn training_speed(&self) -> f64 {
         self.mean(Run::images_per_second)
@@ -101,8 +97,8 @@ impl Model {
         self.runs.iter().map(|run| &run.eval).collect()
     }
 
-    /// The evaluations of the runs whose seed another network has too; of all runs if it has none of these seeds. With more
-    /// seeds than the other, a network would be right, or wrong, in all of its own on fewer images.
+    /// The evaluations of the runs whose seed another network has too; of all runs if it has none of these seeds. With
+    /// more seeds than the other, a network would be right, or wrong, in all of its own on fewer images.
     pub fn evals_beside(&self, other: &Model) -> Vec<&Eval> {
         let shared: Vec<_> = self.runs.iter().filter(|run| other.runs.iter().any(|o| o.seed == run.seed)).collect();
         if shared.is_empty() { self.evals() } else { shared.into_iter().map(|run| &run.eval).collect() }
@@ -120,8 +116,8 @@ impl Run {
         self.settings.config.low_resolution.is_none()
     }
 
-    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which stretch
-    /// the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
+    /// Seconds of training of its median epoch, without evaluation: a machine shared with others has slow hours, which
+    /// stretch the mean of a run but rarely half of its epochs. The mean where epochs are not equal.
     pub fn seconds_per_epoch(&self) -> f64 {
         let seconds: Vec<f64> = self.epochs.iter().filter_map(EpochMetrics::timed).collect();
         let median = stats::median(&seconds).filter(|_| self.has_equal_epochs());

@@ -1,22 +1,24 @@
 //! Signs that the machine was busy with something else while it was timed.
 
-use super::{Model, Run};
-use crate::artefacts::EpochMetrics;
+use mobilenet_schema::EpochMetrics;
+
+use super::model::{Model, Run};
 use crate::stats::median;
 use crate::text::significant;
 
 /// How far a time may lie from its like before it is remarked on.
 const SCATTER: f64 = 1.3;
 
-/// One sentence for each sign: latencies that scatter, rounds of them that differ, epochs of unequal length, a training slower than its own steps were
-/// timed before.
+/// One sentence for each sign: latencies that scatter, rounds of them that differ, epochs of unequal length, a training
+/// slower than its own steps were timed before.
 pub fn notes(model: &Model) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(bench) = &model.bench {
         let spread = bench.latency_ms.p90 / bench.latency_ms.p50;
         if spread > SCATTER {
             notes.push(format!(
-                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the machine was not quiet.",
+                "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the \
+                 machine was not quiet.",
                 model.network.label()
             ));
         }
@@ -25,7 +27,8 @@ pub fn notes(model: &Model) -> Vec<String> {
     let high = model.rounds.iter().copied().fold(0.0, f64::max);
     if high > SCATTER * low {
         notes.push(format!(
-            "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all of them.",
+            "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all \
+             of them.",
             model.network.label(),
             significant(low),
             significant(high)
@@ -34,7 +37,8 @@ pub fn notes(model: &Model) -> Vec<String> {
     let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
     if timed.is_none() {
         notes.push(format!(
-            "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it trained is not known, so its time is no basis for a comparison.",
+            "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it \
+             trained is not known, so its time is no basis for a comparison.",
             model.network.label()
         ));
     }
@@ -42,7 +46,8 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.extend(epochs(run));
         if let Some(timed) = timed.filter(|&timed| is_slowed(run, timed)) {
             notes.push(format!(
-                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy with something else during the training, so its time is no basis for a comparison.",
+                "{} trained at {} images per second, though steps alone were timed at {}: the machine was busy with \
+                 something else during the training, so its time is no basis for a comparison.",
                 run.name,
                 significant(run.images_per_second()),
                 significant(timed)
@@ -81,8 +86,8 @@ fn epochs(run: &Run) -> Option<String> {
 mod tests {
     use mobilenet_schema::LowResolution;
 
-    use super::super::fixture::fixture;
     use super::*;
+    use crate::gather::fixture::fixture;
 
     #[test]
     fn a_busy_machine_is_noticed() {

@@ -1,10 +1,9 @@
 //! How many images an epoch and an evaluation have.
 
-use super::ComparisonPlan;
-use crate::artefacts::DataInfo;
+use mobilenet_schema::{ComparisonPlan, DataInfo};
 
 /// Epochs of the article's training.
-pub const ARTICLE_EPOCHS: u64 = 100;
+const ARTICLE_EPOCHS: u64 = 100;
 
 /// Images of one epoch and of one evaluation.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
@@ -24,15 +23,15 @@ impl Sizes {
     }
 
     /// Share of the article's training (100 epochs of 50,000 images) that is run, at most 1.
-    pub fn share_of_article(self, epochs: u64) -> f64 {
+    pub(crate) fn share_of_article(self, epochs: u64) -> f64 {
         ((epochs * self.train) as f64 / (ARTICLE_EPOCHS * 50_000) as f64).min(1.0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::settings;
     use super::*;
+    use crate::plan::tests::settings;
 
     #[test]
     fn sizes_never_exceed_the_set() {

@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::ComparisonPlan;
-use crate::names::Arch;
-use crate::network::Network;
+use mobilenet_arch::{Arch, Network};
+use mobilenet_schema::ComparisonPlan;
 
 /// One process and the artefact it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +62,12 @@ impl Stage {
     }
 }
 
-/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes, which
-/// then meet all networks alike and are no network's median.
+/// How often each network's inference is timed, the networks in turns: a machine shared with others has slow minutes,
+/// which then meet all networks alike and are no network's median.
 pub const BENCH_ROUNDS: u64 = 3;
 
-/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many that
-/// the weights no longer count among what is moved.
+/// Batches at which each block is timed: an image alone, whose latency the report divides among the blocks, and so many
+/// that the weights no longer count among what is moved.
 pub const BLOCK_BATCHES: [u64; 2] = [1, 128];
 
 /// File name of a summary.
@@ -94,8 +93,8 @@ pub fn summarized(settings: &ComparisonPlan) -> Vec<Network> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::settings;
     use super::*;
+    use crate::plan::tests::settings;
 
     #[test]
     fn other_widths_have_artefacts_of_their_own() {

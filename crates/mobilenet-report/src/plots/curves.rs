@@ -1,11 +1,11 @@
 //! Loss and accuracy over the epochs, and accuracy over the time that training took.
 
-use super::legend::Legend;
-use super::{Frame, Plot, plot};
-use crate::artefacts::{EpochMetrics, EvalMetrics};
-use crate::network::Network;
+use mobilenet_arch::Network;
+use mobilenet_schema::{EpochMetrics, EvalMetrics};
+
+use super::plot::{Plot, plot};
+use crate::charts::{Axes, Entry, LineChart, ticks, whole_ticks};
 use crate::stats::median;
-use crate::svg::{Svg, ticks};
 use crate::text::{list, significant};
 
 /// One kind of value over the epochs, with what it is called.
@@ -52,6 +52,9 @@ const ACCURACY_BY_TIME: Subject = Subject {
 
 /// Of more networks only the curves of the test images are drawn.
 const MOST_BOTH: usize = 5;
+
+/// A curve of more epochs has no disc at each.
+const MOST_DISCS: usize = 20;
 
 /// Accuracy over epochs and over time, and loss; the second only if the runs have noted their time.
 pub fn curves(trainings: &[Training<'_>], classes: usize) -> Vec<Plot> {
@@ -110,28 +113,25 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
         Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
     };
 
-    let legend = Legend::new(&networks(trainings), 480.0);
-    let shift = legend.extra_height();
-    let mut svg = Svg::new(560.0, 360.0 + shift, &format!("{} {per}", subject.title));
-    let frame = Frame { left: 52.0, top: 66.0 + shift, width: 480.0, height: 238.0, x, y };
-    frame.draw(&mut svg, x_title, subject.title);
+    let entry = |network: Network| Entry { class: network.class(), name: network.short() };
+    let series: Vec<_> = networks(trainings).into_iter().map(entry).collect();
+    let axes = Axes { x_title, y_title: subject.title, x, y };
+    let mut chart = LineChart::new(&format!("{} {per}", subject.title), 238.0, &series, axes);
     for curve in &curves {
-        let (style, radius) = if curve.part == "test" { ("line", 4.0) } else { ("line faint", 2.5) };
-        for piece in below(&curve.points, top) {
-            let placed: Vec<_> = piece.into_iter().map(|p| frame.place(p)).collect();
-            svg.polyline(&format!("{style} stroke {}", curve.network.class()), &placed);
-        }
-        if curve.points.len() > 20 {
+        let (faint, radius) = if curve.part == "test" { (false, 4.0) } else { (true, 2.5) };
+        let class = curve.network.class();
+        chart.line(&class, faint, &curve.points);
+        if curve.points.len() > MOST_DISCS {
             continue;
         }
-        for &point in curve.points.iter().filter(|p| p.1 <= top) {
-            svg.disc(&format!("fill {}", curve.network.class()), frame.place(point), radius, &curve.hint(point));
+        for &point in &curve.points {
+            chart.disc(&class, point, radius, &curve.hint(point));
         }
     }
-    legend.draw(&mut svg, (frame.left, 44.0));
+    chart.legend();
     let both = curves.iter().any(|curve| curve.part != "test");
     if both {
-        svg.text("", (532.0, 24.0), "end", "solid: test, dashed: training");
+        chart.remark("solid: test, dashed: training");
     }
     let caption = match subject.axis {
         Axis::Epochs => {
@@ -148,16 +148,17 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
                 names => format!(" Not drawn, for want of times: {}.", list(&names)),
             };
             format!(
-                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation and checkpoints. The time is that of the machine and its load.{missing}",
+                "{} at the end of each epoch against the time spent on training steps up to then, without evaluation \
+                 and checkpoints. The time is that of the machine and its load.{missing}",
                 subject.title
             )
         }
     };
-    plot(subject.name, caption, svg)
+    plot(subject.name, caption, chart.finish())
 }
 
-/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could tell them
-/// apart.
+/// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could
+/// tell them apart.
 fn collect(trainings: &[Training<'_>], subject: &Subject) -> Vec<Curve> {
     let axis = subject.axis;
     let few = networks(trainings).len() <= MOST_BOTH;
@@ -209,26 +210,6 @@ fn limit(values: &[f64], chance: f64) -> f64 {
     2.0 * median(values).map_or(chance, |median| median.max(chance))
 }
 
-/// The pieces of a curve that lie at or below `top`, each ending where the curve crosses it.
-fn below(points: &[(f64, f64)], top: f64) -> Vec<Vec<(f64, f64)>> {
-    let (mut pieces, mut piece) = (Vec::new(), Vec::new());
-    let mut previous: Option<(f64, f64)> = None;
-    for &(x, y) in points {
-        if let Some((x0, y0)) = previous.filter(|p| (p.1 > top) != (y > top)) {
-            piece.push((x0 + (x - x0) * (top - y0) / (y - y0), top));
-        }
-        if y <= top {
-            piece.push((x, y));
-        } else {
-            pieces.push(std::mem::take(&mut piece));
-        }
-        previous = Some((x, y));
-    }
-    pieces.push(piece);
-    pieces.retain(|piece| piece.len() > 1);
-    pieces
-}
-
 /// A sentence on the values above the plot, the first few of them by name; empty if there are none.
 fn beyond(curves: &[Curve], top: f64) -> String {
     const NAMED: usize = 3;
@@ -248,17 +229,6 @@ fn beyond(curves: &[Curve], top: f64) -> String {
         above.push(format!("{more} more"));
     }
     format!(" Too high for the picture, so that their curves leave it at the top: {}.", list(&above))
-}
-
-/// Ticks at whole epochs, from 1 (or 0 where there are many).
-fn whole_ticks(last: f64) -> Vec<f64> {
-    if last <= 1.0 {
-        return vec![0.0, 1.0, 2.0];
-    }
-    if last <= 12.0 {
-        return (1..=(last as u32)).map(f64::from).collect();
-    }
-    ticks(0.0, last, 6)
 }
 
 #[cfg(test)]
@@ -282,15 +252,5 @@ mod tests {
         let epoch = |seconds| EpochMetrics { seconds, ..like.clone() };
         assert_eq!(minutes(&[epoch(60.0), epoch(30.0)]), Some(vec![1.0, 1.5]));
         assert_eq!(minutes(&[epoch(60.0), epoch(0.0)]), None);
-    }
-
-    #[test]
-    fn a_curve_ends_where_it_leaves_the_plot() {
-        let check = |points: &[(f64, f64)], want: &[&[(f64, f64)]]| assert_eq!(below(points, 4.0), want, "{points:?}");
-        check(&[(1.0, 3.0), (2.0, 4.0)], &[&[(1.0, 3.0), (2.0, 4.0)]]);
-        check(&[(1.0, 6.0), (2.0, 2.0), (3.0, 1.0)], &[&[(1.5, 4.0), (2.0, 2.0), (3.0, 1.0)]]);
-        check(&[(1.0, 2.0), (2.0, 6.0), (3.0, 2.0)], &[&[(1.0, 2.0), (1.5, 4.0)], &[(2.5, 4.0), (3.0, 2.0)]]);
-        check(&[(1.0, 6.0), (2.0, 7.0)], &[]);
-        check(&[], &[]);
     }
 }

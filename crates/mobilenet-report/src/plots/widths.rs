@@ -1,12 +1,12 @@
 //! Accuracy, latency and throughput against the width multiplier.
 
-use super::legend::Legend;
-use super::scatter::{accuracy_with_bar, bars};
-use super::{Frame, Plot, best_throughput, plot};
+use mobilenet_arch::Arch;
+use mobilenet_arch::Network;
+
+use super::figures::{accuracy_with_bar, bars, best_throughput};
+use super::plot::{Plot, plot};
+use crate::charts::{Axes, Entry, LineChart, ticks};
 use crate::gather::{Gathered, Model};
-use crate::names::Arch;
-use crate::network::Network;
-use crate::svg::{Svg, ticks};
 use crate::text::significant;
 
 /// One figure against the width.
@@ -74,33 +74,27 @@ fn draw(gathered: &Gathered, subject: &Subject) -> Plot {
     let most = |figure: fn(&Point) -> f64| points().map(figure).fold(f64::NEG_INFINITY, f64::max);
     let low = if subject.from_zero { 0.0 } else { least(|p| p.low) };
 
-    let names: Vec<Network> = lines.iter().map(|(arch, _)| (*arch).into()).collect();
-    let legend = Legend::new(&names, 480.0);
-    let shift = legend.extra_height();
-    let mut svg = Svg::new(560.0, 340.0 + shift, &format!("{} against width", subject.title));
-    let frame = Frame {
-        left: 52.0,
-        top: 66.0 + shift,
-        width: 480.0,
-        height: 218.0,
+    let entry = |arch: &Arch| Entry { class: arch.name().to_owned(), name: arch.short().to_owned() };
+    let series: Vec<_> = lines.iter().map(|(arch, _)| entry(arch)).collect();
+    let axes = Axes {
+        x_title: "Width multiplier",
+        y_title: subject.title,
         x: ticks(least(|p| p.width), most(|p| p.width), 6),
         y: ticks(low, most(|p| p.high), 5),
     };
-    frame.draw(&mut svg, "Width multiplier", subject.title);
-    legend.draw(&mut svg, (frame.left, 44.0));
+    let mut chart = LineChart::new(&format!("{} against width", subject.title), 218.0, &series, axes);
+    chart.legend();
     for (arch, line) in &lines {
-        let places: Vec<_> = line.iter().map(|p| frame.place((p.width, p.value))).collect();
-        svg.polyline(&format!("line stroke {}", arch.name()), &places);
-        for (point, at) in line.iter().zip(places) {
+        chart.line(arch.name(), false, &line.iter().map(|p| (p.width, p.value)).collect::<Vec<_>>());
+        for point in line {
             let class = point.network.class();
             if point.low < point.high {
-                let ends = [point.low, point.high].map(|end| frame.place((point.width, end)));
-                svg.line(&format!("line stroke {class}"), ends[0], ends[1]);
+                chart.bar(&class, point.width, (point.low, point.high));
             }
             let hint = format!("{}: {}", point.network.label(), significant(point.value));
-            svg.disc(&format!("fill {class}"), at, 4.5, &hint);
+            chart.disc(&class, (point.width, point.value), 4.5, &hint);
         }
     }
     let bars = if subject.from_zero { String::new() } else { format!(" Bars: {}.", bars(gathered)) };
-    plot(subject.name, format!("{} against the width multiplier.{bars}", subject.title), svg)
+    plot(subject.name, format!("{} against the width multiplier.{bars}", subject.title), chart.finish())
 }

@@ -58,8 +58,8 @@ fn draw(n: usize, with_replacement: bool, rng: &mut Xoshiro256PlusPlus) -> Vec<f
     weights
 }
 
-/// The different combinations of runs that classify an image correctly, and which of them each image shows. There are few:
-/// whatever is computed per combination costs next to nothing.
+/// The different combinations of runs that classify an image correctly, and which of them each image shows. There are
+/// few: whatever is computed per combination costs next to nothing.
 fn patterns(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<(Vec<Vec<bool>>, Vec<u32>)> {
     let runs: Vec<_> = first.iter().chain(second).collect();
     let reference = runs.first()?;

@@ -1,7 +1,7 @@
 //! McNemar's test: do two trained networks differ by more than chance on the same test images?
 //!
-//! Images that both classify correctly, or both wrongly, say nothing about which is better. Among those that only one classifies
-//! correctly, equally good networks split like tosses of a coin.
+//! Images that both classify correctly, or both wrongly, say nothing about which is better. Among those that only one
+//! classifies correctly, equally good networks split like tosses of a coin.
 
 use mobilenet_schema::McNemar;
 

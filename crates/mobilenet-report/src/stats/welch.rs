@@ -6,9 +6,9 @@ use super::intervals::{LEVEL, is_known};
 use super::special::{student_quantile, student_tail};
 use super::{deviation, mean};
 
-/// Two-sided test with its interval. `None` if either network has fewer than two seeds, or seeds whose scatter is less than
-/// `resolution`, the least step between two accuracies: an accuracy is a count of images, and what lies within one of them
-/// says nothing about how far another seed would land.
+/// Two-sided test with its interval. `None` if either network has fewer than two seeds, or seeds whose scatter is less
+/// than `resolution`, the least step between two accuracies: an accuracy is a count of images, and what lies within one
+/// of them says nothing about how far another seed would land.
 pub fn welch(first: &[f64], second: &[f64], resolution: f64) -> Option<Welch> {
     let seeds = (first.len(), second.len());
     if seeds.0 < 2 || seeds.1 < 2 {

@@ -1,7 +1,6 @@
 //! Labels beside points, where they hide neither each other nor the points.
 
-use super::legend::text_width;
-use crate::svg::Svg;
+use super::svg::{Svg, text_width};
 
 /// Height of a line of text.
 const LINE: f64 = 13.0;
@@ -46,7 +45,8 @@ impl Labels {
         Self { frame, taken }
     }
 
-    /// Writes one or two lines beside a point, in the first place where nothing is in the way, or the one with the least.
+    /// Writes one or two lines, (class, text) each, beside a point: in the first place where nothing is in the way, or
+    /// the one with the least.
     pub fn write(&mut self, svg: &mut Svg, (x, y): (f64, f64), lines: &[(&str, &str)]) {
         let width = lines.iter().map(|(_, text)| text_width(text)).fold(0.0, f64::max);
         let height = LINE * lines.len() as f64;

@@ -1,0 +1,204 @@
+//! The arguments of `mobilenet` for each stage.
+
+use std::path::Path;
+
+use mobilenet_arch::{Network, Width};
+use mobilenet_report::{Stage, run_name};
+use mobilenet_schema::{ComparisonPlan, DataInfo, Source};
+
+use super::stages::block_passes;
+
+/// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
+/// images wanted as examples.
+pub fn arguments(
+    stage: &Stage,
+    settings: &ComparisonPlan,
+    out: &Path,
+    data: Option<&DataInfo>,
+    images: &[usize],
+) -> Vec<String> {
+    let classes = data.map_or(10, |data| data.classes.len());
+    let batch = settings.recipe.batch_size.to_string();
+    let mut args = Args::default();
+    match stage {
+        Stage::Data => {
+            args.word("data");
+            source(&mut args, settings, data);
+            args.word("--json");
+        }
+        Stage::Summary { network, imagenet } => {
+            let (preset, classes) = if *imagenet { ("imagenet", 1_000) } else { ("cifar", classes) };
+            args.word("summary").network(*network);
+            args.option("--preset", preset);
+            args.option("--num-classes", classes).word("--json");
+        }
+        Stage::Bench { network, .. } => {
+            args.word("bench").network(*network);
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::BenchTraining(network) => {
+            args.word("bench").network(*network);
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            args.word("--train").option("--batch", batch);
+            // A handful of steps: enough to correct the estimate.
+            args.option("--warmup", 2).option("--iterations", 6).option("--precision", settings.precision.name());
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Blocks { network, batch } => {
+            let (warmup, iterations) = block_passes(*batch);
+            args.word("bench").network(*network);
+            args.option("--preset", "cifar").option("--num-classes", classes);
+            args.word("--blocks").option("--batch", batch);
+            args.option("--warmup", warmup).option("--iterations", iterations);
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Roofline => {
+            args.word("roofline");
+            threads(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Train(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
+            let recipe = &settings.recipe;
+            args.word("train").network(*network);
+            source(&mut args, settings, data);
+            args.option("--recipe", recipe.name.name()).option("--epochs", recipe.epochs);
+            args.option("--batch-size", batch).option("--seed", seed);
+            args.changed("--optimizer", recipe.optimizer.as_ref()).changed("--lr", recipe.lr);
+            args.changed("--weight-decay", recipe.weight_decay).changed("--schedule", recipe.schedule.as_ref());
+            args.option("--precision", settings.precision.name());
+            if let Some(limit) = recipe.limit_train {
+                args.option("--limit-train", limit);
+            }
+            if let Some(limit) = recipe.limit_test {
+                args.option("--limit-test", limit);
+            }
+            machine(&mut args, settings);
+            args.option("--out", run.display());
+            if run.join("checkpoint.safetensors").exists() {
+                args.word("--resume");
+            }
+        }
+        Stage::Eval(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
+            args.word("eval").option("--run", run.display());
+            machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Samples => {
+            let images: Vec<_> = images.iter().map(usize::to_string).collect();
+            args.word("data");
+            source(&mut args, settings, data);
+            args.option("--images", images.join(",")).word("--json");
+        }
+    }
+    args.into_words()
+}
+
+/// A command line in the making.
+#[derive(Default)]
+pub struct Args(Vec<String>);
+
+impl Args {
+    /// The words, none of them quoted.
+    pub fn into_words(self) -> Vec<String> {
+        self.0
+    }
+
+    /// A subcommand or a flag.
+    pub fn word(&mut self, word: &str) -> &mut Self {
+        self.0.push(word.to_owned());
+        self
+    }
+
+    /// An option with its value.
+    pub fn option(&mut self, name: &str, value: impl ToString) -> &mut Self {
+        self.word(name);
+        self.0.push(value.to_string());
+        self
+    }
+
+    /// An option that is only given where its value is not the default.
+    pub fn changed(&mut self, name: &str, value: Option<impl ToString>) -> &mut Self {
+        match value {
+            Some(value) => self.option(name, value),
+            None => self,
+        }
+    }
+
+    /// `--model`, and `--width` where it is not 1.
+    pub fn network(&mut self, network: Network) -> &mut Self {
+        self.option("--model", network.arch.name());
+        if network.width == Width::ONE { self } else { self.option("--width", network.width) }
+    }
+}
+
+/// `--data` and `--data-dir`. Once the set is known, `auto` becomes that set, so that a network that comes or goes
+/// between two stages cannot change the data under the comparison.
+pub fn source(args: &mut Args, settings: &ComparisonPlan, data: Option<&DataInfo>) {
+    let key = match (settings.data, &settings.data_dir, data) {
+        (Source::Auto, None, Some(data)) if data.name == "cifar10" => Source::Cifar10,
+        (Source::Auto, None, Some(data)) if data.name == "shapes10" => Source::Shapes10,
+        (asked, _, _) => asked,
+    };
+    args.option("--data", key.name());
+    if let Some(dir) = &settings.data_dir {
+        args.option("--data-dir", dir.display());
+    }
+}
+
+/// `--device` and `--threads`, where they differ from the defaults.
+pub fn machine(args: &mut Args, settings: &ComparisonPlan) {
+    if settings.device != "cpu" {
+        args.option("--device", &settings.device);
+    }
+    threads(args, settings);
+}
+
+fn threads(args: &mut Args, settings: &ComparisonPlan) {
+    if let Some(threads) = settings.threads {
+        args.option("--threads", threads);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobilenet_arch::Arch;
+
+    use super::*;
+    use crate::compare::profile::tests::settings;
+
+    #[test]
+    fn auto_is_pinned_to_the_set_that_was_found() {
+        let mut settings = settings();
+        let data = DataInfo { name: "shapes10".to_owned(), ..DataInfo::default() };
+        let out = Path::new("out");
+        let line = |settings: &ComparisonPlan, data| {
+            arguments(&Stage::Train(Arch::V2.into(), 1), settings, out, data, &[]).join(" ")
+        };
+        assert!(line(&settings, None).contains("--data auto"));
+        assert!(line(&settings, Some(&data)).contains("--data shapes10"));
+        settings.data_dir = Some("a b".into());
+        assert!(line(&settings, Some(&data)).contains("--data auto --data-dir a b"));
+    }
+
+    #[test]
+    fn a_width_is_handed_on() {
+        let network: Network = "v2@0.5".parse().unwrap();
+        let line = |stage| arguments(&stage, &settings(), Path::new("out"), None, &[]).join(" ");
+        for stage in [
+            Stage::Summary { network, imagenet: false },
+            Stage::Bench { network, round: 1 },
+            Stage::BenchTraining(network),
+            Stage::Train(network, 1),
+        ] {
+            assert!(line(stage.clone()).contains(" --model v2 --width 0.5 "), "{stage:?}");
+        }
+        assert!(line(Stage::Eval(network, 1)).contains("--run out/v2@0.5-s1 "));
+        assert!(!line(Stage::Bench { network: Arch::V2.into(), round: 1 }).contains("--width"));
+    }
+}

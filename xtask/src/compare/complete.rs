@@ -1,0 +1,76 @@
+//! Whether a stage's artefacts are there already.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use mobilenet_report::{Stage, config_mismatch, run_name};
+use mobilenet_schema::{Bench, ComparisonPlan, DataInfo, Eval, RooflineRecord, Summary, TrainRecord, read};
+
+/// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
+/// it silently could destroy hours of work.
+pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images: &[usize]) -> Result<bool> {
+    let path = stage.artefact(out);
+    match stage {
+        Stage::Train(network, seed) => {
+            let run = out.join(run_name(*network, *seed));
+            let config = run.join("config.json");
+            if config.exists()
+                && let Some((name, found, wanted)) = config_mismatch(&read(&config)?, settings, *seed)
+            {
+                bail!(
+                    "{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it",
+                    run.display()
+                );
+            }
+            // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained
+            // again.
+            let enough = run.join("model.safetensors").exists()
+                || is_complete(&Stage::Eval(*network, *seed), settings, out, images)?;
+            Ok(enough && read::<TrainRecord>(&path).is_ok())
+        }
+        Stage::Samples => Ok(read::<DataInfo>(&path)
+            .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
+        Stage::Data => Ok(read::<DataInfo>(&path).is_ok()),
+        Stage::Summary { .. } => Ok(read::<Summary>(&path).is_ok()),
+        Stage::Bench { .. } | Stage::BenchTraining(_) => Ok(read::<Bench>(&path).is_ok()),
+        Stage::Blocks { .. } => Ok(read::<Bench>(&path).is_ok_and(|bench| !bench.blocks.is_empty())),
+        Stage::Roofline => Ok(read::<RooflineRecord>(&path).is_ok()),
+        Stage::Eval(..) => Ok(read::<Eval>(&path).is_ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mobilenet_arch::Arch;
+
+    use super::*;
+    use crate::compare::profile::tests::{comparison, settings};
+    use crate::compare::stages::stages;
+
+    #[test]
+    fn nothing_is_complete_in_an_empty_folder() {
+        let out = std::env::temp_dir().join("xtask-no-such-folder");
+        for stage in stages(&settings(), true) {
+            assert!(!is_complete(&stage, &settings(), &out, &[]).unwrap(), "{stage:?}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_complete_with_weights_or_once_it_is_evaluated() {
+        let out = std::env::temp_dir().join(format!("xtask-complete-{}", std::process::id()));
+        let run = out.join("v2-s1");
+        std::fs::create_dir_all(&run).unwrap();
+        for file in ["plan.json", "v2-s1/config.json", "v2-s1/eval.json", "v2-s1/train.json"] {
+            std::fs::copy(comparison().join(file), out.join(file)).unwrap();
+        }
+        let settings = mobilenet_report::read_plan(&out).unwrap().unwrap();
+        let trained = || is_complete(&Stage::Train(Arch::V2.into(), 1), &settings, &out, &[]).unwrap();
+        assert!(trained(), "the fixture's runs are evaluated and without weights");
+        let eval = Stage::Eval(Arch::V2.into(), 1).artefact(&out);
+        std::fs::remove_file(&eval).unwrap();
+        assert!(!trained());
+        std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
+        assert!(trained());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+}

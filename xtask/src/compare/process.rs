@@ -1,0 +1,81 @@
+//! One process of `mobilenet`.
+
+use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, bail};
+use mobilenet_common::files::FolderLock;
+use mobilenet_report::Stage;
+
+use super::commands;
+use super::stages::title;
+
+/// The binary, and the lock that each of its processes holds.
+pub struct Program<'a> {
+    /// The binary
+    pub binary: PathBuf,
+    /// That of the comparison's folder
+    pub lock: &'a FolderLock,
+}
+
+/// What happens to what a process says on standard error.
+#[derive(Copy, Clone, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// It goes to the terminal.
+    Shown,
+    /// Nobody sees it.
+    Dropped,
+}
+
+/// A process that has ended.
+pub struct Ended {
+    /// How it ended
+    pub status: ExitStatus,
+    /// What it printed
+    pub stdout: Vec<u8>,
+}
+
+impl Program<'_> {
+    /// Runs it to its end and keeps what it prints.
+    pub fn run(&self, args: &[String], messages: Messages) -> Result<Ended> {
+        let stderr = if messages == Messages::Shown { Stdio::inherit() } else { Stdio::null() };
+        self.spawn(args, Stdio::piped(), stderr)
+    }
+
+    /// Runs it to its end; all that it says goes to the terminal.
+    pub fn run_loud(&self, args: &[String]) -> Result<Ended> {
+        self.spawn(args, Stdio::inherit(), Stdio::inherit())
+    }
+
+    fn spawn(&self, args: &[String], stdout: Stdio, stderr: Stdio) -> Result<Ended> {
+        let output = Command::new(&self.binary)
+            .args(args)
+            .stdin(self.lock.share().context("cannot share the folder's lock")?)
+            .stdout(stdout)
+            .stderr(stderr)
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
+            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+        Ok(Ended { status: output.status, stdout: output.stdout })
+    }
+}
+
+impl Ended {
+    /// Fails, with the command, if the stage's process did.
+    pub fn check(&self, stage: &Stage, args: &[String]) -> Result<()> {
+        if self.status.success() {
+            return Ok(());
+        }
+        if io::stderr().is_terminal() {
+            // The process may have left a progress bar behind.
+            eprintln!();
+        }
+        bail!(
+            "stage \"{}\" failed ({}): {}; finished stages are kept; the same command resumes here",
+            title(stage),
+            self.status,
+            commands::display(args)
+        );
+    }
+}
