@@ -2,36 +2,19 @@
 
 pub mod accuracy;
 mod advice;
+mod claim;
 mod code;
 mod counts;
 mod speed;
 
-use mobilenet_schema::{ClaimResult, Verdict};
-
-use super::document::inline::Inline;
 use super::gather::Gathered;
+
+pub use claim::Claim;
 
 /// Which article this is, where the report first speaks of it.
 pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article of \
     2026-06-05, \u{201c}从MobileNetV2到V3:我是如何用PyTorch复现并对比这两个轻量级网络性能的\u{201d} (From MobileNetV2 to V3: how I \
     reproduced and compared these two lightweight networks with PyTorch), whose claims this report checks one by one.";
-
-/// One claim and what became of it.
-#[derive(Clone, Debug)]
-pub struct Claim {
-    /// What the article says
-    pub claim: Inline,
-    pub verdict: Verdict,
-    /// Why, with figures
-    pub reason: Inline,
-}
-
-impl Claim {
-    /// As `results.json` has it.
-    pub fn result(&self) -> ClaimResult {
-        ClaimResult { claim: self.claim.source(), verdict: self.verdict, reason: self.reason.source() }
-    }
-}
 
 /// All claims in the order of the article.
 pub fn audit(gathered: &Gathered) -> Vec<Claim> {
@@ -43,12 +26,10 @@ pub fn audit(gathered: &Gathered) -> Vec<Claim> {
     claims
 }
 
-fn claim(text: &'static str, verdict: Verdict, reason: impl Into<Inline>) -> Claim {
-    Claim { claim: text.into(), verdict, reason: reason.into() }
-}
-
 #[cfg(test)]
 mod tests {
+    use mobilenet_schema::Verdict;
+
     use super::super::gather::fixture::fixture;
     use super::*;
 

@@ -3,7 +3,7 @@
 pub mod inline;
 
 pub(crate) use inline::rich;
-pub use inline::{Filling, Inline, Span};
+pub use inline::{Inline, Span};
 
 use mobilenet_arch::Network;
 use mobilenet_schema::Verdict;

@@ -3,42 +3,21 @@
 //! Two things scatter: which test images were drawn, and which seed a training started from. [`mcnemar`] knows the
 //! first alone, [`welch`] the second alone, [`bootstrap`] the first and, with several seeds, roughly the second.
 
+mod answers;
 mod bootstrap;
 #[cfg(test)]
 mod fixture;
 mod intervals;
 mod mcnemar;
+mod moments;
 mod special;
 mod welch;
 
 use mobilenet_schema::Comparison;
 
+pub use answers::Answers;
 pub use intervals::{estimate, estimate_share, wilson};
-
-/// What one run answered.
-#[derive(Copy, Clone, Debug)]
-pub struct Answers<'a> {
-    /// The seed of its training
-    pub seed: u64,
-    /// Accuracy, a fraction
-    pub top1: f64,
-    /// The truth, an image each; empty if only the accuracy is known
-    pub labels: &'a [usize],
-    /// The answers, an image each
-    pub predicted: &'a [usize],
-}
-
-impl<'a> Answers<'a> {
-    /// For each image whether this run and the other are right; `None` if they saw different images, or none.
-    fn right_with(&self, other: &Answers<'a>) -> Option<impl Iterator<Item = (bool, bool)> + use<'a>> {
-        let n = self.labels.len();
-        if n == 0 || self.labels != other.labels || self.predicted.len() != n || other.predicted.len() != n {
-            return None;
-        }
-        let pairs = self.predicted.iter().zip(other.predicted);
-        Some(self.labels.iter().zip(pairs).map(|(label, (a, b))| (a == label, b == label)))
-    }
-}
+pub use moments::{deviation, mean, median};
 
 /// Compares the runs of two networks. `None` if that cannot be done: too few seeds, and different images.
 ///
@@ -71,45 +50,9 @@ fn pairs<'a, 'b>(first: &'a [Answers<'b>], second: &'a [Answers<'b>]) -> Vec<(&'
     if common.is_empty() { first.first().zip(second.first()).into_iter().collect() } else { common }
 }
 
-/// Arithmetic mean; NaN if there is nothing.
-pub fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// The middle value, or the mean of the two middle ones; nothing if there is none.
-pub fn median(values: &[f64]) -> Option<f64> {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => None,
-        n if n.is_multiple_of(2) => Some(mean(&sorted[middle - 1..=middle])),
-        _ => Some(sorted[middle]),
-    }
-}
-
-/// Sample standard deviation; 0 for fewer than two values.
-pub fn deviation(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let center = mean(values);
-    let squares: f64 = values.iter().map(|v| (v - center).powi(2)).sum();
-    (squares / (values.len() - 1) as f64).sqrt()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn medians() {
-        for (values, want) in
-            [(&[][..], None), (&[3.0], Some(3.0)), (&[9.0, 1.0], Some(5.0)), (&[9.0, 1.0, 2.0], Some(2.0))]
-        {
-            assert_eq!(median(values), want);
-        }
-    }
 
     /// Compares runs given as (seed, how many of the first of 40 images are classified correctly).
     fn compared(first: &[(u64, usize)], second: &[(u64, usize)]) -> Option<Comparison> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use mobilenet_arch::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::Comparison;
+use crate::statistics::Comparison;
 
 /// What became of an earlier comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

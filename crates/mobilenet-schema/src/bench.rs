@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Environment;
 use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
+use crate::environment::Environment;
 
 /// `bench-*.json` and `blocks-*.json`: how fast a network is.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

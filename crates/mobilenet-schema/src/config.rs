@@ -11,7 +11,8 @@ use mobilenet_arch::{ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Artefact, Problem};
-use crate::{Environment, RecipeName, Source};
+use crate::environment::Environment;
+use crate::names::{RecipeName, Source};
 
 pub use augment::{Augment, Mix, Padding};
 pub use optimizer::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};

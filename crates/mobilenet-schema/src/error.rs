@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Problem;
+use crate::check::Problem;
 
 /// Why a file cannot be used. The message holds the cause, which is therefore no
 /// [`source`](std::error::Error::source) besides: whoever prints the chain would print it twice.

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use mobilenet_common::files;
 
-use crate::{Artefact, Error, Result};
+use crate::check::Artefact;
+use crate::error::{Error, Result};
 
 /// The largest file that is read: 256 MiB, far more than the largest there is, an evaluation of all test images.
 const MAX_BYTES: u64 = 256 << 20;

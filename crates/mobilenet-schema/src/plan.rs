@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::check::{Artefact, Problem, at_least_one, check, positive};
-use crate::{Profile, RecipeName, Source};
+use crate::names::{Profile, RecipeName, Source};
 
 /// `plan.json`: everything that decides what the artefacts of a comparison hold.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -5,11 +5,15 @@ use std::collections::BTreeMap;
 use mobilenet_arch::{Arch, Network};
 use serde::{Deserialize, Serialize};
 
+use crate::against::Against;
+use crate::bench::{Blocks, LatencyMs, Throughput};
 use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
-use crate::{
-    Against, Blocks, Bootstrap, ClaimResult, ComparisonPlan, Environment, Estimate, LatencyMs, McNemar, Origin,
-    Profile, Roofline, Throughput, Welch,
-};
+use crate::claims::ClaimResult;
+use crate::environment::{Environment, Origin};
+use crate::names::Profile;
+use crate::plan::ComparisonPlan;
+use crate::roofline::Roofline;
+use crate::statistics::{Bootstrap, Estimate, McNemar, Welch};
 
 /// `results.json`: the figures of a comparison, and where they come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

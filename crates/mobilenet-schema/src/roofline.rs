@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Environment;
 use crate::check::{Artefact, Problem, at_least_one, check, positive};
+use crate::environment::Environment;
 
 /// `roofline.json`: what a machine can do, and which machine it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

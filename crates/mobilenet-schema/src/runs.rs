@@ -6,7 +6,9 @@ use mobilenet_arch::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Artefact, Problem, at_least_one, share};
-use crate::{Estimate, Origin, PairResult};
+use crate::environment::Origin;
+use crate::results::PairResult;
+use crate::statistics::Estimate;
 
 /// `results.json` of runs that belong to no comparison.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

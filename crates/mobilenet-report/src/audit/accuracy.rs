@@ -8,7 +8,7 @@ use mobilenet_schema::{Comparison, DataInfo, Estimate, Verdict};
 use super::super::gather::{Gathered, Model, Run};
 use super::super::stats;
 use super::super::text::{list, percent, points, share, thousands};
-use super::{Claim, claim};
+use super::claim::{Claim, claim};
 
 /// How far this comparison's accuracies compare with the article's.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use mobilenet_schema::Verdict;
 
 use super::super::gather::Gathered;
 use super::super::text::millions;
-use super::{Claim, claim};
+use super::claim::{Claim, claim};
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {

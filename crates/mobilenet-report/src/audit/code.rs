@@ -2,7 +2,7 @@
 
 use mobilenet_schema::Verdict;
 
-use super::{Claim, claim};
+use super::claim::{Claim, claim};
 
 /// The claims about its code.
 pub fn claims() -> Vec<Claim> {

@@ -6,7 +6,7 @@ use mobilenet_schema::Verdict;
 use super::super::gather::Gathered;
 use super::super::structure;
 use super::super::text::{millions, percent, thousands};
-use super::{Claim, claim};
+use super::claim::{Claim, claim};
 
 /// `claimed` and `found` in millions: agreement within one percent counts.
 fn count(text: &'static str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {

@@ -6,7 +6,7 @@ use mobilenet_schema::Verdict;
 use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::text::significant;
-use super::{Claim, claim};
+use super::claim::{Claim, claim};
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(

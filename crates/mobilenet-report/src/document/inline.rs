@@ -143,7 +143,10 @@ fn visible(text: &str) -> String {
 /// is literal unless it is an [`Inline`] itself.
 macro_rules! rich {
     ($template:literal $(, $value:expr)* $(,)?) => {
-        $crate::document::Inline::fill($template, &[$(&$value as &dyn $crate::document::Filling),*])
+        $crate::document::inline::Inline::fill(
+            $template,
+            &[$(&$value as &dyn $crate::document::inline::Filling),*],
+        )
     };
 }
 pub(crate) use rich;

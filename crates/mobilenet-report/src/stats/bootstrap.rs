@@ -7,7 +7,7 @@ use mobilenet_schema::Bootstrap;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
 
-use super::Answers;
+use super::answers::Answers;
 use super::intervals::LEVEL;
 
 /// Draws; the ends of the interval scatter by about 3 % of its standard error then.

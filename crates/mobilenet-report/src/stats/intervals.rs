@@ -2,8 +2,8 @@
 
 use mobilenet_schema::{Basis, Estimate};
 
+use super::moments::{deviation, mean};
 use super::special::student_quantile;
-use super::{deviation, mean};
 
 /// Share of intervals that are to hold the true value.
 pub const LEVEL: f64 = 0.95;

@@ -5,7 +5,7 @@
 
 use mobilenet_schema::McNemar;
 
-use super::Answers;
+use super::answers::Answers;
 use super::special::chi_squared_tail;
 
 /// Below as many images in dispute the coin is computed exactly.

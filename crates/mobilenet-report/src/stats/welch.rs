@@ -3,8 +3,8 @@
 use mobilenet_schema::Welch;
 
 use super::intervals::{LEVEL, is_known};
+use super::moments::{deviation, mean};
 use super::special::{student_quantile, student_tail};
-use super::{deviation, mean};
 
 /// Two-sided test with its interval. `None` if either network has fewer than two seeds, or seeds whose scatter is less
 /// than `resolution`, the least step between two accuracies: an accuracy is a count of images, and what lies within one
