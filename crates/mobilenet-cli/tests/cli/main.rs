@@ -4,6 +4,7 @@ mod bad_input;
 mod choose;
 mod commands;
 mod common;
+mod export;
 #[cfg(unix)]
 mod interrupted;
 mod report;

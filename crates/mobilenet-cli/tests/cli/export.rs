@@ -1,0 +1,88 @@
+//! What is exported answers as the run does, and what cannot be exported is refused.
+
+use crate::common::{Place, assert_fails, read, text};
+use serde_json::Value;
+
+fn close(found: &Value, expected: &Value, within: f64) -> bool {
+    let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+    (found - expected).abs() <= within * expected.abs().max(1.0)
+}
+
+#[test]
+fn shipped_networks_answer_as_the_run_does() {
+    let place = Place::new();
+    image::RgbImage::from_fn(90, 50, |x, y| image::Rgb([x as u8, y as u8, 99])).save(place.path("a.png")).unwrap();
+    for model in ["v1", "v2", "v3-small"] {
+        let shape = format!("--model {model} --width 0.35 --data-dir data --epochs 2 --batch-size 8");
+        place.run(&format!("train {shape} --out {model}"));
+        let eval = place.json(&format!("eval --run {model} --json"));
+        let exported = place.json(&format!("export --run {model} --out {model}.safetensors --json"));
+        assert_eq!(exported["precision"], "float32");
+        assert_eq!(exported["bytes"], read(place.path(&format!("{model}.safetensors"))).len());
+
+        let shipped = place.json(&format!("eval --model-file {model}.safetensors --data-dir data --json"));
+        assert_eq!((&shipped["test_top1"], &shipped["predicted"]), (&eval["test_top1"], &eval["predicted"]), "{model}");
+        assert!(
+            close(&shipped["test_loss"], &eval["test_loss"], 1e-5),
+            "{model}: {} {}",
+            shipped["test_loss"],
+            eval["test_loss"]
+        );
+        let of = |what: &str| place.json(&format!("predict {what} a.png --json"))["images"][0]["predictions"].clone();
+        let (by_run, by_file) = (of(&format!("--run {model}")), of(&format!("--model-file {model}.safetensors")));
+        for (found, expected) in by_file.as_array().unwrap().iter().zip(by_run.as_array().unwrap()) {
+            assert_eq!(found["label"], expected["label"], "{model}");
+            assert!(close(&found["probability"], &expected["probability"], 1e-5), "{model}: {found} {expected}");
+        }
+
+        // Threads change no bit, 8 bits little.
+        let int8 = format!("export --run {model} --out {model}-int8.safetensors --int8 --calibrate 32 --report --json");
+        let int8 = place.json(&int8);
+        assert_eq!((&int8["precision"], int8["tried"].as_array().unwrap().len()), (&"int8".into(), 3));
+        let noise = int8["noise"].as_array().unwrap();
+        assert!(noise.iter().all(|layer| layer["signal_to_noise_db"].as_f64().unwrap() > 3.0), "{model}: {noise:?}");
+        assert!(int8["bytes"].as_u64() < exported["bytes"].as_u64());
+        let of = |threads: usize| {
+            let line = format!("--threads {threads} eval --model-file {model}-int8.safetensors --data-dir data --json");
+            place.json(&line)["test_loss"].clone()
+        };
+        assert_eq!(of(1), of(3));
+        assert!(close(&of(1), &shipped["test_loss"], 0.1), "{model}: {} {}", of(1), shipped["test_loss"]);
+        let bench =
+            place.json(&format!("bench --model-file {model}-int8.safetensors --warmup 1 --iterations 3 --json"));
+        assert!(bench["latency_ms"]["p50"].as_f64().unwrap() > 0.0 && bench["precision"] == "int8");
+        place.run(&format!("export --run {model} --out {model}.onnx --int8 --calibrate 8"));
+    }
+    let pieces = place.json("export --run v3-small --out pieces.safetensors --activation pieces:5 --json");
+    assert!(pieces["changes"][0].as_str().unwrap().starts_with("5 straight pieces for "), "{pieces}");
+    let shipped = text(&place.command("bench --model-file pieces.safetensors --iterations 2").output().unwrap().stdout);
+    assert!(shipped.contains("v3-small in float32"), "{shipped}");
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused() {
+    let place = Place::new();
+    place.run(&(place.train("run") + " --limit-train 16 --limit-test 8"));
+    std::fs::write(place.path("junk.safetensors"), "junk").unwrap();
+    for (line, status, expected) in [
+        ("export --run run --out x.bin", 1, "--out x.bin: expected a name that ends in .safetensors or .onnx"),
+        ("export --run nowhere --out x.onnx", 1, "nowhere: no such folder"),
+        ("export --run run --out no/x.onnx", 1, "cannot write no/x.onnx"),
+        ("export --run run --out x.onnx --activation relu", 1, "has no activation that this would take the place of"),
+        (
+            "export --run run --out x.onnx --activation pieces:9",
+            2,
+            "expected relu6, relu or pieces:N with N from 1 to 7",
+        ),
+        ("export --run run --out x.onnx --int8 --calibrate 3", 2, "expected 4 to 50000, found 3"),
+        ("eval --model-file run/model.safetensors", 1, "run/model.safetensors: not a network for this runtime"),
+        ("bench --model-file junk.safetensors", 1, "junk.safetensors: not a safetensors file"),
+        ("predict --model-file none.safetensors a.png", 1, "cannot read none.safetensors"),
+    ] {
+        assert_fails(&place.command(line).output().unwrap(), line, status, expected);
+    }
+    std::fs::remove_file(place.path("run/model.safetensors")).unwrap();
+    let line = "export --run run --out x.safetensors";
+    assert_fails(&place.command(line).output().unwrap(), line, 1, "run: holds no model.safetensors");
+    assert!(!place.path("x.safetensors").exists());
+}
