@@ -13,9 +13,12 @@ use crate::plan::{Added, Plan, Step, StepKind};
 use crate::preprocess::Preprocessor;
 use crate::{Error, Result};
 
-/// Images that a thread takes at once from a large batch: later layers have few pixels, and more images make more use of a
-/// weight that was read.
+/// Images that a thread takes at once from a large batch, at most: later layers have few pixels, and more images make more
+/// use of a weight that was read.
 const GROUP: usize = 4;
+
+/// Bytes of values that such a group may have, so that they stay near: a few times a core's L2.
+const GROUP_BYTES: usize = 4 << 20;
 
 /// One caller's memory: runs a [`Model`] without allocating once it has seen a batch of some size.
 pub struct Session {
@@ -120,11 +123,12 @@ impl Session {
             return Ok(&self.logits);
         }
         let threads = self.team.threads();
-        if n < 2 * threads && threads > 1 || n <= GROUP {
+        let group = (GROUP_BYTES / self.model.arena_bytes().max(1)).clamp(1, GROUP);
+        if n < 2 * threads && threads > 1 || n <= group {
             self.scratch[0].run(inner, Crew::Team(&self.team), images, &mut self.logits);
         } else {
             let crew = Crew::Team(&self.team);
-            crew.chunks(&mut self.scratch, &mut self.logits, GROUP * classes, &|scratch, first, logits| {
+            crew.chunks(&mut self.scratch, &mut self.logits, group * classes, &|scratch, first, logits| {
                 let first = first / classes;
                 let images = &images[first * len..(first + logits.len() / classes) * len];
                 scratch.run(inner, Crew::Solo, images, logits);
