@@ -159,10 +159,16 @@ Examples:
   mobilenet bench --model v3-large --blocks --batch 128 --warmup 2 --iterations 10 --json
   mobilenet bench --model-file v2-int8.safetensors --threads 1")]
 pub struct BenchArgs {
+    #[arg(long, help = format!("Network: {}", Arch::help()), value_name = "MODEL", value_parser = parse::<Arch>)]
+    #[arg(required_unless_present = "model_file")]
+    pub model: Option<Arch>,
+    /// Number of classes
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = up_to::<MAX_CLASSES>)]
+    pub num_classes: usize,
     #[command(flatten)]
-    pub model: Option<NetworkArgs>,
+    pub shape: ShapeArgs,
     /// File that `mobilenet export` made, timed by the runtime
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["NetworkArgs", "train", "blocks", "device"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "train", "blocks"])]
     pub model_file: Option<PathBuf>,
     /// Images per pass [default: 1, with --train 128]
     #[arg(long, value_name = "N", value_parser = up_to::<MAX_BATCH>)]
@@ -300,9 +306,7 @@ pub struct NetworkArgs {
 impl NetworkArgs {
     /// The network that is asked for; not validated yet.
     pub fn config(&self) -> ModelConfig {
-        let mut config = ModelConfig::new(self.model, self.num_classes, Preset::Cifar);
-        self.shape.apply(&mut config);
-        config
+        self.shape.config(self.model, self.num_classes)
     }
 }
 
@@ -333,6 +337,13 @@ pub struct ShapeArgs {
 }
 
 impl ShapeArgs {
+    /// A network of this shape; not validated yet.
+    pub fn config(&self, arch: Arch, num_classes: usize) -> ModelConfig {
+        let mut config = ModelConfig::new(arch, num_classes, Preset::Cifar);
+        self.apply(&mut config);
+        config
+    }
+
     /// Changes the settings that were given; the rest of `config` stays as it is.
     pub fn apply(&self, config: &mut ModelConfig) {
         config.preset = self.preset.unwrap_or(config.preset);

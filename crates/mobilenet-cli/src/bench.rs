@@ -33,9 +33,9 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         iterations: args.iterations.unwrap_or(protocol.iterations),
     };
     let batch = args.batch.unwrap_or(batch);
-    let config = match (&args.model, &args.model_file) {
+    let config = match (args.model, &args.model_file) {
         (_, Some(file)) => return model_file::bench(file, batch, protocol, args.json),
-        (Some(network), None) => network.config(),
+        (Some(arch), None) => args.shape.config(arch, args.num_classes),
         (None, None) => bail!("expected --model or --model-file"),
     };
     config.validate()?;
