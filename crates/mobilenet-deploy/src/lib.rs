@@ -7,6 +7,10 @@ mod quantize;
 mod swap;
 mod weights;
 
+// What its functions take and give.
+pub use mobilenet_arch as arch;
+pub use mobilenet_runtime as runtime;
+
 pub use error::{Error, Result};
 pub use fold::fold;
 pub use onnx::{OnnxProfile, to_onnx};
