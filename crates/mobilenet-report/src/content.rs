@@ -7,6 +7,7 @@ mod mistakes;
 mod pictures;
 mod provenance;
 pub mod runs;
+mod shipped;
 mod significance;
 mod tables;
 mod time;
@@ -40,6 +41,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     sections.push(training::section(gathered));
     sections.extend(ladder::section(gathered));
     sections.push(widths::section(gathered).unwrap_or_else(|| accuracy_against_cost(gathered)));
+    sections.extend(shipped::section(gathered));
     sections.push(mistakes::section(gathered));
     sections.extend(pictures::section(gathered));
     sections.extend(blocks::section(gathered));
