@@ -86,8 +86,10 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
             let bench = shipped.bench.as_ref()?;
             Some((format!("{short} {}, shipped", shipped.form), &bench.environment))
         });
-        origins.extend(bench.chain(shipped).map(|(what, environment)| {
-            Origin { what, environment: environment.clone(), copy: None }
+        origins.extend(bench.chain(shipped).map(|(what, environment)| Origin {
+            what,
+            environment: environment.clone(),
+            copy: None,
         }));
     }
     notes.extend(models.iter().flat_map(quiet::notes));

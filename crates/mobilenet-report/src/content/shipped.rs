@@ -56,9 +56,8 @@ fn front(all: &[(Network, &ShippedForm)]) -> Option<Inline> {
         .filter(|(_, on_front)| *on_front)
         .map(|((network, shipped, _), _)| format!("{} {}", network.short(), shipped.form))
         .collect();
-    (timed.len() > 1).then(|| {
-        rich!("Of all {} forms none is both faster and more accurate than **{}**.", timed.len(), list(&best))
-    })
+    (timed.len() > 1)
+        .then(|| rich!("Of all {} forms none is both faster and more accurate than **{}**.", timed.len(), list(&best)))
 }
 
 fn table(all: &[(Network, &ShippedForm)]) -> Table {

@@ -37,7 +37,7 @@ mod tests {
             ("v2", Profile::Smoke, vec![Float32, Int8]),
             ("v3-large", Profile::Smoke, vec![Float32, Int8]),
             ("v2@0.5", Profile::Quick, vec![Float32, Int8, Relu]),
-            ("v1", Profile::Article, vec![Float32, Int8, Relu]),
+            ("v1", Profile::Article, vec![Float32, Int8]),
             ("v2-hs", Profile::Quick, vec![Float32, Int8, Pieces4, Relu6]),
             ("v3-small", Profile::Fast, vec![Float32, Int8, Pieces4, Relu6]),
         ] {

@@ -21,7 +21,11 @@ impl Sizes {
     pub fn new(settings: &ComparisonPlan, data: Option<&DataInfo>) -> Self {
         let (train, test) = data.map_or((50_000, 10_000), |d| (d.train_images, d.test_images));
         let cut = |all: u64, limit: Option<u64>| limit.map_or(all, |limit| limit.min(all));
-        Self { train: cut(train, settings.recipe.limit_train), test: cut(test, settings.recipe.limit_test), shipped: test }
+        Self {
+            train: cut(train, settings.recipe.limit_train),
+            test: cut(test, settings.recipe.limit_test),
+            shipped: test,
+        }
     }
 
     /// Share of the article's training (100 epochs of 50,000 images) that is run, at most 1.
