@@ -89,7 +89,12 @@ fn table(all: &[(Network, &ShippedForm)]) -> Table {
 /// How it was measured.
 fn remark(shipped: &ShippedForm) -> Inline {
     rich!(
-        "Each network of the first seed was exported and runs on the CPU by `mobilenet-runtime`, which is what one          ships; everything else in this report is measured in Candle. Accuracy is that of {} test images, and          differences are to the same network in float32 on the same images. Nothing was trained after an activation          was replaced, which would win some of the loss back. Latency is of an image alone, the middle one of the          rounds in which all forms took turns; memory the peak of the whole process; images per second those of the          evaluation, in batches.",
+        "Each network of the first seed was exported and runs on the CPU by `mobilenet-runtime`, which is what one \
+         ships; everything else in this report is measured in Candle. Accuracy is that of {} test images, and \
+         differences are to the same network in float32 on the same images. Nothing was trained after an activation \
+         was replaced, which would win some of the loss back. Latency is of an image alone, the middle one of the \
+         rounds in which all forms took turns; memory the peak of the whole process; images per second those of the \
+         evaluation, in batches.",
         thousands(shipped.eval.test_images)
     )
 }
