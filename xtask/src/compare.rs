@@ -25,8 +25,9 @@ use crate::files;
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
-/// Trains each network with each seed, evaluates it, measures latency, throughput and memory, and writes report.html,
-/// report.md and results.json. It can be stopped at any time: the same command resumes where it stopped.
+/// Trains each network with each seed, evaluates it, measures latency, throughput and memory, measures it once more as it
+/// is shipped (exported, in 8 bits, with simpler activations), and writes report.html, report.md and results.json. It
+/// can be stopped at any time: the same command resumes where it stopped.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:

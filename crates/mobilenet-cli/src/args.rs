@@ -237,8 +237,9 @@ pub struct DataArgs {
 /// Choose a network: the most accurate one within limits, among those measured on this machine
 ///
 /// Reads the results.json of comparisons (cargo xtask compare) and considers only networks that were timed on a
-/// processor of the same name with as many threads as --threads gives. Accuracies from different comparisons are not
-/// compared with each other: each comparison yields a choice of its own.
+/// processor of the same name with as many threads as --threads gives. Networks that were measured as they are shipped
+/// can be chosen in each of their forms (v2 int8). Accuracies from different comparisons are not compared with each
+/// other: each comparison yields a choice of its own.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -5,6 +5,7 @@ mod advice;
 mod claim;
 mod code;
 mod counts;
+mod shipped;
 mod speed;
 
 use super::gather::Gathered;

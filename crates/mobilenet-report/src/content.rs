@@ -7,6 +7,7 @@ mod mistakes;
 mod pictures;
 mod provenance;
 pub mod runs;
+mod shipped;
 mod significance;
 mod tables;
 mod time;
@@ -40,11 +41,12 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     sections.push(training::section(gathered));
     sections.extend(ladder::section(gathered));
     sections.push(widths::section(gathered).unwrap_or_else(|| accuracy_against_cost(gathered)));
+    sections.extend(shipped::section(gathered));
     sections.push(mistakes::section(gathered));
     sections.extend(pictures::section(gathered));
     sections.extend(blocks::section(gathered));
     sections.extend(time::section(gathered));
-    sections.push(audit(claims));
+    sections.push(audit(gathered, claims));
     sections.push(provenance::section(gathered));
     Document {
         title: network::title(&gathered.networks()).into(),
@@ -68,18 +70,24 @@ fn accuracy_against_cost(gathered: &Gathered) -> Section {
     Section { title: "Accuracy against cost".into(), blocks: vec![Block::Plots(plots::trade_offs(gathered))] }
 }
 
-fn audit(claims: &[Claim]) -> Section {
+/// How claims about what is shipped are judged.
+const SHIPPED: &str = " What 8 bits or another activation cost is a difference on the same images, without any \
+    training after the change: a claim about it is judged by that difference's 95% interval, on any pictures but \
+    drawn ones.";
+
+fn audit(gathered: &Gathered, claims: &[Claim]) -> Section {
     let of = |verdict: Verdict| claims.iter().filter(|c| c.verdict == verdict).count();
     let text = rich!(
         "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree \
          if they are within about one percent, accuracies by their 95% interval (Student's t over seeds where several \
          scatter, else Wilson's over images): under the article's protocol if the whole interval lies within one \
          point of its figure, after another training if the whole interval lies at or above it. Where the pictures \
-         are not the article's, a copy compressed at a loss included, no accuracy is judged.",
+         are not the article's, a copy compressed at a loss included, no accuracy is judged.{}",
         claims.len(),
         of(Verdict::Reproduced),
         of(Verdict::NotReproduced),
-        of(Verdict::NotMeasurable)
+        of(Verdict::NotMeasurable),
+        if gathered.models.iter().any(|model| !model.shipped.is_empty()) { SHIPPED } else { "" },
     );
     let rows = claims
         .iter()

@@ -1,5 +1,6 @@
 //! From a folder of artefacts to what the report is made of.
 
+mod artefacts;
 #[cfg(test)]
 mod committed;
 #[cfg(test)]
@@ -9,21 +10,23 @@ mod gathered;
 mod model;
 mod pairs;
 pub mod quiet;
+mod shipped;
 
 use std::path::Path;
 
-use mobilenet_schema::{
-    Artefact, Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, Summary,
-};
+use mobilenet_schema::{Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, Summary};
 
 use crate::error::{Error, Result};
 use crate::origins;
 use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
 
+use artefacts::{middle, optional};
+
 pub use found::config_mismatch;
 pub use gathered::Gathered;
 pub use model::{Counts, Model, Run};
 pub use pairs::Pair;
+pub use shipped::ShippedForm;
 
 /// What is gathered.
 #[derive(Copy, Clone, Debug, Default)]
@@ -77,9 +80,17 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     }
     let environment = origins.last().map_or(Environment::default(), |origin| origin.environment.clone());
     for model in &models {
-        let Some(bench) = &model.bench else { continue };
-        let what = format!("latency of {}", model.network.short());
-        origins.push(Origin { what, environment: bench.environment.clone(), copy: None });
+        let short = model.network.short();
+        let bench = model.bench.iter().map(|bench| (format!("latency of {short}"), &bench.environment));
+        let shipped = model.shipped.iter().filter_map(|shipped| {
+            let bench = shipped.bench.as_ref()?;
+            Some((format!("{short} {}, shipped", shipped.form), &bench.environment))
+        });
+        origins.extend(bench.chain(shipped).map(|(what, environment)| Origin {
+            what,
+            environment: environment.clone(),
+            copy: None,
+        }));
     }
     notes.extend(models.iter().flat_map(quiet::notes));
     notes.extend(origins::differences(&origins));
@@ -103,16 +114,6 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     })
 }
 
-/// What a stage has left, if it was run. What is there but cannot be used is left out, and named in the notes.
-fn optional<T: Artefact>(stage: &Stage, out: &Path, notes: &mut Vec<String>) -> Option<T> {
-    let path = stage.artefact(out);
-    if !path.exists() {
-        return None;
-    }
-    let name = path.strip_prefix(out).unwrap_or(&path).display();
-    mobilenet_schema::read(&path).inspect_err(|error| notes.push(format!("{name} is left out: {error}."))).ok()
-}
-
 /// The counts of all networks that have a summary; those that were compared must.
 fn read_counts(out: &Path, settings: &ComparisonPlan, notes: &mut Vec<String>) -> Result<Vec<Counts>> {
     let mut all = Vec::new();
@@ -134,11 +135,8 @@ fn read_counts(out: &Path, settings: &ComparisonPlan, notes: &mut Vec<String>) -
 fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<String>) -> Model {
     let network = counts.network;
     let mut bench = |stage: Stage| optional::<Bench>(&stage, out, notes);
-    let mut benches: Vec<Bench> =
-        (1..=BENCH_ROUNDS).filter_map(|round| bench(Stage::Bench { network, round })).collect();
-    let rounds = benches.iter().map(|bench| bench.latency_ms.p50).collect();
-    benches.sort_by(|a, b| a.latency_ms.p50.total_cmp(&b.latency_ms.p50));
-    let middle = benches.len().saturating_sub(1) / 2;
+    let rounds = (1..=BENCH_ROUNDS).filter_map(|round| bench(Stage::Bench { network, round })).collect();
+    let (timed, rounds) = middle(rounds, |bench| bench.latency_ms.p50);
     let training_bench = bench(Stage::BenchTraining(network));
     let blocks = BLOCK_BATCHES.iter().filter_map(|&batch| Blocks::of(bench(Stage::Blocks { network, batch })?));
     let blocks = blocks.collect();
@@ -146,10 +144,11 @@ fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<Strin
         network,
         params: counts.cifar.params,
         macs: counts.cifar.macs,
-        bench: benches.into_iter().nth(middle),
+        bench: timed,
         rounds,
         training_bench,
         blocks,
+        shipped: shipped::read(out, network, runs.first().map_or(0, |run| run.seed), notes),
         runs,
     }
 }

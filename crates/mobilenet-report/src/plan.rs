@@ -3,6 +3,7 @@
 //! The report reads what the stages leave, so that their names are its own; how a stage is run is its runner's
 //! business.
 
+mod forms;
 mod sizes;
 mod stage;
 
@@ -12,6 +13,7 @@ use mobilenet_schema::ComparisonPlan;
 
 use crate::error::Result;
 
+pub use forms::forms;
 pub use sizes::Sizes;
 pub use stage::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
 

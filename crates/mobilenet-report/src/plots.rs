@@ -7,9 +7,11 @@ mod curves;
 mod figures;
 mod glance;
 pub mod palette;
+mod pareto;
 mod plot;
 mod roofline;
 mod shares;
+mod shipped;
 mod trade_offs;
 mod widths;
 
@@ -21,5 +23,6 @@ pub use glance::glance;
 pub use plot::Plot;
 pub use roofline::roofline;
 pub use shares::{MARKED, is_marked, shares};
+pub use shipped::shipped;
 pub use trade_offs::trade_offs;
 pub use widths::widths;

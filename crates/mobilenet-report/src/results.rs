@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use mobilenet_schema::{
-    ClassCounts, DataInfo, Estimate, NetworkResult, PairResult, Results, ResultsData, RunResult, RunsResults,
-    SeedsResult, TrainingResult,
+    ClassCounts, Comparison, DataInfo, Estimate, NetworkResult, PairResult, Results, ResultsData, RunResult,
+    RunsResults, SeedsResult, ShippedResult, TrainingResult,
 };
 
 use crate::agreement::Agreement;
 use crate::audit::Claim;
 use crate::document::{Document, Inline};
-use crate::gather::{Gathered, Model, Pair};
+use crate::gather::{Gathered, Model, Pair, ShippedForm};
 use crate::runs::{Runs, Training};
 use crate::{content, stats};
 
@@ -116,6 +116,30 @@ fn model(model: &Model) -> NetworkResult {
         peak_rss_bytes: bench.and_then(|b| b.peak_rss_bytes),
         blocks: model.blocks.clone(),
         training_images_per_second: model.training_speed(),
+        shipped: model.shipped.iter().map(shipped).collect(),
+    }
+}
+
+/// A network in one form.
+fn shipped(shipped: &ShippedForm) -> ShippedResult {
+    let (eval, bench, beside) = (&shipped.eval, shipped.bench.as_ref(), shipped.beside_float32.as_ref());
+    ShippedResult {
+        form: shipped.form,
+        changes: eval.shipped.changes.clone(),
+        bytes: eval.shipped.bytes,
+        test_images: eval.test_images,
+        test_top1: eval.test_top1,
+        test_top1_interval: stats::wilson(eval.test_top1, eval.test_images).into(),
+        difference: beside.map(|found| found.difference),
+        interval: beside.and_then(Comparison::interval),
+        mcnemar: beside.and_then(|found| found.mcnemar.first().cloned()),
+        images_per_second: eval.images_per_second,
+        latency_ms: bench.map(|bench| bench.latency_ms),
+        latency_rounds_ms: shipped.rounds.clone(),
+        peak_rss_bytes: bench.and_then(|bench| bench.peak_rss_bytes),
+        threads: bench.map(|bench| bench.threads),
+        processor: bench.map(|bench| bench.environment.processor.clone()),
+        instructions: bench.map(|bench| bench.instructions.clone()),
     }
 }
 

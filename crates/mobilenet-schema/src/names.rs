@@ -108,6 +108,37 @@ pub enum Source {
     Folder,
 }
 
+/// How a network is shipped: in which numbers, and with which activations. Nothing is trained after the change.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    IntoStaticStr,
+    VariantArray,
+    VariantNames,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown_form)]
+pub enum Form {
+    /// As it was trained, with batch norm folded into the weights
+    Float32,
+    /// Weights and values in 8 bits
+    Int8,
+    /// Four straight pieces for each h-swish
+    Pieces4,
+    /// ReLU6 for each h-swish
+    Relu6,
+    /// ReLU for each ReLU6
+    Relu,
+}
+
 impl Profile {
     /// Every profile, in the order of their description.
     pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
@@ -141,6 +172,29 @@ impl Source {
     }
 }
 
+impl Form {
+    /// Every form, float32 first.
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
+
+    /// The name in files, which `FromStr` reads and `Display` writes.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        self.into()
+    }
+
+    /// As people write it: `ReLU6 for h-swish`.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Float32 => "float32",
+            Self::Int8 => "int8",
+            Self::Pieces4 => "4 straight pieces for h-swish",
+            Self::Relu6 => "ReLU6 for h-swish",
+            Self::Relu => "ReLU for ReLU6",
+        }
+    }
+}
+
 fn unknown_profile(found: &str) -> UnknownName {
     UnknownName::new("profile", found, <Profile as VariantNames>::VARIANTS)
 }
@@ -151,6 +205,10 @@ fn unknown_recipe(found: &str) -> UnknownName {
 
 fn unknown_source(found: &str) -> UnknownName {
     UnknownName::new("data set", found, <Source as VariantNames>::VARIANTS)
+}
+
+fn unknown_form(found: &str) -> UnknownName {
+    UnknownName::new("form", found, <Form as VariantNames>::VARIANTS)
 }
 
 #[cfg(test)]
@@ -174,6 +232,7 @@ mod tests {
         check(Profile::ALL);
         check(RecipeName::ALL);
         check(Source::ALL);
+        check(Form::ALL);
         assert_eq!(format!("{:>8}|{}", Source::Cifar10, Source::Cifar10.name()), " cifar10|cifar10");
         assert_eq!(
             "imagenet".parse::<Source>().unwrap_err().to_string(),

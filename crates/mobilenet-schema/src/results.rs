@@ -13,6 +13,7 @@ use crate::environment::{Environment, Origin};
 use crate::names::Profile;
 use crate::plan::ComparisonPlan;
 use crate::roofline::Roofline;
+use crate::shipped::ShippedResult;
 use crate::statistics::{Bootstrap, Estimate, McNemar, Welch};
 
 /// `results.json`: the figures of a comparison, and where they come from.
@@ -164,6 +165,9 @@ pub struct NetworkResult {
     pub blocks: Vec<Blocks>,
     /// Images per second of training, the mean over the seeds.
     pub training_images_per_second: f64,
+    /// The network of the first seed in the forms that it was shipped in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shipped: Vec<ShippedResult>,
 }
 
 /// One training.
@@ -282,6 +286,9 @@ impl NetworkResult {
         not_negative("training_images_per_second", self.training_images_per_second)?;
         for (i, run) in self.runs.iter().enumerate() {
             share(format_args!("runs[{i}].test_top1"), run.test_top1)?;
+        }
+        for (i, shipped) in self.shipped.iter().enumerate() {
+            shipped.check().map_err(|problem| problem.within(format_args!("shipped[{i}]")))?;
         }
         Ok(())
     }

@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Artefact, Problem, check};
-use crate::{Environment, LatencyMs};
+use crate::bench::LatencyMs;
+use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
+use crate::environment::Environment;
+use crate::names::Form;
+use crate::statistics::McNemar;
 
 /// A file of mobilenet-runtime.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -80,12 +83,59 @@ pub struct ShippedBench {
     pub environment: Environment,
 }
 
+/// A network in one form, as `results.json` has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShippedResult {
+    /// The form.
+    pub form: Form,
+    /// What was changed since the training.
+    #[serde(default)]
+    pub changes: Vec<String>,
+    /// Size of its file.
+    pub bytes: u64,
+    /// Test images.
+    pub test_images: u64,
+    /// Share of them that is classified correctly.
+    pub test_top1: f64,
+    /// Its 95 % interval by the number of test images.
+    pub test_top1_interval: [f64; 2],
+    /// `test_top1` minus that of the same network in float32; absent for float32 itself.
+    #[serde(default)]
+    pub difference: Option<f64>,
+    /// The difference's 95 % interval, over the test images.
+    #[serde(default)]
+    pub interval: Option<(f64, f64)>,
+    /// Float32 against this form on the same images.
+    #[serde(default)]
+    pub mcnemar: Option<McNemar>,
+    /// Images in a second of the evaluation, in batches.
+    pub images_per_second: f64,
+    /// Time of one image, of the middle round.
+    #[serde(default)]
+    pub latency_ms: Option<LatencyMs>,
+    /// The median of every round, in the order of time.
+    #[serde(default)]
+    pub latency_rounds_ms: Vec<f64>,
+    /// Peak memory of a process that answers single images.
+    #[serde(default)]
+    pub peak_rss_bytes: Option<u64>,
+    /// Threads that it was timed with.
+    #[serde(default)]
+    pub threads: Option<u64>,
+    /// Processor that it was timed on.
+    #[serde(default)]
+    pub processor: Option<String>,
+    /// The instruction set that it was timed with.
+    #[serde(default)]
+    pub instructions: Option<String>,
+}
+
 impl Artefact for ShippedEval {
     const WHAT: &str = "an evaluation of a shipped network";
 
     fn check(&self) -> Result<(), Problem> {
-        let share = 0.0..=1.0;
-        check(share.contains(&self.test_top1), "test_top1", "0 to 1", self.test_top1)?;
+        share("test_top1", self.test_top1)?;
+        positive("images_per_second", self.images_per_second)?;
         check(self.labels.len() == self.predicted.len(), "predicted", self.labels.len(), self.predicted.len())
     }
 }
@@ -94,6 +144,21 @@ impl Artefact for ShippedBench {
     const WHAT: &str = "timings of a shipped network";
 
     fn check(&self) -> Result<(), Problem> {
-        check(self.latency_ms.p50 > 0.0, "latency_ms.p50", "above 0", self.latency_ms.p50)
+        self.latency_ms.check().map_err(|problem| problem.within("latency_ms"))
+    }
+}
+
+impl ShippedResult {
+    /// What holds for every entry of `results.json`.
+    pub(crate) fn check(&self) -> Result<(), Problem> {
+        at_least_one("test_images", self.test_images)?;
+        share("test_top1", self.test_top1)?;
+        let [low, high] = self.test_top1_interval;
+        check(low <= high, "test_top1_interval", "its lower end first", format_args!("[{low}, {high}]"))?;
+        not_negative("images_per_second", self.images_per_second)?;
+        match &self.latency_ms {
+            Some(latency) => latency.check().map_err(|problem| problem.within("latency_ms")),
+            None => Ok(()),
+        }
     }
 }

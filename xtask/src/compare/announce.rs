@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use mobilenet_report::text::{self, count, list, thousands};
-use mobilenet_report::{Sizes, Stage, title};
-use mobilenet_schema::{ComparisonPlan, DataInfo};
+use mobilenet_report::{Sizes, Stage, forms, title};
+use mobilenet_schema::{ComparisonPlan, DataInfo, Form};
 
 use super::estimate::Estimator;
 
@@ -31,6 +31,7 @@ pub fn plan(
         list(&seeds),
     );
     println!("  evaluation  on {} test images; latency, throughput and memory of each network", thousands(sizes.test));
+    println!("  as shipped  {}", list(&shipped(settings)));
     println!("  results     {}", out.display());
     let done = match all - open.len() {
         0 => String::new(),
@@ -44,4 +45,10 @@ pub fn plan(
     let seconds = open.iter().map(|stage| estimator.seconds(stage, settings, sizes)).sum();
     println!("  time        {} after the build ({basis}); {}{done}", text::about(seconds), count(all as u64, "stage"));
     println!("It can be stopped at any time; the same command resumes where it stopped.");
+}
+
+/// The forms in which the networks are exported and measured.
+fn shipped(settings: &ComparisonPlan) -> Vec<String> {
+    let all: Vec<Form> = settings.models.iter().flat_map(|&network| forms(network, settings.profile)).collect();
+    Form::ALL.iter().filter(|form| all.contains(form)).map(|form| form.label().to_owned()).collect()
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use mobilenet_arch::{Network, Width};
 use mobilenet_report::{Stage, run_name};
-use mobilenet_schema::{ComparisonPlan, DataInfo, Source};
+use mobilenet_schema::{ComparisonPlan, DataInfo, Form, Source};
 
 use super::stages::block_passes;
 
@@ -87,6 +87,38 @@ pub fn arguments(
             let run = out.join(run_name(*network, *seed));
             args.word("eval").option("--run", run.display());
             machine(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::Export(network, form) => {
+            let seed = settings.seeds.first().copied().unwrap_or_default();
+            args.word("export").option("--run", out.join(run_name(*network, seed)).display());
+            args.option("--out", stage.artefact(out).display());
+            match form {
+                Form::Float32 => {}
+                Form::Int8 => {
+                    args.word("--int8");
+                }
+                Form::Pieces4 => {
+                    args.option("--activation", "pieces:4");
+                }
+                Form::Relu6 | Form::Relu => {
+                    args.option("--activation", form.name());
+                }
+            }
+            args.changed("--data-dir", settings.data_dir.as_ref().map(|dir| dir.display()));
+            threads(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::ShippedEval(network, form) => {
+            args.word("eval").option("--model-file", Stage::Export(*network, *form).artefact(out).display());
+            source(&mut args, settings, data);
+            threads(&mut args, settings);
+            args.word("--json");
+        }
+        Stage::ShippedBench { network, form, .. } => {
+            args.word("bench").option("--model-file", Stage::Export(*network, *form).artefact(out).display());
+            args.option("--batch", 1);
+            threads(&mut args, settings);
             args.word("--json");
         }
         Stage::Samples => {
@@ -184,6 +216,30 @@ mod tests {
         assert!(line(&settings, Some(&data)).contains("--data shapes10"));
         settings.data_dir = Some("a b".into());
         assert!(line(&settings, Some(&data)).contains("--data auto --data-dir a b"));
+    }
+
+    #[test]
+    fn a_form_is_exported_from_the_first_seed_and_measured_from_its_file() {
+        let mut settings = settings();
+        (settings.seeds, settings.threads, settings.data_dir) = (vec![3, 1], Some(2), Some("data".into()));
+        let network: Network = "v3-large".parse().unwrap();
+        let line = |stage| arguments(&stage, &settings, Path::new("out"), None, &[]).join(" ");
+        let file = |form: &str| format!("out/shipped/v3-large-{form}.safetensors");
+        for (form, option) in [
+            (Form::Float32, ""),
+            (Form::Int8, " --int8"),
+            (Form::Pieces4, " --activation pieces:4"),
+            (Form::Relu6, " --activation relu6"),
+            (Form::Relu, " --activation relu"),
+        ] {
+            let file = file(form.name());
+            let want = format!("export --run out/v3-large-s3 --out {file}{option} --data-dir data --threads 2 --json");
+            assert_eq!(line(Stage::Export(network, form)), want);
+            let want = format!("eval --model-file {file} --data auto --data-dir data --threads 2 --json");
+            assert_eq!(line(Stage::ShippedEval(network, form)), want);
+            let want = format!("bench --model-file {file} --batch 1 --threads 2 --json");
+            assert_eq!(line(Stage::ShippedBench { network, form, round: 2 }), want);
+        }
     }
 
     #[test]

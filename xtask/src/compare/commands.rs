@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use mobilenet_report::Gathered;
+use mobilenet_report::{Gathered, Stage};
 use mobilenet_schema::ComparisonPlan;
 
 use super::arguments::{Args, arguments, machine, source};
@@ -16,7 +16,9 @@ pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
     let indices: Vec<_> = gathered.pictures.iter().map(|picture| picture.index).collect();
     let made_in = settings.out.as_deref().unwrap_or(out);
     let mut commands = vec![whole(settings, made_in, pictures)];
-    commands.extend(stages(settings, pictures).iter().map(|stage| {
+    // What was not shipped was not exported either.
+    let was_run = |stage: &&Stage| stage.shipped().is_none_or(|(network, form)| gathered.ships(network, form));
+    commands.extend(stages(settings, pictures).iter().filter(was_run).map(|stage| {
         let mut args = arguments(stage, settings, made_in, Some(&gathered.data), &indices);
         args.retain(|arg| arg != "--resume");
         display(&args)
@@ -77,6 +79,7 @@ mod tests {
         let commands = all(&gathered, Path::new("out"));
         assert!(commands[0].starts_with("cargo xtask compare "), "{commands:?}");
         assert!(commands.iter().any(|command| command.contains("train --model v3-large")), "{commands:?}");
+        assert!(!commands.iter().any(|command| command.contains(" export ")), "nothing was: {commands:?}");
     }
 
     #[test]

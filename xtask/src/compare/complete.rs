@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use mobilenet_report::{Stage, config_mismatch, run_name};
-use mobilenet_schema::{Bench, ComparisonPlan, DataInfo, Eval, RooflineRecord, Summary, TrainRecord, read};
+use mobilenet_arch::Network;
+use mobilenet_report::{BENCH_ROUNDS, Stage, config_mismatch, run_name};
+use mobilenet_schema::{
+    Bench, ComparisonPlan, DataInfo, Eval, Form, RooflineRecord, ShippedBench, ShippedEval, Summary, TrainRecord, read,
+};
 
 /// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
 /// it silently could destroy hours of work.
@@ -36,7 +39,28 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
         Stage::Blocks { .. } => Ok(read::<Bench>(&path).is_ok_and(|bench| !bench.blocks.is_empty())),
         Stage::Roofline => Ok(read::<RooflineRecord>(&path).is_ok()),
         Stage::Eval(..) => Ok(read::<Eval>(&path).is_ok()),
+        // The file is there to be measured, and is removed afterwards.
+        Stage::Export(network, form) => Ok(path.exists() || is_measured(*network, *form, out)),
+        Stage::ShippedEval(..) => Ok(read::<ShippedEval>(&path).is_ok()),
+        Stage::ShippedBench { .. } => Ok(read::<ShippedBench>(&path).is_ok()),
     }
+}
+
+/// Whether all that is measured of an exported file is there.
+fn is_measured(network: Network, form: Form, out: &Path) -> bool {
+    let bench = |round| Stage::ShippedBench { network, form, round }.artefact(out);
+    read::<ShippedEval>(&Stage::ShippedEval(network, form).artefact(out)).is_ok()
+        && (1..=BENCH_ROUNDS).all(|round| read::<ShippedBench>(&bench(round)).is_ok())
+}
+
+/// Whether a stage can no longer be run: the network was trained and evaluated, but its weights are gone, and so is
+/// what was exported of them. The report does without.
+pub fn is_out_of_reach(stage: &Stage, settings: &ComparisonPlan, out: &Path) -> bool {
+    let (Some((network, form)), Some(&seed)) = (stage.shipped(), settings.seeds.first()) else { return false };
+    let weights = out.join(run_name(network, seed)).join("model.safetensors");
+    read::<Eval>(&Stage::Eval(network, seed).artefact(out)).is_ok()
+        && !weights.exists()
+        && !Stage::Export(network, form).artefact(out).exists()
 }
 
 #[cfg(test)]
@@ -71,6 +95,27 @@ mod tests {
         assert!(!trained());
         std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
         assert!(trained());
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+    #[test]
+    fn what_is_shipped_needs_weights_or_what_was_exported_of_them() {
+        let out = std::env::temp_dir().join(format!("xtask-shipped-{}", std::process::id()));
+        for folder in ["v2-s1", "shipped"] {
+            std::fs::create_dir_all(out.join(folder)).unwrap();
+        }
+        let (network, settings) = (Network::from(Arch::V2), settings());
+        let export = Stage::Export(network, Form::Int8);
+        let complete = || is_complete(&export, &settings, &out, &[]).unwrap();
+        let out_of_reach = || is_out_of_reach(&export, &settings, &out);
+        assert!(!complete() && !out_of_reach(), "it is not trained yet");
+        std::fs::copy(comparison().join("v2-s1/eval.json"), out.join("v2-s1/eval.json")).unwrap();
+        assert!(out_of_reach(), "a run that was copied here without weights");
+        std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
+        assert!(!complete() && !out_of_reach());
+        std::fs::write(export.artefact(&out), "").unwrap();
+        std::fs::remove_file(out.join("v2-s1/model.safetensors")).unwrap();
+        assert!(complete() && !out_of_reach());
+        assert!(!is_out_of_reach(&Stage::Eval(network, 1), &settings, &out));
         std::fs::remove_dir_all(&out).unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use mobilenet_arch::{Network, Rate};
 use mobilenet_report::{Sizes, Stage};
-use mobilenet_schema::ComparisonPlan;
+use mobilenet_schema::{ComparisonPlan, Form};
 
 use super::stages::block_passes;
 
@@ -49,7 +49,7 @@ impl Estimator {
     /// Seconds one stage takes.
     pub fn seconds(&self, stage: &Stage, settings: &ComparisonPlan, sizes: Sizes) -> f64 {
         match *stage {
-            Stage::Data | Stage::Samples => 2.0,
+            Stage::Data | Stage::Samples | Stage::ShippedBench { .. } => 2.0,
             Stage::Summary { .. } => 0.1,
             Stage::Bench { .. } => 4.0,
             Stage::BenchTraining(network) => 2.0 + 8.0 * settings.recipe.batch_size as f64 / self.rate(network).train,
@@ -64,6 +64,10 @@ impl Estimator {
                 let epoch = sizes.train as f64 / rate.train + sizes.test as f64 / rate.eval;
                 settings.recipe.epochs as f64 * epoch
             }
+            // Ranges of values are measured on some hundred images, several times.
+            Stage::Export(network, Form::Int8) => 1.0 + 2_500.0 / self.rate(network).eval,
+            Stage::Export(..) => 0.5,
+            Stage::ShippedEval(network, _) => 1.0 + sizes.shipped as f64 / self.rate(network).eval,
             Stage::Eval(network, _) => (sizes.train.min(10_000) + sizes.test) as f64 / self.rate(network).eval,
         }
     }
@@ -102,7 +106,7 @@ mod tests {
     #[test]
     fn a_measured_rate_replaces_the_guess() {
         let settings = settings();
-        let sizes = Sizes { train: 1_000, test: 0 };
+        let sizes = Sizes { train: 1_000, test: 0, shipped: 0 };
         let mut estimator = Estimator::new(2);
         let stage = Stage::Train(Arch::V2.into(), 1);
         let want = settings.recipe.epochs as f64 * sizes.train as f64 / 100.0;

@@ -6,10 +6,13 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use mobilenet_common::files::FolderLock;
 use mobilenet_report::{Sizes, Stage, data_warning, example_images, run_name, text};
-use mobilenet_schema::{Bench, ComparisonPlan, DataInfo, Eval, Source, TrainRecord, read};
+use mobilenet_schema::{
+    Bench, ComparisonPlan, DataInfo, Eval, ShippedBench, ShippedEval, Source, TrainRecord, read,
+    to_pretty_json_with_short_arrays,
+};
 
 use super::arguments::arguments;
-use super::complete::is_complete;
+use super::complete::{is_complete, is_out_of_reach};
 use super::estimate::Estimator;
 use super::process::{Messages, Program};
 use super::stages::title;
@@ -32,7 +35,7 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
         started: Instant::now(),
     };
     runner.recall();
-    let open: Vec<_> = stages.iter().filter(|stage| !runner.is_complete(stage)).collect();
+    let open: Vec<_> = stages.iter().filter(|stage| runner.is_open(stage)).collect();
     announce::plan(settings, out, (stages.len(), &open), &runner.estimator, runner.data.as_ref());
     if settings.data == Source::Shapes10 || runner.data.is_some() {
         runner.warn();
@@ -42,6 +45,17 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
     runner.started = Instant::now();
     for position in 0..stages.len() {
         runner.stage(position)?;
+    }
+    remove_exports(stages, out)
+}
+
+/// Removes the files that were exported to be measured; the runs' weights make them again in a moment.
+fn remove_exports(stages: &[Stage], out: &Path) -> Result<()> {
+    for stage in stages.iter().filter(|stage| matches!(stage, Stage::Export(..))) {
+        let path = stage.artefact(out);
+        if path.exists() {
+            std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
     }
     Ok(())
 }
@@ -99,10 +113,11 @@ impl Runner<'_> {
         }
     }
 
-    /// Completeness as far as it can be told without failing.
-    fn is_complete(&self, stage: &Stage) -> bool {
+    /// Whether a stage is still to be run, as far as it can be told without failing.
+    fn is_open(&self, stage: &Stage) -> bool {
         let images = self.wanted_images(stage).unwrap_or_default();
-        is_complete(stage, self.settings, self.out, &images).unwrap_or(false)
+        !is_complete(stage, self.settings, self.out, &images).unwrap_or(false)
+            && !is_out_of_reach(stage, self.settings, self.out)
     }
 
     fn wanted_images(&self, stage: &Stage) -> Result<Vec<usize>> {
@@ -118,6 +133,8 @@ impl Runner<'_> {
         let number = format!("[{}/{}]", position + 1, self.stages.len());
         if is_complete(stage, self.settings, self.out, &images)? {
             eprintln!("{number} {}: done before", title(stage));
+        } else if is_out_of_reach(stage, self.settings, self.out) {
+            eprintln!("{number} {}: left out, the network's weights are gone", title(stage));
         } else {
             eprintln!("{number} {}{}", title(stage), self.timing(position));
             let begun = Instant::now();
@@ -151,7 +168,7 @@ impl Runner<'_> {
         if this < 5.0 {
             return String::new();
         }
-        let open = self.stages[position..].iter().filter(|stage| !self.is_complete(stage));
+        let open = self.stages[position..].iter().filter(|stage| self.is_open(stage));
         format!(
             ": {} (elapsed {}, remaining {})",
             text::about(this),
@@ -201,6 +218,14 @@ impl Runner<'_> {
                 let eval: Eval = read(&path).ok()?;
                 Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
+            Stage::ShippedEval(..) => {
+                let eval: ShippedEval = read(&path).ok()?;
+                Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
+            }
+            Stage::ShippedBench { .. } => {
+                let bench: ShippedBench = read(&path).ok()?;
+                Some(format!("{} ms an image (median)", text::significant(bench.latency_ms.p50)))
+            }
             _ => None,
         }
     }
@@ -218,6 +243,20 @@ impl Runner<'_> {
             }
             // It stores its own result.
             Stage::Eval(..) => self.program.run(&args, Messages::Shown)?.check(stage, &args),
+            // The file is its result, and the process writes it.
+            Stage::Export(..) => {
+                let folder = self.out.join("shipped");
+                std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+                self.program.run(&args, Messages::Shown)?.check(stage, &args)
+            }
+            // Ten thousand answers are to take a line, not as many.
+            Stage::ShippedEval(..) => {
+                let ended = self.program.run(&args, Messages::Shown)?;
+                ended.check(stage, &args)?;
+                let eval: ShippedEval = serde_json::from_slice(&ended.stdout)
+                    .with_context(|| format!("{}: the command printed no such result", title(stage)))?;
+                files::write(&stage.artefact(self.out), to_pretty_json_with_short_arrays(&eval)?.as_bytes())
+            }
             _ => {
                 let ended = self.program.run(&args, Messages::Shown)?;
                 ended.check(stage, &args)?;

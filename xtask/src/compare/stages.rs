@@ -1,6 +1,7 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
-use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, summarized};
+use mobilenet_arch::Network;
+use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, forms, summarized};
 use mobilenet_schema::ComparisonPlan;
 
 /// What a stage does, in a few words.
@@ -17,6 +18,11 @@ pub fn title(stage: &Stage) -> String {
         Stage::Roofline => "measure the machine's roofline".to_owned(),
         Stage::Train(network, seed) => format!("train {network}, seed {seed}"),
         Stage::Eval(network, seed) => format!("evaluate {network}, seed {seed}"),
+        Stage::Export(network, form) => format!("export {network}, {form}"),
+        Stage::ShippedEval(network, form) => format!("evaluate {network} as shipped, {form}"),
+        Stage::ShippedBench { network, form, round } => {
+            format!("time {network} as shipped, {form}, round {round} of {BENCH_ROUNDS}")
+        }
         Stage::Samples => "fetch example pictures".to_owned(),
     }
 }
@@ -49,8 +55,23 @@ pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
             stages.extend([Stage::Train(network, seed), Stage::Eval(network, seed)]);
         }
     }
+    stages.extend(shipping(settings));
     if samples {
         stages.push(Stage::Samples);
+    }
+    stages
+}
+
+/// What is shipped: every form of every network is exported and evaluated, then all are timed in turns.
+fn shipping(settings: &ComparisonPlan) -> Vec<Stage> {
+    let of = |&network: &Network| forms(network, settings.profile).into_iter().map(move |form| (network, form));
+    let all: Vec<_> = settings.models.iter().flat_map(of).collect();
+    let mut stages = Vec::new();
+    for &(network, form) in &all {
+        stages.extend([Stage::Export(network, form), Stage::ShippedEval(network, form)]);
+    }
+    for round in 1..=BENCH_ROUNDS {
+        stages.extend(all.iter().map(|&(network, form)| Stage::ShippedBench { network, form, round }));
     }
     stages
 }
@@ -60,6 +81,7 @@ mod tests {
     use std::path::Path;
 
     use mobilenet_arch::Arch;
+    use mobilenet_schema::Profile;
 
     use super::super::profile::tests::settings;
     use super::*;
@@ -112,6 +134,20 @@ mod tests {
         for (turn, arch) in turns.iter().zip([Arch::V2, Arch::V3Large].into_iter().cycle()) {
             assert!(matches!(turn, Stage::Bench { network, .. } if *network == arch.into()), "{turns:?}");
         }
+    }
+
+    #[test]
+    fn what_is_shipped_is_exported_after_the_trainings_and_timed_in_turns() {
+        let stages = stages(&ComparisonPlan { profile: Profile::Quick, seeds: vec![1, 2], ..settings() }, false);
+        let last = stages.iter().rposition(|stage| matches!(stage, Stage::Eval(..))).unwrap();
+        let first = stages.iter().position(|stage| stage.shipped().is_some()).unwrap();
+        assert_eq!(first, last + 1);
+        let timed: Vec<_> = stages
+            .iter()
+            .filter_map(|stage| stage.shipped().filter(|_| matches!(stage, Stage::ShippedBench { .. })))
+            .collect();
+        assert_eq!(timed.len() as u64, BENCH_ROUNDS * (3 + 4), "V2 in three forms, V3-Large in four");
+        assert!(timed.chunks(7).all(|round| round == &timed[..7]), "{timed:?}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use mobilenet_bench::Environment;
-use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, ResultsData};
+use mobilenet_schema::{ComparisonPlan, NetworkResult, Results, ResultsData, ShippedResult};
 use serde::Serialize;
 
 /// Networks of one comparison that were measured on this machine. Only these have accuracies that can be compared with
@@ -22,16 +22,16 @@ pub struct Comparison {
     pub candidates: Vec<Candidate>,
 }
 
-/// One network with everything that can be limited.
+/// One network, or one form that it was shipped in, with everything that can be limited.
 #[derive(Clone, Debug, Serialize)]
 pub struct Candidate {
-    /// As `cargo xtask compare --models` takes it: `v2@0.5`.
+    /// As `cargo xtask compare --models` takes it, and the form after it: `v2@0.5`, `v2 int8`.
     pub model: String,
-    /// As people write it: `MobileNetV2 ×0.5`.
+    /// As people write it: `MobileNetV2 ×0.5`, `MobileNetV2, int8`.
     pub label: String,
     /// The width multiplier.
     pub width_mult: f64,
-    /// Share of the test images classified correctly, the mean over the seeds.
+    /// Share of the test images classified correctly, the mean over the seeds; what is shipped has one.
     pub test_top1: f64,
     /// Its 95 % interval.
     pub test_top1_interval: [f64; 2],
@@ -105,12 +105,15 @@ pub fn read(path: &Path, machine: &Machine, left_out: &mut Vec<LeftOut>) -> Resu
     let results: Results = mobilenet_schema::read(path)?;
     let from = path.parent().unwrap_or(path).to_path_buf();
     let mut candidates = Vec::new();
+    let mut take = |model: String, found: Result<Candidate, String>| match found {
+        Ok(candidate) => candidates.push(candidate),
+        Err(why) => left_out.push(LeftOut { model: Some(model), from: from.clone(), why }),
+    };
     for entry in results.models {
-        let model = entry.model.key();
-        match candidate(entry, &results.settings, &results.environment, machine) {
-            Ok(candidate) => candidates.push(candidate),
-            Err(why) => left_out.push(LeftOut { model: Some(model), from: from.clone(), why }),
+        for form in &entry.shipped {
+            take(format!("{} {}", entry.model.key(), form.form), shipped(&entry, form, &results.settings, machine));
         }
+        take(entry.model.key(), candidate(entry, &results.settings, &results.environment, machine));
     }
     let ResultsData { name, fallback, .. } = results.data;
     let stand_in = fallback || name == "shapes10";
@@ -151,5 +154,37 @@ fn candidate(
         params: entry.params,
         macs: entry.macs,
         peak_rss_bytes: entry.peak_rss_bytes,
+    })
+}
+
+/// The network in a form that it was shipped in, or why it cannot be chosen here. Its file runs on the CPU wherever the
+/// network was trained.
+fn shipped(
+    entry: &NetworkResult,
+    found: &ShippedResult,
+    plan: &ComparisonPlan,
+    machine: &Machine,
+) -> Result<Candidate, String> {
+    let Some(latency) = found.latency_ms else { return Err("its latency was not measured".to_owned()) };
+    let (Some(processor), Some(threads)) = (&found.processor, found.threads) else {
+        return Err("its results do not say on which machine it was measured".to_owned());
+    };
+    let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+    let measured = Machine { processor: processor.clone(), threads };
+    if measured != *machine {
+        return Err(format!("measured on {measured}"));
+    }
+    let label = entry.label.clone().unwrap_or_else(|| entry.model.label());
+    Ok(Candidate {
+        label: format!("{label}, {}", found.form.label()),
+        model: format!("{} {}", entry.model.key(), found.form),
+        width_mult: entry.width_mult.unwrap_or_else(|| entry.model.width.factor()),
+        test_top1: found.test_top1,
+        test_top1_interval: found.test_top1_interval,
+        epochs: entry.epochs.or(Some(plan.recipe.epochs)),
+        latency_ms: latency.p50,
+        params: entry.params,
+        macs: entry.macs,
+        peak_rss_bytes: found.peak_rss_bytes,
     })
 }

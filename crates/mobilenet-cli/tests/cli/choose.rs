@@ -75,6 +75,35 @@ fn the_best_of_this_machine_within_the_limits() {
     assert_eq!(found["left_out"], json!([]));
 }
 
+/// A network in a form that it was shipped in is chosen by that form's figures.
+#[test]
+fn what_is_shipped_can_be_chosen() {
+    let place = place();
+    let path = place.path("runs/widths/results.json");
+    let mut results: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    let form = |form: &str, top1: f64, ms: f64, processor: &str| {
+        json!({"form": form, "bytes": 2_400_000, "test_images": 10_000, "test_top1": top1,
+               "test_top1_interval": [top1 - 0.01, top1 + 0.01], "images_per_second": 900.0,
+               "latency_ms": {"p50": ms, "p90": ms, "p99": ms, "mean": ms}, "peak_rss_bytes": 12_000_000,
+               "threads": 2, "processor": processor})
+    };
+    let here = processor();
+    results["models"][3]["shipped"] =
+        json!([form("float32", 0.87, 1.3, &here), form("int8", 0.865, 0.6, &here), form("relu6", 0.9, 0.5, "Abacus")]);
+    fs::write(&path, results.to_string()).unwrap();
+    let found = place.json("--threads 2 choose --from runs/widths --max-latency-ms 1 --json");
+    let answer = &found["comparisons"][0];
+    assert_eq!((&answer["networks"], &answer["chosen"]["model"]), (&6.into(), &"v3-large int8".into()));
+    assert_eq!(answer["chosen"]["label"], "Mobile v3-large, int8");
+    assert_eq!(
+        (&answer["chosen"]["params"], &answer["chosen"]["peak_rss_bytes"]),
+        (&4_200_000.into(), &12_000_000.into())
+    );
+    assert_eq!(found["left_out"][0]["model"], "v3-large relu6");
+    let said = place.run("--threads 2 choose --from runs/widths --max-memory-mb 20");
+    assert!(said.contains("Mobile v3-large, float32 (v3-large float32), the most accurate of the 2"), "{said}");
+}
+
 /// A comparison is not compared with another: another data set, another recipe.
 #[test]
 fn each_comparison_has_a_choice_of_its_own() {

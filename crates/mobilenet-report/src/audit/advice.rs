@@ -6,6 +6,7 @@ use mobilenet_schema::Verdict;
 use super::super::gather::Gathered;
 use super::super::text::millions;
 use super::claim::{Claim, claim};
+use super::shipped;
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {
@@ -34,13 +35,7 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             "The article gives no figures. Each can be tried with `mobilenet train`: `--label-smoothing`, `--teacher \
              RUN`, `--lr`.",
         ),
-        claim(
-            "8-bit quantization costs about 1% accuracy.",
-            Verdict::NotMeasurable,
-            "There is no int8 path here yet. About one point is what quantization-aware training gets; published \
-             post-training results on V3 run from half a point lost to collapse, with per-tensor weights, \
-             squeeze-and-excite and h-swish as the usual causes.",
-        ),
+        shipped::eight_bits(gathered),
         claim(
             "A quantized V3-Large finds defects with 98.5% accuracy at 45 frames per second.",
             Verdict::NotMeasurable,

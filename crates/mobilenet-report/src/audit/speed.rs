@@ -7,6 +7,7 @@ use super::super::document::inline::{Inline, rich};
 use super::super::gather::{Gathered, Model, quiet};
 use super::super::text::significant;
 use super::claim::{Claim, claim};
+use super::shipped;
 
 /// A pair of figures from a machine that is not here: only their order can be compared with ours.
 fn on_other_machine(
@@ -92,13 +93,7 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             "The article does not say what it measured: process, framework or tensors. Ours is the peak of the whole \
              process.",
         ),
-        claim(
-            "At inference h-swish can be replaced by ReLU6, which closes most of the gap in speed.",
-            Verdict::NotMeasurable,
-            "That changes the function: the two differ by up to 0.375 between −3 and 3, h-swish is negative below 0, \
-             and above 6 ReLU6 stays at 6 where h-swish grows on. What it costs must be measured, before and after \
-             fine-tuning, and there is no such swap here yet. (h-swish does use ReLU6 inside, x·ReLU6(x+3)/6; that is \
-             a cheap sigmoid, not a ReLU6 in its place.)",
-        ),
+        shipped::relu6(gathered),
+        shipped::pieces(gathered),
     ]
 }

@@ -145,7 +145,7 @@ pub fn every_pair(pairs: &[Pair]) -> [Block; 2] {
 }
 
 /// A p-value in a table's cell, where no `=` is needed and no line may break.
-fn p_value(p: f64) -> String {
+pub fn p_value(p: f64) -> String {
     verdict::p_value(p).trim_start_matches("= ").replace(' ', "\u{a0}")
 }
 

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mobilenet_arch::{Network, Selection};
-use serde_json::Value;
+use mobilenet_schema::{Environment, Form};
+use serde_json::{Value, json};
 
 use super::{Gathered, Scope, gather};
-use crate::plan::run_name;
+use crate::plan::{Stage, run_name};
 
 /// A small comparison, committed: two networks, one seed, twelve test images.
 pub fn fixture() -> Gathered {
@@ -35,6 +36,46 @@ pub fn copy(from: &Path, to: &Path) {
         } else {
             std::fs::copy(&path, &target).unwrap();
         }
+    }
+}
+
+/// Adds a network in a form, right on the first so many of twelve images, with the median latency of each round.
+pub fn ship(out: &Path, network: &str, form: Form, right: usize, rounds: &[f64]) {
+    const IMAGES: usize = 12;
+    let labels = vec![0; IMAGES];
+    let predicted: Vec<usize> = (0..IMAGES).map(|i| usize::from(i >= right)).collect();
+    ship_answers(out, network, form, (labels, predicted), rounds);
+}
+
+/// The same with classes and answers of its own.
+pub fn ship_answers(
+    out: &Path,
+    network: &str,
+    form: Form,
+    (labels, predicted): (Vec<usize>, Vec<usize>),
+    rounds: &[f64],
+) {
+    std::fs::create_dir_all(out.join("shipped")).unwrap();
+    let network: Network = network.parse().unwrap();
+    let write = |stage: Stage, value: &Value| std::fs::write(stage.artefact(out), value.to_string()).unwrap();
+    let shipped = json!({"file": "x.safetensors", "bytes": 2 << 20, "model": network.arch, "width_mult": 1.0,
+                         "precision": form, "changes": []});
+    let with = |more: Value| {
+        let mut value = shipped.clone();
+        value.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        value
+    };
+    let right = labels.iter().zip(&predicted).filter(|(a, b)| a == b).count();
+    let eval = json!({"data": "cifar10", "copy": "x", "test_images": labels.len(), "test_loss": 1.0,
+                      "test_top1": right as f64 / labels.len() as f64, "images_per_second": 800.0, "threads": 2,
+                      "labels": labels, "predicted": predicted});
+    write(Stage::ShippedEval(network, form), &with(eval));
+    for (round, p50) in (1..).zip(rounds) {
+        let bench = json!({"image": [32, 32], "batch": 1, "threads": 2, "instructions": "AVX2", "warmup": 1,
+                           "iterations": 9, "images_per_second": 1000.0 / p50, "peak_rss_bytes": 20 << 20,
+                           "baseline_rss_bytes": 5 << 20, "environment": Environment::default(),
+                           "latency_ms": {"p50": p50, "p90": 1.1 * p50, "p99": 1.2 * p50, "mean": p50}});
+        write(Stage::ShippedBench { network, form, round }, &with(bench));
     }
 }
 

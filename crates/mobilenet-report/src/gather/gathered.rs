@@ -1,7 +1,7 @@
 //! Everything that a comparison has left.
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{Comparison, ComparisonPlan, DataInfo, Environment, Origin, Picture, Roofline};
+use mobilenet_schema::{Comparison, ComparisonPlan, DataInfo, Environment, Form, Origin, Picture, Roofline};
 
 use super::model::{Counts, Model};
 use super::pairs::Pair;
@@ -72,6 +72,11 @@ impl Gathered {
             Some((first, second)) if self.models.len() > FEW => vec![first, second],
             _ => self.models.iter().collect(),
         }
+    }
+
+    /// Whether a network was shipped in this form, and measured.
+    pub fn ships(&self, network: Network, form: Form) -> bool {
+        self.model(network).is_some_and(|model| model.shipped(form).is_some())
     }
 
     /// Images per epoch and test images.

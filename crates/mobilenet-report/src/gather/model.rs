@@ -1,8 +1,9 @@
 //! A network of the comparison, with its runs.
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Summary, TrainRecord, TrainSettings};
+use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Form, Summary, TrainRecord, TrainSettings};
 
+use super::shipped::ShippedForm;
 use crate::stats::{self, Answers};
 
 /// Layers and counts of one network at both presets.
@@ -33,6 +34,8 @@ pub struct Model {
     pub training_bench: Option<Bench>,
     /// Block by block, at each of the batches that were timed
     pub blocks: Vec<Blocks>,
+    /// The forms in which it was shipped and measured, float32 first
+    pub shipped: Vec<ShippedForm>,
     /// Its finished runs, one a seed
     pub runs: Vec<Run>,
 }
@@ -85,6 +88,11 @@ impl Model {
     /// Median latency of the middle round, in milliseconds.
     pub fn latency(&self) -> Option<f64> {
         self.bench.as_ref().map(|bench| bench.latency_ms.p50)
+    }
+
+    /// One of the forms in which it was shipped.
+    pub fn shipped(&self, form: Form) -> Option<&ShippedForm> {
+        self.shipped.iter().find(|shipped| shipped.form == form)
     }
 
     /// The times of its blocks at a batch.

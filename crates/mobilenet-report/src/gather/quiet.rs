@@ -4,7 +4,7 @@ use mobilenet_schema::EpochMetrics;
 
 use super::model::{Model, Run};
 use crate::stats::median;
-use crate::text::significant;
+use crate::text::{list, significant};
 
 /// How far a time may lie from its like before it is remarked on.
 const SCATTER: f64 = 1.3;
@@ -34,6 +34,15 @@ pub fn notes(model: &Model) -> Vec<String> {
             significant(high)
         ));
     }
+    let restless: Vec<_> = model.shipped.iter().filter(|form| spread(&form.rounds) > SCATTER).collect();
+    if let Some(worst) = restless.iter().map(|form| spread(&form.rounds)).max_by(f64::total_cmp) {
+        notes.push(format!(
+            "The rounds in which {} was timed as shipped differ by up to {worst:.1} times ({}): the machine was not \
+             equally quiet in all of them.",
+            model.network.label(),
+            list(&restless.iter().map(|form| form.form.name().to_owned()).collect::<Vec<_>>())
+        ));
+    }
     let timed = model.training_bench.as_ref().map(|bench| bench.images_per_second);
     if timed.is_none() {
         notes.push(format!(
@@ -55,6 +64,12 @@ pub fn notes(model: &Model) -> Vec<String> {
         }
     }
     notes
+}
+
+/// How many times the least of some times the greatest is.
+fn spread(times: &[f64]) -> f64 {
+    let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+    times.iter().copied().fold(0.0, f64::max) / least
 }
 
 /// Images per second of training; `None` where a run was slowed by something else on the machine, or might have been.

@@ -12,6 +12,8 @@ pub struct Sizes {
     pub train: u64,
     /// Test images
     pub test: u64,
+    /// Test images of what is shipped: all of the set
+    pub shipped: u64,
 }
 
 impl Sizes {
@@ -19,7 +21,11 @@ impl Sizes {
     pub fn new(settings: &ComparisonPlan, data: Option<&DataInfo>) -> Self {
         let (train, test) = data.map_or((50_000, 10_000), |d| (d.train_images, d.test_images));
         let cut = |all: u64, limit: Option<u64>| limit.map_or(all, |limit| limit.min(all));
-        Self { train: cut(train, settings.recipe.limit_train), test: cut(test, settings.recipe.limit_test) }
+        Self {
+            train: cut(train, settings.recipe.limit_train),
+            test: cut(test, settings.recipe.limit_test),
+            shipped: test,
+        }
     }
 
     /// Share of the article's training (100 epochs of 50,000 images) that is run, at most 1.
@@ -38,7 +44,7 @@ mod tests {
         let data = DataInfo { train_images: 500, test_images: 2_000, ..DataInfo::default() };
         let settings = settings();
         let sizes = Sizes::new(&settings, Some(&data));
-        assert_eq!((sizes.train, Some(sizes.test)), (500, settings.recipe.limit_test));
+        assert_eq!((sizes.train, Some(sizes.test), sizes.shipped), (500, settings.recipe.limit_test, 2_000));
         assert_eq!(sizes.share_of_article(10_000), 1.0);
     }
 }

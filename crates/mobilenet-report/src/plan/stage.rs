@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use mobilenet_arch::{Arch, Network};
-use mobilenet_schema::ComparisonPlan;
+use mobilenet_schema::{ComparisonPlan, Form};
 
 /// One process and the artefact it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +39,19 @@ pub enum Stage {
     Train(Network, u64),
     /// `<model>-s<seed>/eval.json`
     Eval(Network, u64),
+    /// Export the first seed's network, for as long as it is measured: `shipped/<model>-<form>.safetensors`
+    Export(Network, Form),
+    /// Its accuracy by the runtime: `shipped/<model>-<form>-eval.json`
+    ShippedEval(Network, Form),
+    /// Its latency and memory, once in each round: `shipped/<model>-<form>-bench.json`, `…-bench-2.json` …
+    ShippedBench {
+        /// The network
+        network: Network,
+        /// What was made of it
+        form: Form,
+        /// Its number, from 1
+        round: u64,
+    },
     /// Pictures for the grid of examples: `samples.json`
     Samples,
 }
@@ -57,7 +70,23 @@ impl Stage {
             Self::Roofline => out.join("roofline.json"),
             Self::Train(network, seed) => out.join(run_name(*network, *seed)).join("train.json"),
             Self::Eval(network, seed) => out.join(run_name(*network, *seed)).join("eval.json"),
+            Self::Export(network, form) => out.join(format!("shipped/{network}-{form}.safetensors")),
+            Self::ShippedEval(network, form) => out.join(format!("shipped/{network}-{form}-eval.json")),
+            Self::ShippedBench { network, form, round: 1 } => out.join(format!("shipped/{network}-{form}-bench.json")),
+            Self::ShippedBench { network, form, round } => {
+                out.join(format!("shipped/{network}-{form}-bench-{round}.json"))
+            }
             Self::Samples => out.join("samples.json"),
+        }
+    }
+
+    /// The network and its form, if the stage makes or measures one that is shipped.
+    pub fn shipped(&self) -> Option<(Network, Form)> {
+        match *self {
+            Self::Export(network, form)
+            | Self::ShippedEval(network, form)
+            | Self::ShippedBench { network, form, .. } => Some((network, form)),
+            _ => None,
         }
     }
 }
@@ -103,6 +132,9 @@ mod tests {
         assert_eq!(path(Stage::Summary { network, imagenet: false }), Path::new("summary-v2@0.5.json"));
         assert_eq!(path(Stage::Train(network, 1)), Path::new("v2@0.5-s1/train.json"));
         assert_ne!(path(Stage::Bench { network, round: 1 }), path(Stage::Bench { network, round: 2 }));
+        let shipped = Stage::ShippedBench { network, form: Form::Int8, round: 3 };
+        assert_eq!(shipped.shipped(), Some((network, Form::Int8)));
+        assert_eq!(path(shipped), Path::new("shipped/v2@0.5-int8-bench-3.json"));
     }
 
     #[test]

@@ -56,6 +56,7 @@ fn model(training: &Training, run: Run) -> Result<Model> {
         rounds: Vec::new(),
         training_bench: None,
         blocks: Vec::new(),
+        shipped: Vec::new(),
         runs: vec![run],
     })
 }

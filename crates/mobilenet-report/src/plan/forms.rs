@@ -1,0 +1,47 @@
+//! The forms in which each network is shipped.
+
+use mobilenet_arch::{Activation, LayerKind, ModelConfig, Network, Preset, summary};
+use mobilenet_schema::{Form, Profile};
+
+/// The forms of a network that a comparison measures, float32 first: what 8 bits cost, and what simpler activations
+/// cost where the network has others. `smoke` leaves the activations as they are.
+pub fn forms(network: Network, profile: Profile) -> Vec<Form> {
+    let mut forms = vec![Form::Float32, Form::Int8];
+    if profile == Profile::Smoke {
+        return forms;
+    }
+    let preset = Preset::Cifar;
+    let size = preset.image_size();
+    // No width changes an activation.
+    let layers = summary(&ModelConfig::new(network.arch, 10, preset), (size, size)).map(|summary| summary.layers);
+    let has = |activation: Activation| {
+        let is_one = |kind: LayerKind, detail: &str| kind == LayerKind::Activation && detail == activation.name();
+        layers.as_ref().is_ok_and(|layers| layers.iter().any(|layer| is_one(layer.kind, &layer.detail)))
+    };
+    if has(Activation::HSwish) {
+        forms.extend([Form::Pieces4, Form::Relu6]);
+    } else if has(Activation::Relu6) {
+        forms.push(Form::Relu);
+    }
+    forms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swaps_follow_the_activations() {
+        use Form::{Float32, Int8, Pieces4, Relu, Relu6};
+        for (key, profile, want) in [
+            ("v2", Profile::Smoke, vec![Float32, Int8]),
+            ("v3-large", Profile::Smoke, vec![Float32, Int8]),
+            ("v2@0.5", Profile::Quick, vec![Float32, Int8, Relu]),
+            ("v1", Profile::Article, vec![Float32, Int8]),
+            ("v2-hs", Profile::Quick, vec![Float32, Int8, Pieces4, Relu6]),
+            ("v3-small", Profile::Fast, vec![Float32, Int8, Pieces4, Relu6]),
+        ] {
+            assert_eq!(forms(key.parse().unwrap(), profile), want, "{key}, {profile}");
+        }
+    }
+}
