@@ -18,9 +18,9 @@
  *     }
  *     mobilenet_close(model);
  *
- * All texts are UTF-8, end with a zero, and belong to the library: they are read and never freed. Null pointers and sizes
- * that fit nothing are errors. Different models may be used by different threads at the same time; one model is used by
- * one thread at a time.
+ * All texts are UTF-8, end with a zero, and belong to the library: they are read and never freed. Null pointers and
+ * sizes that fit nothing are errors. Different models may be used by different threads at the same time; one model is
+ * used by one thread at a time.
  */
 #ifndef MOBILENET_H
 #define MOBILENET_H
@@ -36,8 +36,8 @@ extern "C" {
 typedef struct mobilenet mobilenet;
 
 /*
- * Opens the model in the file `path`. `threads` run it, the calling one among them, at most 1024; 0 stands for as many as
- * the machine has.
+ * Opens the model in the file `path`. `threads` run it, the calling one among them, at most 1024; 0 stands for as many
+ * as the machine has.
  *
  * Returns NULL for an error. Where `error` is not NULL, `*error` then is what went wrong, until the same thread opens
  * again; of a model that was opened it is NULL.
@@ -54,11 +54,11 @@ size_t mobilenet_classes(const mobilenet *model);
 const char *mobilenet_class_name(const mobilenet *model, size_t index);
 
 /*
- * Classifies a picture of `height` x `width` pixels, which may have any size: `rgb` is red, green and blue from 0 to 255 of
- * each pixel, row by row from the top, without gaps. The model scales it and cuts out its middle as it was trained.
+ * Classifies a picture of `height` x `width` pixels, which may have any size: `rgb` is red, green and blue from 0 to 255
+ * of each pixel, row by row from the top, without gaps. The model scales it and cuts out its middle as it was trained.
  *
- * Writes the `capacity` likeliest classes, or all where there are fewer, the likeliest first: their numbers to `indices`,
- * how likely they are, from 0 to 1, to `probabilities`. Both have room for `capacity` elements.
+ * Writes the `capacity` likeliest classes, or all where there are fewer, the likeliest first: their numbers to
+ * `indices`, how likely they are, from 0 to 1, to `probabilities`. Both have room for `capacity` elements.
  *
  * Returns how many were written, or -1 for an error, which mobilenet_error tells.
  */

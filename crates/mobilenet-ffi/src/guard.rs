@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls `f`; a panic is an error too, where panics unwind. No value that `f` leaves half done is read afterwards: a session
-/// writes what it computes before it reads it.
+/// Calls `f`; a panic is an error too, where panics unwind. No value that `f` leaves half done is read afterwards: a
+/// session writes what it computes before it reads it.
 pub(crate) fn guard<T>(f: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| Err(format!("a mistake in mobilenet: {}", said(&*panic))))
 }

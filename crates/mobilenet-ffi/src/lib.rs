@@ -24,11 +24,11 @@ thread_local! {
     static OPENING: RefCell<CString> = RefCell::default();
 }
 
-/// Opens a model's file, `path` being a text that ends with a zero. `threads` run it, the calling one among them; 0 stands
-/// for as many as the machine has.
+/// Opens a model's file, `path` being a text that ends with a zero. `threads` run it, the calling one among them; 0
+/// stands for as many as the machine has.
 ///
-/// Returns null for an error, and puts its text into `*error`, where `error` is not null. The text belongs to the library
-/// and is there until the same thread opens again.
+/// Returns null for an error, and puts its text into `*error`, where `error` is not null. The text belongs to the
+/// library and is there until the same thread opens again.
 ///
 /// # Safety
 /// `path` is null or such a text; `error` is null or can be written.
@@ -68,7 +68,7 @@ pub unsafe extern "C" fn mobilenet_open_bytes(
         if isize::try_from(len).is_err() {
             return Err(format!("{len} bytes are more than there can be"));
         }
-        // SAFETY: it is not null, so that `len` bytes can be read there, says the caller; `len` is no more than a slice may have.
+        // SAFETY: it is not null, so that `len` bytes can be read there, says the caller; no more than a slice may have.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
         Mobilenet::new(Network::from_bytes(bytes).and_then(|network| Model::new(&network)), threads)
     });
@@ -97,9 +97,9 @@ pub unsafe extern "C" fn mobilenet_class_name(handle: *const Mobilenet, index: u
     name.map_or(ptr::null(), |name| name.as_ptr())
 }
 
-/// Classifies a picture of `height` × `width` pixels of any size: red, green, blue from 0 to 255, pixel by pixel, row by row.
-/// Writes the places of the likeliest classes to `indices` and how likely they are, from 0 to 1, to `probabilities`, the
-/// likeliest first, `capacity` of each or as many as there are classes.
+/// Classifies a picture of `height` × `width` pixels of any size: red, green, blue from 0 to 255, pixel by pixel, row by
+/// row. Writes the places of the likeliest classes to `indices` and how likely they are, from 0 to 1, to `probabilities`,
+/// the likeliest first, `capacity` of each or as many as there are classes.
 ///
 /// Returns how many were written, or -1 for an error, which [`mobilenet_error`] tells.
 ///
@@ -130,12 +130,13 @@ pub unsafe extern "C" fn mobilenet_classify(
         if !indices.is_aligned() || !probabilities.is_aligned() {
             return Err("indices or probabilities are not aligned".to_owned());
         }
-        // SAFETY: it is not null, so that a picture can be read there, says the caller; `len` is no more than a slice may have.
+        // SAFETY: it is not null, so that a picture can be read there, says the caller; no more than a slice may have.
         let picture = unsafe { std::slice::from_raw_parts(rgb, len) };
         let classes = handle.classify(picture, height, width)?;
         let count = capacity.min(classes.len());
         for (i, class) in classes[..count].iter().enumerate() {
-            // SAFETY: both are aligned and not null, since `capacity` is above `i`: so many can be written there, says the caller.
+            // SAFETY: both are aligned and, since `capacity` is above `i`, not null: so many can be written there, says
+            // the caller.
             unsafe {
                 indices.add(i).write(class.index);
                 probabilities.add(i).write(class.probability);
@@ -155,8 +156,8 @@ pub unsafe extern "C" fn mobilenet_classify(
     }
 }
 
-/// Why the last [`mobilenet_classify`] with this handle failed; empty where it did not. A text in UTF-8 that belongs to the
-/// handle and is there until it is used to classify again, or closed. Of a handle that is null, it says that.
+/// Why the last [`mobilenet_classify`] with this handle failed; empty where it did not. A text in UTF-8 that belongs to
+/// the handle and is there until it is used to classify again, or closed. Of a handle that is null, it says that.
 ///
 /// # Safety
 /// As [`mobilenet_classes`].

@@ -150,7 +150,7 @@ fn null_is_an_error_everywhere() {
         (rgb, indices.wrapping_byte_add(1), probabilities, "indices or probabilities are not aligned"),
     ];
     for (rgb, indices, probabilities, expected) in calls {
-        // SAFETY: each pointer is null, or there is as much as is said, or nothing is written there since it is refused.
+        // SAFETY: each pointer is null, or there is as much as is said, or it is refused and nothing is written there.
         let count = unsafe { mobilenet_classify(model.0, rgb, 1, 1, indices, probabilities, 5) };
         assert_eq!((count, model.error().as_str()), (-1, expected));
     }

@@ -1,4 +1,4 @@
-//! Writes the files of small models that tell the color of a picture, in float32 and in 8 bits, to try the interface with:
+//! Writes the files of small models that tell a picture's color, in float32 and in 8 bits, to try the interface with:
 //! `cargo run -p mobilenet-ffi --example color_model -- color.safetensors color-int8.safetensors`.
 
 mod network;

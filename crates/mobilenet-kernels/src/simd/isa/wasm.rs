@@ -1,5 +1,5 @@
-//! Arithmetic on bytes with WebAssembly's 128-bit SIMD, where the compiler does not find the instructions by itself. A module
-//! that was built with them is not loaded where they are missing, so that they need no proof.
+//! Arithmetic on bytes with WebAssembly's 128-bit SIMD, where the compiler does not find the instructions by itself. A
+//! module that was built with them is not loaded where they are missing, so that they need no proof.
 
 use std::arch::wasm32::*;
 use std::mem::transmute_copy;
