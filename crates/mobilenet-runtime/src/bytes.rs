@@ -40,6 +40,7 @@ struct Step {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a plan has a few dozen of them")]
 enum StepKind {
     Stem {
         shape: StemShape,
@@ -112,10 +113,10 @@ impl BytePlan {
                     }
                 }
                 StepKind::SqueezeExcite { down, strips: left, .. } => {
-                    if let Some(Step { kind: StepKind::Depthwise { strips, .. }, output, .. }) = plan.steps.last() {
-                        if *output == place(group.operation + 1) {
-                            *left = *strips;
-                        }
+                    if let Some(Step { kind: StepKind::Depthwise { strips, .. }, output, .. }) = plan.steps.last()
+                        && *output == place(group.operation + 1)
+                    {
+                        *left = *strips;
                     }
                     plan.squeezed = plan.squeezed.max(down.columns());
                 }

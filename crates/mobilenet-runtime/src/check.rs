@@ -147,10 +147,10 @@ impl Network {
             let (expected, found) = (format!("numbers for shape {:?}", tensor.shape), tensor.values.len().to_string());
             return Err(Error::value(format!("tensor {name:?}"), expected, found));
         }
-        if let Values::F32(values) = &tensor.values {
-            if let Some(value) = values.iter().find(|value| !value.is_finite()) {
-                return Err(Error::value(format!("tensor {name:?}"), "finite numbers", value.to_string()));
-            }
+        if let Values::F32(values) = &tensor.values
+            && let Some(value) = values.iter().find(|value| !value.is_finite())
+        {
+            return Err(Error::value(format!("tensor {name:?}"), "finite numbers", value.to_string()));
         }
         Ok(tensor)
     }

@@ -95,10 +95,10 @@ impl Plan {
                     plan.sums = plan.sums.max(*wanted * windows.channels());
                 }
                 StepKind::SqueezeExcite { down, strips: left, .. } => {
-                    if let Some(Step { kind: StepKind::Depthwise { strips, .. }, output, .. }) = plan.steps.last() {
-                        if *output == place(group.operation + 1) {
-                            *left = *strips;
-                        }
+                    if let Some(Step { kind: StepKind::Depthwise { strips, .. }, output, .. }) = plan.steps.last()
+                        && *output == place(group.operation + 1)
+                    {
+                        *left = *strips;
                     }
                     plan.gated = plan.gated.max(down.inner());
                     plan.squeezed = plan.squeezed.max(down.columns());

@@ -244,7 +244,7 @@ fn rows<I: Isa, const L: usize, const V: usize>(
     places: Places,
 ) {
     let most = if const { L == 16 } { MOST_ROWS } else { MOST_ROWS / 2 };
-    let rows = if panel.inner == 0 { 0 } else { a.len() / panel.inner };
+    let rows = a.len().checked_div(panel.inner).unwrap_or(0);
     let mut row = 0;
     let mut tiles = rows.div_ceil(most);
     let mut sums = [[[0f32; L]; V]; MOST_ROWS];

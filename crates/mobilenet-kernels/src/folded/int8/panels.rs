@@ -189,7 +189,7 @@ fn rows<I: ByteIsa, const L: usize, const V: usize>(
     places: Places,
 ) {
     let most = if const { L == 16 } { MOST_ROWS } else { MOST_ROWS / 2 };
-    let rows = if panel.steps == 0 { 0 } else { a.len() / panel.steps };
+    let rows = a.len().checked_div(panel.steps).unwrap_or(0);
     let mut row = 0;
     let mut tiles = rows.div_ceil(most);
     let mut sums = [[[0i32; L]; V]; MOST_ROWS];

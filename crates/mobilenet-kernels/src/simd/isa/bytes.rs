@@ -54,16 +54,23 @@ pub(crate) trait ByteIsa: Isa {
     }
 }
 
+/// Two products of a word.
+#[inline(always)]
+pub(super) fn dot_pairs<const L: usize>(sums: &mut [i32; L], left: [u32; L], right: [u32; L]) {
+    let halves = |word: u32| (i32::from(word as i16), word.cast_signed() >> 16);
+    for l in 0..L {
+        let ((a, b), (c, d)) = (halves(left[l]), halves(right[l]));
+        sums[l] += a * c + b * d;
+    }
+}
+
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 impl ByteIsa for Baseline {
     const STEP: usize = 2;
 
     #[inline(always)]
     fn dot<const L: usize>(self, sums: &mut [i32; L], left: [u32; L], right: [u32; L]) {
-        let halves = |word: u32| (i32::from(word as i16), word.cast_signed() >> 16);
-        for l in 0..L {
-            let ((a, b), (c, d)) = (halves(left[l]), halves(right[l]));
-            sums[l] += a * c + b * d;
-        }
+        dot_pairs(sums, left, right);
     }
 }
 
