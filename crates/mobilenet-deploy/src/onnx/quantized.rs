@@ -69,13 +69,6 @@ pub(super) fn before(quantization: Quantization, activation: &Activation) -> Opt
     }
 }
 
-/// How a result is kept to which a shortcut is added, when the sum and the shortcut are kept so: over all that it can be
-/// while the sum is in its range.
-pub(super) fn before_sum(sum: Quantization, shortcut: Quantization) -> Quantization {
-    let ((low, high), (least, most)) = (range(sum), range(shortcut));
-    over(low - most, high - least)
-}
-
 /// A layer's weights and biases as integers.
 pub(super) struct Integers {
     pub weights: Vec<i8>,
