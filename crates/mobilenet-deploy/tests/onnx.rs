@@ -168,8 +168,8 @@ fn each_profile_quantizes_what_its_program_takes() {
         assert_eq!(weight.attribute[0].i, 0);
         let counts = counts(&graph);
         let (clips, kept) = match profile {
-            // Keeping a value from 0 to 6 clips it. The image, 53 results but the last, 10 results before a sum, and the
-            // means again after they were made a vector.
+            // Keeping a value from 0 to 6 clips it. The image, 53 results but the last, 10 results before a sum, and
+            // the means again after they were made a vector.
             OnnxProfile::Cpu => (0, 1 + 52 + 10 + 1 + 1),
             // What 53 layers take.
             OnnxProfile::Trt => (35, 53),

@@ -109,7 +109,8 @@ impl<'a> Export<'a> {
         (self.graph, result)
     }
 
-    /// How the result of a layer with weights is kept before its activation and sum, so that the layer runs as integers.
+    /// How the result of a layer with weights is kept before its activation and sum, so that the layer runs as
+    /// integers.
     fn own_quantization(&self, operation: &Operation) -> Option<Quantization> {
         let Operation { name, kind, input, add, activation, quantization } = operation;
         let is_layer = matches!(kind, OperationKind::Conv { .. } | OperationKind::Linear);
@@ -129,8 +130,8 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// The name of a value as an operation takes it. In the profile of CPUs all operations take what was kept in 8 bits, in
-    /// TensorRT's those that can make use of it.
+    /// The name of a value as an operation takes it. In the profile of CPUs all operations take what was kept in 8
+    /// bits, in TensorRT's those that can make use of it.
     fn take(&mut self, value: usize, rank: Rank, quantized: bool) -> String {
         let is_cpu = self.profile == OnnxProfile::Cpu;
         let Value { name, rank: own, quantization } = &self.values[value];

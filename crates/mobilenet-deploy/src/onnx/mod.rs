@@ -23,11 +23,12 @@ use crate::Result;
 )]
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum OnnxProfile {
-    /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are int32;
-    /// results of convolutions are quantized, so that they run as integers.
+    /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are
+    /// int32; results of convolutions are quantized, so that they run as integers.
     ///
-    /// Where the network keeps only what an h-swish or a shortcut's sum gives, the convolution's own result is quantized
-    /// too: over the range that makes a difference to the h-swish, or the sum's. The outcome differs by that rounding.
+    /// Where the network keeps only what an h-swish or a shortcut's sum gives, the convolution's own result is
+    /// quantized too: over the range that makes a difference to the h-swish, or the sum's. The outcome differs by that
+    /// rounding.
     ///
     /// On x86 without VNNI, ONNX Runtime's products of `u8` and `i8` saturate at 16 bits.
     #[default]
@@ -43,8 +44,8 @@ fn unknown(found: &str) -> UnknownName {
 
 /// The bytes of an ONNX file, opset 17.
 ///
-/// The graph takes `images` `[n, 3, h, w]`, normalized, and gives `logits` `[n, classes]`, before the softmax; `n` is any
-/// number. Classes, and how a picture becomes an image, are in the metadata; lists are JSON there.
+/// The graph takes `images` `[n, 3, h, w]`, normalized, and gives `logits` `[n, classes]`, before the softmax; `n` is
+/// any number. Classes, and how a picture becomes an image, are in the metadata; lists are JSON there.
 ///
 /// ```
 /// use mobilenet_deploy::{OnnxProfile, Result, to_onnx};
@@ -56,8 +57,8 @@ fn unknown(found: &str) -> UnknownName {
 /// ```
 ///
 /// # Errors
-/// The network's parts do not fit each other, or an operation has the name of a value that the graph needs for something
-/// else.
+/// The network's parts do not fit each other, or an operation has the name of a value that the graph needs for
+/// something else.
 pub fn to_onnx(network: &Network, profile: OnnxProfile) -> Result<Vec<u8>> {
     let shapes = network.shapes()?;
     let mut export = layers::Export::new(network, profile);

@@ -36,8 +36,8 @@ pub(super) fn clips(quantization: Quantization, activation: &Activation) -> bool
     }
 }
 
-/// How what goes into an activation is kept when what comes out is kept as `quantization` says: over the values that make
-/// a difference. `None` where there is no end to them.
+/// How what goes into an activation is kept when what comes out is kept as `quantization` says: over the values that
+/// make a difference. `None` where there is no end to them.
 pub(super) fn before(quantization: Quantization, activation: &Activation) -> Option<Quantization> {
     let (_, high) = range(quantization);
     match activation {
@@ -85,8 +85,8 @@ pub(super) struct Bias {
     pub scales: Vec<f32>,
 }
 
-/// A layer's integers. Where a bias's step is too small for the bias, its channel's weights get a larger one: beside that
-/// bias they hardly matter.
+/// A layer's integers. Where a bias's step is too small for the bias, its channel's weights get a larger one: beside
+/// that bias they hardly matter.
 pub(super) fn integers(weights: &[i8], scales: &[f32], biases: &[f32], input_scale: Option<f32>) -> Integers {
     let enough = |(&scale, &bias): (&f32, &f32)| {
         let least = input_scale.map_or(0., |input| (f64::from(bias.abs()) / MAX_BIAS / f64::from(input)) as f32);
