@@ -5,8 +5,8 @@
 //! cargo run --release -p mobilenet-deploy --example onnx_cases -- OUT v2 model.safetensors images.f32
 //! ```
 //!
-//! The first has random weights. The second takes weights of a run on CIFAR-10 and normalized images `[n, 32, 32, 3]` of
-//! float32, of which the first 256 give the ranges for 8 bits.
+//! The first has random weights. The second takes weights of a run on CIFAR-10 and normalized images `[n, 32, 32, 3]`
+//! of float32, of which the first 256 give the ranges for 8 bits.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
-"""Holds ONNX files to other programs: the checker of `onnx`, ONNX Runtime with and without optimizations, and OpenVINO if it
-is installed. Run by hand on the folder that the example `onnx_cases` wrote: `python check_onnx.py OUT`."""
+"""Holds ONNX files to other programs: the checker of `onnx`, ONNX Runtime with and without optimizations, and OpenVINO
+if it is installed. Run by hand on the folder that the example `onnx_cases` wrote: `python check_onnx.py OUT`."""
 
 import sys
 from collections import Counter

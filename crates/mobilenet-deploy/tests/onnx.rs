@@ -26,6 +26,30 @@ fn node<'a>(graph: &'a GraphProto, name: &str) -> &'a NodeProto {
     graph.node.iter().find(|node| node.name == name).unwrap_or_else(|| panic!("no node {name:?}"))
 }
 
+/// The logits that tract finds for images `[n, 32, 32, 3]`.
+fn tract(network: &Network, profile: OnnxProfile, images: &[f32]) -> Vec<f32> {
+    let bytes = to_onnx(network, profile).unwrap();
+    let shape = [images.len() / (32 * 32 * 3), 3, 32, 32];
+    let model = tract_onnx::onnx()
+        .model_for_read(&mut &bytes[..])
+        .and_then(|model| model.with_input_fact(0, f32::fact(shape).into()))
+        .and_then(|model| model.into_optimized())
+        .and_then(|model| model.into_runnable())
+        .unwrap();
+    let images = Tensor::from_shape(&shape, &channels_first(images, 32)).unwrap();
+    let logits = model.run(tvec!(images.into())).unwrap();
+    logits[0].view().as_slice::<f32>().unwrap().to_vec()
+}
+
+/// Whether numbers differ by at most `tolerance` of the largest.
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
+    let largest = expected.iter().fold(0f32, |most, value| most.max(value.abs()));
+    assert_eq!(found.len(), expected.len(), "{what}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!((found - expected).abs() <= tolerance * largest, "{what}: {found}, {expected} of {largest}");
+    }
+}
+
 #[test]
 fn every_operation_has_its_nodes() {
     for (arch, expected) in [
@@ -96,21 +120,19 @@ fn another_program_finds_the_same_logits() {
         let images = images(2, 32);
         let mut session = Session::new(&Model::new(&network).unwrap(), 1).unwrap();
         let expected = session.run(&images).unwrap();
-        let bytes = to_onnx(&network, OnnxProfile::Cpu).unwrap();
-        let model = tract_onnx::onnx()
-            .model_for_read(&mut &bytes[..])
-            .and_then(|model| model.with_input_fact(0, f32::fact([2, 3, 32, 32]).into()))
-            .and_then(|model| model.into_optimized())
-            .and_then(|model| model.into_runnable())
-            .unwrap();
-        let images = Tensor::from_shape(&[2, 3, 32, 32], &channels_first(&images, 32)).unwrap();
-        let found = model.run(tvec!(images.into())).unwrap();
-        let found = found[0].view();
-        let found = found.as_slice::<f32>().unwrap();
-        let largest = expected.iter().fold(0f32, |most, logit| most.max(logit.abs()));
-        assert_eq!(found.len(), expected.len());
-        for (found, expected) in found.iter().zip(expected) {
-            assert!((found - expected).abs() <= 1e-4 * largest, "{name}: {found}, {expected} of {largest}");
+        assert_close(&tract(&network, OnnxProfile::Cpu, &images), expected, 1e-4, name);
+    }
+}
+
+#[test]
+fn another_program_finds_similar_logits_in_8_bits() {
+    for arch in [Arch::V1, Arch::V3Small] {
+        let images = images(2, 32);
+        let network = quantized(&random_network(arch, 32), &images);
+        let expected = support::logits(&network, &images);
+        for profile in [OnnxProfile::Cpu, OnnxProfile::Trt] {
+            // Each layer rounds, and a value near the middle of two steps may fall to either side.
+            assert_close(&tract(&network, profile, &images), &expected, 0.1, &format!("{arch} for {profile}"));
         }
     }
 }
@@ -121,10 +143,7 @@ fn the_plain_reference_is_the_runtime() {
         let (network, images) = (random_network(arch, 32), images(2, 32));
         let expected = support::logits(&network, &images);
         let mut session = Session::new(&Model::new(&network).unwrap(), 1).unwrap();
-        let largest = expected.iter().fold(0f32, |most, logit| most.max(logit.abs()));
-        for (found, expected) in session.run(&images).unwrap().iter().zip(&expected) {
-            assert!((found - expected).abs() <= 1e-4 * largest, "{arch}: {found}, {expected} of {largest}");
-        }
+        assert_close(session.run(&images).unwrap(), &expected, 1e-4, &arch.to_string());
     }
 }
 
@@ -149,8 +168,8 @@ fn each_profile_quantizes_what_its_program_takes() {
         assert_eq!(weight.attribute[0].i, 0);
         let counts = counts(&graph);
         let (clips, kept) = match profile {
-            // Keeping a value from 0 to 6 clips it. The image, 53 results but the last, 10 results before a sum, and the
-            // means again after they were made a vector.
+            // Keeping a value from 0 to 6 clips it. The image, 53 results but the last, 10 results before a sum, and
+            // the means again after they were made a vector.
             OnnxProfile::Cpu => (0, 1 + 52 + 10 + 1 + 1),
             // What 53 layers take.
             OnnxProfile::Trt => (35, 53),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mobilenet_runtime::{Activation, Network, Operation, OperationKind, Quantization, Tensor, Values};
 
 use super::graph::{Graph, Numbers, float, int, ints};
-use super::quantized::{Bias, before, before_sum, clips, integers, symmetric_scale};
+use super::quantized::{Bias, before, clips, integers, symmetric_scale};
 use super::{IMAGES, OnnxProfile};
 use crate::{Error, Result};
 
@@ -109,7 +109,8 @@ impl<'a> Export<'a> {
         (self.graph, result)
     }
 
-    /// How the result of a layer with weights is kept before its activation and sum, so that the layer runs as integers.
+    /// How the result of a layer with weights is kept before its activation and sum, so that the layer runs as
+    /// integers.
     fn own_quantization(&self, operation: &Operation) -> Option<Quantization> {
         let Operation { name, kind, input, add, activation, quantization } = operation;
         let is_layer = matches!(kind, OperationKind::Conv { .. } | OperationKind::Linear);
@@ -122,14 +123,15 @@ impl<'a> Export<'a> {
             return None;
         }
         match (add, activation) {
-            (Some(add), Activation::Identity) => Some(before_sum((*quantization)?, self.values[*add].quantization?)),
+            // In trained networks the sum's range holds the result too: a sum has more spread than its parts.
+            (Some(_), Activation::Identity) => *quantization,
             (Some(_), _) => None,
             (None, activation) => before((*quantization)?, activation),
         }
     }
 
-    /// The name of a value as an operation takes it. In the profile of CPUs all operations take what was kept in 8 bits, in
-    /// TensorRT's those that can make use of it.
+    /// The name of a value as an operation takes it. In the profile of CPUs all operations take what was kept in 8
+    /// bits, in TensorRT's those that can make use of it.
     fn take(&mut self, value: usize, rank: Rank, quantized: bool) -> String {
         let is_cpu = self.profile == OnnxProfile::Cpu;
         let Value { name, rank: own, quantization } = &self.values[value];

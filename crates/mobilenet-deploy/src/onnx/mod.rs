@@ -1,10 +1,8 @@
 //! Networks as ONNX files: opset 17, IR version 8.
 //!
-//! The graph takes `images` `[n, 3, h, w]`, normalized as the metadata say, and gives `logits` `[n, classes]`, before the
-//! softmax; `n` is any number. Nodes have the names of the network's operations.
-//!
-//! A network in 8 bits becomes a graph of `QuantizeLinear` and `DequantizeLinear`, from which a program that has integer
-//! kernels makes its own. Which of them it recognizes differs: see [`OnnxProfile`].
+//! Nodes have the names of the network's operations. A network in 8 bits becomes a graph of `QuantizeLinear` and
+//! `DequantizeLinear`, from which a program that has integer kernels makes its own. Which patterns a program recognizes
+//! differs: see [`OnnxProfile`].
 
 mod graph;
 mod layers;
@@ -25,11 +23,12 @@ use crate::Result;
 )]
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum OnnxProfile {
-    /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are int32;
-    /// results of convolutions are quantized, so that they run as integers.
+    /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are
+    /// int32; results of convolutions are quantized, so that they run as integers.
     ///
-    /// Where the network keeps only what an h-swish or a shortcut's sum gives, the convolution's own result is quantized
-    /// over a range that this implies: the outcome differs by that rounding.
+    /// Where the network keeps only what an h-swish or a shortcut's sum gives, the convolution's own result is
+    /// quantized too: over the range that makes a difference to the h-swish, or the sum's. The outcome differs by that
+    /// rounding.
     ///
     /// On x86 without VNNI, ONNX Runtime's products of `u8` and `i8` saturate at 16 bits.
     #[default]
@@ -43,11 +42,23 @@ fn unknown(found: &str) -> UnknownName {
     UnknownName::new("ONNX profile", found, OnnxProfile::VARIANTS)
 }
 
-/// The bytes of an ONNX file.
+/// The bytes of an ONNX file, opset 17.
+///
+/// The graph takes `images` `[n, 3, h, w]`, normalized, and gives `logits` `[n, classes]`, before the softmax; `n` is
+/// any number. Classes, and how a picture becomes an image, are in the metadata; lists are JSON there.
+///
+/// ```
+/// use mobilenet_deploy::{OnnxProfile, Result, to_onnx};
+/// use mobilenet_runtime::Network;
+///
+/// fn export(network: &Network) -> Result<Vec<u8>> {
+///     to_onnx(network, OnnxProfile::Cpu)
+/// }
+/// ```
 ///
 /// # Errors
-/// The network's parts do not fit each other, or an operation has the name of a value that the graph needs for something
-/// else.
+/// The network's parts do not fit each other, or an operation has the name of a value that the graph needs for
+/// something else.
 pub fn to_onnx(network: &Network, profile: OnnxProfile) -> Result<Vec<u8>> {
     let shapes = network.shapes()?;
     let mut export = layers::Export::new(network, profile);

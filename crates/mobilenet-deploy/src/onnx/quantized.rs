@@ -36,8 +36,8 @@ pub(super) fn clips(quantization: Quantization, activation: &Activation) -> bool
     }
 }
 
-/// How what goes into an activation is kept when what comes out is kept as `quantization` says: over the values that make
-/// a difference. `None` where there is no end to them.
+/// How what goes into an activation is kept when what comes out is kept as `quantization` says: over the values that
+/// make a difference. `None` where there is no end to them.
 pub(super) fn before(quantization: Quantization, activation: &Activation) -> Option<Quantization> {
     let (_, high) = range(quantization);
     match activation {
@@ -69,13 +69,6 @@ pub(super) fn before(quantization: Quantization, activation: &Activation) -> Opt
     }
 }
 
-/// How a result is kept to which a shortcut is added, when the sum and the shortcut are kept so: over all that it can be
-/// while the sum is in its range.
-pub(super) fn before_sum(sum: Quantization, shortcut: Quantization) -> Quantization {
-    let ((low, high), (least, most)) = (range(sum), range(shortcut));
-    over(low - most, high - least)
-}
-
 /// A layer's weights and biases as integers.
 pub(super) struct Integers {
     pub weights: Vec<i8>,
@@ -92,8 +85,8 @@ pub(super) struct Bias {
     pub scales: Vec<f32>,
 }
 
-/// A layer's integers. Where a bias's step is too small for the bias, its channel's weights get a larger one: beside that
-/// bias they hardly matter.
+/// A layer's integers. Where a bias's step is too small for the bias, its channel's weights get a larger one: beside
+/// that bias they hardly matter.
 pub(super) fn integers(weights: &[i8], scales: &[f32], biases: &[f32], input_scale: Option<f32>) -> Integers {
     let enough = |(&scale, &bias): (&f32, &f32)| {
         let least = input_scale.map_or(0., |input| (f64::from(bias.abs()) / MAX_BIAS / f64::from(input)) as f32);

@@ -152,6 +152,7 @@ fn with_float_weights(mut network: Network) -> Network {
             tensor.values = Values::F32(values);
         }
     }
+    network.tensors.retain(|name, _| !name.ends_with(".weight_scale"));
     network
 }
 
