@@ -124,6 +124,10 @@ fn what_the_readmes_print_compiles_against_each_library_alone() {
     for (library, path) in libraries() {
         let readme = read(&path.join("README.md"));
         let code = blocks(&readme, "rust");
+        // What is for C shows C.
+        if code.is_empty() && read(&path.join("Cargo.toml")).contains("\"cdylib\"") {
+            continue;
+        }
         assert!(!code.is_empty(), "{library}: expected code in its README");
         let mut dependencies = vec![format!("{library} = {{ path = {path:?} }}")];
         let names = |crate_name: &&&str| code.iter().any(|code| code.contains(&crate_name.replace('-', "_")));
