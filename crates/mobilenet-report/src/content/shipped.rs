@@ -62,24 +62,23 @@ fn front(all: &[(Network, &ShippedForm)]) -> Option<Inline> {
 
 fn table(all: &[(Network, &ShippedForm)]) -> Table {
     let none = || "–".to_owned();
-    let bench = |shipped: &ShippedForm, figure: fn(f64, f64) -> f64| {
+    let latency = |shipped: &ShippedForm| {
         let latency = shipped.bench.as_ref().map(|bench| bench.latency_ms);
-        latency.map_or_else(none, |latency| significant(figure(latency.p50, latency.p90)))
+        latency.map_or_else(none, |ms| format!("{} / {}", significant(ms.p50), significant(ms.p90)))
     };
     let beside = |shipped: &ShippedForm, say: &dyn Fn(&Comparison) -> Option<String>| {
         shipped.beside_float32.as_ref().and_then(say).unwrap_or_else(none)
     };
     let memory = |shipped: &ShippedForm| shipped.bench.as_ref()?.peak_rss_bytes;
-    let columns: [Column<'_, (Network, &ShippedForm)>; 11] = [
-        ("Network", &|(network, _)| network.label()),
+    let columns: [Column<'_, (Network, &ShippedForm)>; 10] = [
+        ("Network", &|(network, _)| network.short()),
         ("Form", &|(_, shipped)| shipped.form.label().to_owned()),
         ("Test accuracy", &|(_, shipped)| percent(shipped.eval.test_top1)),
         ("To float32", &|(_, shipped)| beside(shipped, &|found| Some(points(found.difference)))),
         ("95% interval", &|(_, shipped)| beside(shipped, &|found| found.interval().map(points_interval))),
         ("McNemar's p", &|(_, shipped)| beside(shipped, &|found| Some(p_value(found.mcnemar.first()?.p_value)))),
         ("File (MB)", &|(_, shipped)| significant(shipped.eval.shipped.bytes as f64 / f64::from(1 << 20))),
-        ("Latency p50 (ms)", &|(_, shipped)| bench(shipped, |p50, _| p50)),
-        ("p90 (ms)", &|(_, shipped)| bench(shipped, |_, p90| p90)),
+        ("Latency p50 / p90 (ms)", &|(_, shipped)| latency(shipped)),
         ("Memory (MB)", &|(_, shipped)| memory(shipped).map_or_else(none, megabytes)),
         ("Images/s", &|(_, shipped)| significant(shipped.eval.images_per_second)),
     ];
@@ -130,8 +129,9 @@ mod tests {
         assert_eq!(rows.len(), 4);
         assert_eq!(rows[0][1..5], ["float32", "75.0%", "–", "–"]);
         assert_eq!(rows[1][1..4], ["int8", "66.7%", "−8.3 points"]);
-        assert_eq!(rows[1][5..], ["1.00", "2.00", "1.00", "1.10", "20", "800"]);
+        assert_eq!(rows[1][5..], ["1.00", "2.00", "1.00 / 1.10", "20", "800"]);
         assert_eq!(rows[3][5..9], ["–", "2.00", "–", "–"]);
+        assert_eq!(rows[3][0], "V3-Large");
     }
 
     #[test]
