@@ -192,7 +192,8 @@ fn halves(pairs: &mut [Pair]) -> &mut [u16] {
     unsafe { std::slice::from_raw_parts_mut(pairs.as_mut_ptr().cast(), len) }
 }
 
-#[cfg(all(test, feature = "training"))]
+#[cfg(test)]
+#[cfg(feature = "training")]
 mod tests {
     use super::*;
     use crate::buffer::Elements;

@@ -8,6 +8,7 @@ mod file;
 mod groups;
 mod model;
 mod network;
+mod observer;
 mod plan;
 mod preprocess;
 mod session;

@@ -9,6 +9,7 @@ use mobilenet_kernels::{Activation, Level};
 use crate::bytes::ByteScratch;
 use crate::model::Plans;
 use crate::model::{Inner, Model};
+use crate::observer::Observer;
 use crate::plan::{Added, Plan, Step, StepKind};
 use crate::preprocess::Preprocessor;
 use crate::{Error, Result};
@@ -39,9 +40,6 @@ pub struct Class {
     /// How likely it is, from 0 to 1: the softmax of the results.
     pub probability: f32,
 }
-
-/// Whoever looks on: gets an operation's place in the list and its result.
-pub(crate) type Observer<'a> = Option<&'a mut dyn FnMut(usize, &[f32])>;
 
 /// What a run of some images writes to.
 #[derive(Default)]

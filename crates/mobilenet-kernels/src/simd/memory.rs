@@ -84,7 +84,8 @@ pub(super) fn store_streamed<T: Copy, const L: usize>(to: &mut Streamed<T>, at: 
     store(to.0, at, block);
 }
 
-#[cfg(all(test, feature = "training"))]
+#[cfg(test)]
+#[cfg(feature = "training")]
 mod tests {
     use super::*;
     use crate::buffer::Buffer;
