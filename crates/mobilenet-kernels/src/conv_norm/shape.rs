@@ -81,7 +81,7 @@ impl ConvNormShape {
         Origin::of(k, rows.chunks_exact(k))
     }
 
-    /// The work of [`infer`]: one product; the input is read and the output written once.
+    /// The work of [`infer`](super::infer): one product; the input is read and the output written once.
     pub fn inference_work(&self) -> Work {
         self.work(1, [1, 1])
     }

@@ -41,7 +41,7 @@ impl DepthwiseNormShape {
         [self.depthwise.c * self.taps(), self.depthwise.c, self.depthwise.c]
     }
 
-    /// The work of [`infer`]: one convolution; the input is read and the output written once.
+    /// The work of [`infer`](super::infer): one convolution; the input is read and the output written once.
     pub fn inference_work(&self) -> Work {
         self.work(1, 1, 1)
     }
