@@ -3,6 +3,8 @@
 //! `image::imageops::resize`, which scales the pictures of files, is the same filter, but works out its weights for
 //! every picture anew and takes many times as long. Here they are kept for all pictures of an epoch.
 
+use mobilenet_common::resize::{Taps, triangle};
+
 /// Most pixels of a side that pictures are scaled to.
 pub(crate) const MAX_SIDE: u32 = 16_384;
 
@@ -14,16 +16,10 @@ pub(crate) struct Resizer {
     line: Vec<f32>,
 }
 
-/// What one pixel of the result is made of along one axis: neighbors and their weights, which sum to 1.
-struct Taps {
-    start: usize,
-    weights: Vec<f32>,
-}
-
 impl Resizer {
     /// For pictures of `(h, w)`, which become `(height, width)`; all at least 1.
     pub fn new((h, w): (usize, usize), (height, width): (usize, usize)) -> Self {
-        Self { rows: taps(h, height), columns: taps(w, width), line: vec![0.0; w * 3] }
+        Self { rows: triangle(h, height).collect(), columns: triangle(w, width).collect(), line: vec![0.0; w * 3] }
     }
 
     /// `image`, `[h, w, 3]` -> `out`, `[height, width, 3]`.
@@ -44,21 +40,6 @@ impl Resizer {
             }
         }
     }
-}
-
-/// The triangle filter from `from` pixels to `to`. Its foot is as wide as two pixels of the coarser side.
-fn taps(from: usize, to: usize) -> Vec<Taps> {
-    let scale = from as f64 / to as f64;
-    let reach = scale.max(1.0);
-    let of_pixel = |at: usize| {
-        let center = (at as f64 + 0.5) * scale;
-        let start = (center - reach + 0.5).max(0.0) as usize;
-        let end = ((center + reach + 0.5) as usize).min(from);
-        let weights = (start..end).map(|i| (1.0 - (i as f64 + 0.5 - center).abs() / reach).max(0.0));
-        let sum: f64 = weights.clone().sum();
-        Taps { start, weights: weights.map(|weight| (weight / sum) as f32).collect() }
-    };
-    (0..to).map(of_pixel).collect()
 }
 
 #[cfg(test)]

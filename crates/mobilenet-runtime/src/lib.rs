@@ -20,5 +20,4 @@ pub use model::Model;
 pub use network::{
     Activation, Description, Input, Network, Operation, OperationKind, Origin, Quantization, Shape, Tensor, Values,
 };
-pub use preprocess::Resizer;
 pub use session::{Class, Session};

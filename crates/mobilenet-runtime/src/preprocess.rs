@@ -1,5 +1,7 @@
 //! From a picture of any size to what a network takes.
 
+use mobilenet_common::resize::{Taps, triangle};
+
 use crate::network::Input;
 use crate::{Error, Result};
 
@@ -41,19 +43,12 @@ impl Preprocessor {
 /// Scales pictures of one size so that a network's input is cut out of their middle: bilinear, antialiased where they become
 /// smaller, as torchvision's `Resize` and `CenterCrop`.
 #[derive(Debug)]
-pub struct Resizer {
+pub(crate) struct Resizer {
     from: (usize, usize),
     rows: Vec<Taps>,
     columns: Vec<Taps>,
     /// A row before its columns are scaled.
     line: Vec<f32>,
-}
-
-/// What a pixel is made of along one axis: neighbors from `start` on, and their weights.
-#[derive(Debug)]
-struct Taps {
-    start: usize,
-    weights: Vec<f32>,
 }
 
 impl Resizer {
@@ -66,8 +61,8 @@ impl Resizer {
         let (scaled_h, scaled_w) = (side(height, input.height), side(width, input.width));
         Self {
             from: (height, width),
-            rows: taps(height, scaled_h, (scaled_h - input.height) / 2, input.height),
-            columns: taps(width, scaled_w, (scaled_w - input.width) / 2, input.width),
+            rows: triangle(height, scaled_h).skip((scaled_h - input.height) / 2).take(input.height).collect(),
+            columns: triangle(width, scaled_w).skip((scaled_w - input.width) / 2).take(input.width).collect(),
             line: vec![0.; width * 3],
         }
     }
@@ -89,20 +84,4 @@ impl Resizer {
             }
         }
     }
-}
-
-/// The triangle filter from `from` pixels to `to`, for `count` of the latter from `first` on. Its foot is as wide as two pixels
-/// of the coarser side.
-fn taps(from: usize, to: usize, first: usize, count: usize) -> Vec<Taps> {
-    let scale = from as f64 / to as f64;
-    let reach = scale.max(1.);
-    let of_pixel = |at: usize| {
-        let center = (at as f64 + 0.5) * scale;
-        let start = (center - reach + 0.5).max(0.) as usize;
-        let end = ((center + reach + 0.5) as usize).min(from);
-        let weights = (start..end).map(|i| (1. - (i as f64 + 0.5 - center).abs() / reach).max(0.));
-        let sum: f64 = weights.clone().sum();
-        Taps { start, weights: weights.map(|weight| (weight / sum) as f32).collect() }
-    };
-    (first..first + count).map(of_pixel).collect()
 }
