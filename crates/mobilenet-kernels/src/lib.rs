@@ -33,6 +33,7 @@ pub mod pointwise;
 pub mod pool;
 pub mod profile;
 #[cfg(test)]
+#[cfg(feature = "training")]
 mod reference;
 #[cfg(feature = "training")]
 mod rows;

@@ -119,7 +119,7 @@ fn run(
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::super::{Epilogue, Team};
+    use super::super::super::{Epilogue, Pieces, Team};
     use super::*;
     use crate::activation::Activation;
     use crate::parallel::tests::values;
@@ -150,8 +150,10 @@ pub(super) mod tests {
             weight[..inner].fill(-127);
             let scales: Vec<f32> = values(columns, 3).iter().map(|value| 0.01 + value.abs() * 0.01).collect();
             let bias = values(columns, 4);
-            let act = [Activation::Relu6, Activation::HSwish, Activation::Identity][i % 3];
-            let output = Output { epilogue: Epilogue::from(act), affine: Affine { scale: 0.07, zero_point: 40 } };
+            let pieces = Pieces::new(&[-3., -1., 1.5], &[-0.1, 0.6, 0.5]).unwrap();
+            let act = [Activation::Relu6, Activation::HSwish, Activation::Identity].map(Epilogue::from);
+            let epilogue = act.into_iter().chain([Epilogue::Pieces(pieces)]).nth(i % 4).unwrap();
+            let output = Output { epilogue, affine: Affine { scale: 0.07, zero_point: 40 } };
             let shortcut = bytes(rows * columns, 5);
             let shortcut = (i % 2 == 1).then_some((&shortcut[..], added));
             let (mut expected, mut floats) = (Vec::new(), Vec::new());
