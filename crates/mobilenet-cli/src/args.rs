@@ -102,7 +102,7 @@ pub struct EvalArgs {
     /// File that `mobilenet export` made
     #[arg(long, value_name = "FILE", conflicts_with = "run")]
     pub model_file: Option<PathBuf>,
-    /// Data set that --model-file is evaluated on: auto, cifar10, cifar100, shapes10 or folder [default: auto]
+    /// Data set that --model-file is evaluated on: auto, cifar10, cifar100, shapes10, flaws or folder [default: auto]
     #[arg(long, value_name = "SET", value_parser = parse::<Source>, requires = "model_file")]
     pub data: Option<Source>,
     /// Folder with the data, if it is not where it was during training
@@ -362,7 +362,7 @@ impl ShapeArgs {
 /// Where the data comes from.
 #[derive(Args)]
 pub struct SourceArgs {
-    /// Data set: auto, cifar10, cifar100, shapes10 or folder [default: auto]
+    /// Data set: auto, cifar10, cifar100, shapes10, flaws or folder [default: auto]
     ///
     /// auto uses --data-dir if given, else CIFAR-10 from the cache or a download, else shapes10: pictures drawn by
     /// code, on which an accuracy says nothing about CIFAR. The others never fall back to another set.

@@ -95,11 +95,11 @@ fn tensors(split: &Split) -> Result<(Tensor, Tensor), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LoadOptions, Shapes, Source, load};
+    use crate::{Drawn, LoadOptions, Source, load};
 
     fn shapes() -> Dataset {
-        let shapes = Shapes { train: 20, test: 10, seed: 1 };
-        let options = LoadOptions { source: Source::Shapes10, shapes, ..Default::default() };
+        let drawn = Some(Drawn { train: 20, test: 10, seed: 1 });
+        let options = LoadOptions { source: Source::Shapes10, drawn, ..Default::default() };
         load(&options, &mut |_| {}).unwrap()
     }
 

@@ -29,5 +29,5 @@ pub use mnist::mnist;
 /// What `config.json` holds of the data is declared where its file is.
 pub use mobilenet_schema::{Augment, Mix, Padding, Source};
 pub use progress::Progress;
-pub use sources::shapes10::Shapes;
+pub use sources::drawn::Drawn;
 pub use split::Split;

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
+use crate::sources::drawn::Drawn;
 use crate::sources::load_dir;
-use crate::sources::shapes10::{self, Shapes};
+use crate::sources::{flaws, shapes10};
 use crate::{Dataset, Error, Progress, Source};
 
 /// What to load.
@@ -16,15 +17,16 @@ pub struct LoadOptions {
     /// Where downloads are kept: `<cache_dir>/cifar10` and so on. `None` is `mobilenet` in the
     /// user's cache folder.
     pub cache_dir: Option<PathBuf>,
-    /// Side that the pictures of image folders are scaled to. The other sets have their own.
+    /// Side that the pictures of image folders are scaled to, and those of `flaws` are drawn with. The other sets have
+    /// their own.
     pub image_size: usize,
-    /// How much of `shapes10` to draw.
-    pub shapes: Shapes,
+    /// How much of `shapes10` or `flaws` to draw; `None` is 10,000 and 2,000 of `shapes10`, 4,200 and 1,400 of `flaws`.
+    pub drawn: Option<Drawn>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { source: Source::Auto, data_dir: None, cache_dir: None, image_size: 32, shapes: Shapes::default() }
+        Self { source: Source::Auto, data_dir: None, cache_dir: None, image_size: 32, drawn: None }
     }
 }
 
@@ -38,18 +40,19 @@ pub fn load(options: &LoadOptions, progress: &mut dyn FnMut(Progress)) -> Result
     let source = options.source;
     if let Some(dir) = &options.data_dir {
         return match source {
-            Source::Shapes10 => Err(Error::TakesNoDataDir { path: dir.clone() }),
+            Source::Shapes10 | Source::Flaws => Err(Error::TakesNoDataDir { path: dir.clone() }),
             _ => load_dir(dir, source, options.image_size, progress),
         };
     }
     match source {
-        Source::Shapes10 => shapes10::load(&options.shapes),
+        Source::Shapes10 => shapes10::drawing().load(options.drawn),
+        Source::Flaws => flaws::drawing(options.image_size).load(options.drawn),
         Source::Folder => Err(Error::NeedsDataDir { source_name: source.to_string() }),
         Source::Cifar10 | Source::Cifar100 => from_cache_or_hub(source, options, progress),
         Source::Auto => match from_cache_or_hub(Source::Cifar10, options, progress) {
             Err(error @ Error::NotAvailable { .. }) => {
                 progress(Progress::FallingBack { reason: error.to_string() });
-                Ok(Dataset { fallback: true, ..shapes10::load(&options.shapes)? })
+                Ok(Dataset { fallback: true, ..shapes10::drawing().load(options.drawn)? })
             }
             other => other,
         },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
 use mobilenet_data::{
-    Augment, Batch, BatchConfig, Error, LoadOptions, Mix, Normalization, Padding, Shapes, Source, Split, batches, load,
+    Augment, Batch, BatchConfig, Drawn, Error, LoadOptions, Mix, Normalization, Padding, Source, Split, batches, load,
 };
 
 /// `n` pictures of 4 x 5 whose first byte is their number.
@@ -162,8 +162,8 @@ fn dropping_the_iterator_ends_its_thread() {
 #[test]
 fn shapes10_is_not_told_by_color_or_place() {
     // The nearest mean picture of a class, which is all that a look at single pixels can tell.
-    let shapes = Shapes { train: 2000, test: 500, seed: 0 };
-    let options = LoadOptions { source: Source::Shapes10, shapes, ..LoadOptions::default() };
+    let drawn = Some(Drawn { train: 2000, test: 500, seed: 0 });
+    let options = LoadOptions { source: Source::Shapes10, drawn, ..LoadOptions::default() };
     let set = load(&options, &mut |_| {}).unwrap();
     let mut means = vec![vec![0f32; 32 * 32 * 3]; 10];
     for (image, &label) in set.train.pixels().chunks(32 * 32 * 3).zip(set.train.labels()) {

@@ -254,7 +254,7 @@ fn sources_have_names() {
         assert_eq!(source.to_string().parse::<Source>().unwrap(), source);
     }
     let error = "cifar".parse::<Source>().unwrap_err().to_string();
-    assert_eq!(error, "unknown data set \"cifar\", expected auto, cifar10, cifar100, shapes10 or folder");
+    assert_eq!(error, "unknown data set \"cifar\", expected auto, cifar10, cifar100, shapes10, flaws or folder");
 }
 
 #[test]
@@ -279,9 +279,9 @@ fn the_cache_comes_before_anything_else() {
 #[test]
 fn auto_falls_back_and_says_so_but_cifar10_does_not() {
     let cache = tempdir().unwrap();
-    let shapes = mobilenet_data::Shapes { train: 20, test: 10, seed: 5 };
+    let drawn = Some(mobilenet_data::Drawn { train: 20, test: 10, seed: 5 });
     let options =
-        |source| LoadOptions { source, cache_dir: Some(cache.path().to_path_buf()), shapes, ..LoadOptions::default() };
+        |source| LoadOptions { source, cache_dir: Some(cache.path().to_path_buf()), drawn, ..LoadOptions::default() };
     let mut reasons = Vec::new();
     let set = load(&options(Source::Auto), &mut |progress| {
         if let Progress::FallingBack { reason } = progress {

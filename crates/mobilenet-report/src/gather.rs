@@ -14,11 +14,13 @@ mod shipped;
 
 use std::path::Path;
 
-use mobilenet_schema::{Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, Summary};
+use mobilenet_schema::{
+    Bench, Blocks, ComparisonPlan, DataInfo, Environment, Origin, RooflineRecord, ShippedBench, ShippedEval, Summary,
+};
 
 use crate::error::{Error, Result};
 use crate::origins;
-use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
+use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, run_name, summarized};
 
 use artefacts::{middle, optional};
 
@@ -98,6 +100,8 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     let samples = if scope.pictures { optional::<DataInfo>(&Stage::Samples, out, &mut notes) } else { None };
     let pictures = samples.map_or(Vec::new(), |samples| samples.images);
     let roofline = optional::<RooflineRecord>(&Stage::Roofline, out, &mut notes).map(|record| record.roofline);
+    let inspected = optional::<ShippedEval>(&Stage::Inspect(Inspect::Eval), out, &mut notes)
+        .map(|eval| (eval, optional::<ShippedBench>(&Stage::Inspect(Inspect::Bench), out, &mut notes)));
     let comparisons = pairs::compare(&models);
     Ok(Gathered {
         settings,
@@ -108,6 +112,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         pictures,
         environment,
         origins,
+        inspected,
         comparisons,
         commands: Vec::new(),
         notes,

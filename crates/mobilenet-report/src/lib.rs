@@ -40,7 +40,9 @@ pub use write::write_runs;
 pub use gather::config_mismatch;
 pub use lock::lock;
 pub use network::title;
-pub use plan::{BENCH_ROUNDS, BLOCK_BATCHES, Sizes, Stage, forms, read_plan, run_name, summarized};
+pub use plan::{
+    BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Inspection, Sizes, Stage, forms, inspection, read_plan, run_name, summarized,
+};
 pub use samples::example_images;
 
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@
 //! business.
 
 mod forms;
+mod inspection;
 mod sizes;
 mod stage;
 
@@ -14,6 +15,7 @@ use mobilenet_schema::ComparisonPlan;
 use crate::error::Result;
 
 pub use forms::forms;
+pub use inspection::{Inspect, Inspection, inspection};
 pub use sizes::Sizes;
 pub use stage::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};
 

@@ -236,8 +236,11 @@ pub fn warning(data: &DataInfo) -> Option<Inline> {
             )
             .into(),
         )
-    } else if data.name == "shapes10" {
-        Some("This comparison uses shapes10, shapes drawn by code: its accuracies say nothing about CIFAR.".into())
+    } else if data.is_drawn() {
+        Some(
+            format!("This comparison uses {}, drawn by code: its accuracies say nothing about CIFAR.", data.name)
+                .into(),
+        )
     } else {
         None
     }

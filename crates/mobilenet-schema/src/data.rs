@@ -46,6 +46,12 @@ pub struct Picture {
 }
 
 impl DataInfo {
+    /// Whether the pictures were drawn by code, so that no accuracy on them says anything about photographs.
+    #[must_use]
+    pub fn is_drawn(&self) -> bool {
+        self.fallback || matches!(self.name.as_str(), "shapes10" | "flaws")
+    }
+
     /// As people write the set's name.
     #[must_use]
     pub fn label(&self) -> &str {

@@ -103,6 +103,12 @@ pub enum Source {
         value(help = "Ten classes of shapes drawn by code: for trying things out without any data")
     )]
     Shapes10,
+    /// Sound metal and six kinds of flaws on it, drawn by code at any size.
+    #[cfg_attr(
+        feature = "clap",
+        value(help = "Flaws on metal drawn by code at any --image-size: for trying out the inspection of surfaces")
+    )]
+    Flaws,
     /// `train/<class>/*` and `test/<class>/*` (or `val`) in the data folder.
     #[cfg_attr(feature = "clap", value(help = "A folder of pictures, --data-dir with train/CLASS/* and test/CLASS/*"))]
     Folder,
@@ -236,7 +242,7 @@ mod tests {
         assert_eq!(format!("{:>8}|{}", Source::Cifar10, Source::Cifar10.name()), " cifar10|cifar10");
         assert_eq!(
             "imagenet".parse::<Source>().unwrap_err().to_string(),
-            "unknown data set \"imagenet\", expected auto, cifar10, cifar100, shapes10 or folder"
+            "unknown data set \"imagenet\", expected auto, cifar10, cifar100, shapes10, flaws or folder"
         );
         assert!("".parse::<Profile>().is_err() && "Fast".parse::<RecipeName>().is_err());
     }

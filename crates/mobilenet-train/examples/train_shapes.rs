@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use candle_core::{DType, Device, Result, Tensor};
 use candle_nn::{Linear, ModuleT, VarBuilder, VarMap};
-use mobilenet_data::{LoadOptions, Shapes, Source};
+use mobilenet_data::{Drawn, LoadOptions, Source};
 use mobilenet_layers::{
     Activation, BatchNormConfig, ConvBnAct, ConvBnActConfig, Dropout, DropoutRng, global_avg_pool, seeded_var_builder,
 };
@@ -86,8 +86,8 @@ impl Observer for Print {
 
 fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args_os().nth(1).map_or_else(|| std::env::temp_dir().join("train-shapes"), PathBuf::from);
-    let shapes = Shapes { train: 4000, test: 1000, seed: 1 };
-    let options = LoadOptions { source: Source::Shapes10, shapes, ..LoadOptions::default() };
+    let drawn = Some(Drawn { train: 4000, test: 1000, seed: 1 });
+    let options = LoadOptions { source: Source::Shapes10, drawn, ..LoadOptions::default() };
     let dataset = mobilenet_data::load(&options, &mut |_| {})?;
     let data = FitData {
         normalization: dataset.normalization(),

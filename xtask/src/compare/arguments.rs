@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mobilenet_arch::{Network, Width};
-use mobilenet_report::{Stage, run_name};
+use mobilenet_report::{Inspect, Stage, inspection, run_name};
 use mobilenet_schema::{ComparisonPlan, DataInfo, Form, Source};
 
 use super::stages::block_passes;
@@ -121,6 +121,7 @@ pub fn arguments(
             threads(&mut args, settings);
             args.word("--json");
         }
+        Stage::Inspect(part) => inspect(*part, settings, out, &mut args),
         Stage::Samples => {
             let images: Vec<_> = images.iter().map(usize::to_string).collect();
             args.word("data");
@@ -129,6 +130,43 @@ pub fn arguments(
         }
     }
     args.into_words()
+}
+
+/// The parts of the inspection of drawn flaws: on the CPU, for that is what ships.
+fn inspect(part: Inspect, settings: &ComparisonPlan, out: &Path, args: &mut Args) {
+    let (run, file) = (Inspect::run(out), Inspect::Export.artefact(out));
+    match part {
+        Inspect::Train => {
+            args.word("train").option("--model", "v3-large").option("--preset", "imagenet");
+            args.option("--data", Source::Flaws.name());
+            if let Some(inspection) = inspection(settings) {
+                args.option("--image-size", inspection.image_size).option("--limit-train", inspection.images);
+                args.option("--epochs", inspection.epochs);
+            }
+            // Muon's products would cost more than such small batches of such small pictures.
+            args.option("--recipe", "article").option("--batch-size", 32).option("--lr", 2e-3);
+            args.option("--schedule", "one-cycle").option("--bn-momentum", 0.1);
+            args.option("--seed", settings.seeds.first().copied().unwrap_or_default());
+            args.option("--precision", settings.precision.name());
+            machine(args, settings);
+            args.option("--out", run.display());
+            if run.join("checkpoint.safetensors").exists() {
+                args.word("--resume");
+            }
+            return;
+        }
+        Inspect::Export => {
+            args.word("export").option("--run", run.display()).option("--out", file.display()).word("--int8");
+        }
+        Inspect::Eval => {
+            args.word("eval").option("--model-file", file.display()).option("--data", Source::Flaws.name());
+        }
+        Inspect::Bench => {
+            args.word("bench").option("--model-file", file.display()).option("--batch", 1);
+        }
+    }
+    threads(args, settings);
+    args.word("--json");
 }
 
 /// A command line in the making.
@@ -200,6 +238,7 @@ fn threads(args: &mut Args, settings: &ComparisonPlan) {
 #[cfg(test)]
 mod tests {
     use mobilenet_arch::Arch;
+    use mobilenet_schema::Profile;
 
     use super::*;
     use crate::compare::profile::tests::settings;
@@ -216,6 +255,21 @@ mod tests {
         assert!(line(&settings, Some(&data)).contains("--data shapes10"));
         settings.data_dir = Some("a b".into());
         assert!(line(&settings, Some(&data)).contains("--data auto --data-dir a b"));
+    }
+
+    #[test]
+    fn flaws_are_trained_on_exported_and_measured() {
+        let settings = ComparisonPlan { profile: Profile::Quick, threads: Some(2), ..settings() };
+        let line = |part| arguments(&Stage::Inspect(part), &settings, Path::new("out"), None, &[]).join(" ");
+        let train = line(Inspect::Train);
+        assert!(train.starts_with("train --model v3-large --preset imagenet --data flaws --image-size 64 "), "{train}");
+        let file = "out/flaws/v3-large-int8.safetensors";
+        assert_eq!(
+            line(Inspect::Export),
+            format!("export --run out/flaws/v3-large --out {file} --int8 --threads 2 --json")
+        );
+        assert_eq!(line(Inspect::Eval), format!("eval --model-file {file} --data flaws --threads 2 --json"));
+        assert_eq!(line(Inspect::Bench), format!("bench --model-file {file} --batch 1 --threads 2 --json"));
     }
 
     #[test]

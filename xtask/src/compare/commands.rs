@@ -17,7 +17,10 @@ pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
     let made_in = settings.out.as_deref().unwrap_or(out);
     let mut commands = vec![whole(settings, made_in, pictures)];
     // What was not shipped was not exported either.
-    let was_run = |stage: &&Stage| stage.shipped().is_none_or(|(network, form)| gathered.ships(network, form));
+    let was_run = |stage: &&Stage| match stage {
+        Stage::Inspect(_) => gathered.inspects(),
+        _ => stage.shipped().is_none_or(|(network, form)| gathered.ships(network, form)),
+    };
     commands.extend(stages(settings, pictures).iter().filter(was_run).map(|stage| {
         let mut args = arguments(stage, settings, made_in, Some(&gathered.data), &indices);
         args.retain(|arg| arg != "--resume");

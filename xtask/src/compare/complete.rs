@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use mobilenet_arch::Network;
-use mobilenet_report::{BENCH_ROUNDS, Stage, config_mismatch, run_name};
+use mobilenet_report::{BENCH_ROUNDS, Inspect, Stage, config_mismatch, run_name};
 use mobilenet_schema::{
     Bench, ComparisonPlan, DataInfo, Eval, Form, RooflineRecord, ShippedBench, ShippedEval, Summary, TrainRecord, read,
 };
@@ -43,6 +43,7 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
         Stage::Export(network, form) => Ok(path.exists() || is_measured(*network, *form, out)),
         Stage::ShippedEval(..) => Ok(read::<ShippedEval>(&path).is_ok()),
         Stage::ShippedBench { .. } => Ok(read::<ShippedBench>(&path).is_ok()),
+        Stage::Inspect(part) => Ok(is_inspected(*part, out)),
     }
 }
 
@@ -51,6 +52,21 @@ fn is_measured(network: Network, form: Form, out: &Path) -> bool {
     let bench = |round| Stage::ShippedBench { network, form, round }.artefact(out);
     read::<ShippedEval>(&Stage::ShippedEval(network, form).artefact(out)).is_ok()
         && (1..=BENCH_ROUNDS).all(|round| read::<ShippedBench>(&bench(round)).is_ok())
+}
+
+/// Whether a part of the inspection of flaws is there, or all that it is needed for.
+fn is_inspected(part: Inspect, out: &Path) -> bool {
+    let path = part.artefact(out);
+    let measured = || is_inspected(Inspect::Eval, out) && is_inspected(Inspect::Bench, out);
+    match part {
+        Inspect::Train => {
+            let weights = Inspect::run(out).join("model.safetensors");
+            read::<TrainRecord>(&path).is_ok() && (weights.exists() || measured())
+        }
+        Inspect::Export => path.exists() || measured(),
+        Inspect::Eval => read::<ShippedEval>(&path).is_ok(),
+        Inspect::Bench => read::<ShippedBench>(&path).is_ok(),
+    }
 }
 
 /// Whether a stage can no longer be run: the network was trained and evaluated, but its weights are gone, and so is

@@ -1,7 +1,7 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
-use mobilenet_arch::{Network, Rate};
-use mobilenet_report::{Sizes, Stage};
+use mobilenet_arch::{Arch, Network, Rate};
+use mobilenet_report::{Inspect, Sizes, Stage, inspection};
 use mobilenet_schema::{ComparisonPlan, Form};
 
 use super::stages::block_passes;
@@ -68,6 +68,13 @@ impl Estimator {
             Stage::Export(network, Form::Int8) => 1.0 + 2_500.0 / self.rate(network).eval,
             Stage::Export(..) => 0.5,
             Stage::ShippedEval(network, _) => 1.0 + sizes.shipped as f64 / self.rate(network).eval,
+            Stage::Inspect(Inspect::Train) => inspection(settings).map_or(0.0, |inspection| {
+                // With the imagenet preset's strides 124 pixels take as many multiply-adds as 32 with cifar's.
+                let rate = self.rate(Arch::V3Large.into()).train * (124.0 / inspection.image_size as f64).powi(2);
+                (inspection.epochs * inspection.images) as f64 / rate
+            }),
+            Stage::Inspect(Inspect::Export) => 4.0,
+            Stage::Inspect(_) => 2.0,
             Stage::Eval(network, _) => (sizes.train.min(10_000) + sizes.test) as f64 / self.rate(network).eval,
         }
     }

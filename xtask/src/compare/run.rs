@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use mobilenet_common::files::FolderLock;
-use mobilenet_report::{Sizes, Stage, data_warning, example_images, run_name, text};
+use mobilenet_report::{Inspect, Sizes, Stage, data_warning, example_images, run_name, text};
 use mobilenet_schema::{
     Bench, ComparisonPlan, DataInfo, Eval, ShippedBench, ShippedEval, Source, TrainRecord, read,
     to_pretty_json_with_short_arrays,
@@ -37,7 +37,7 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
     runner.recall();
     let open: Vec<_> = stages.iter().filter(|stage| runner.is_open(stage)).collect();
     announce::plan(settings, out, (stages.len(), &open), &runner.estimator, runner.data.as_ref());
-    if settings.data == Source::Shapes10 || runner.data.is_some() {
+    if matches!(settings.data, Source::Shapes10 | Source::Flaws) || runner.data.is_some() {
         runner.warn();
     }
     eprintln!("building mobilenet (release) …");
@@ -51,7 +51,7 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
 
 /// Removes the files that were exported to be measured; the runs' weights make them again in a moment.
 fn remove_exports(stages: &[Stage], out: &Path) -> Result<()> {
-    for stage in stages.iter().filter(|stage| matches!(stage, Stage::Export(..))) {
+    for stage in stages.iter().filter(|stage| matches!(stage, Stage::Export(..) | Stage::Inspect(Inspect::Export))) {
         let path = stage.artefact(out);
         if path.exists() {
             std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
@@ -218,11 +218,11 @@ impl Runner<'_> {
                 let eval: Eval = read(&path).ok()?;
                 Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
-            Stage::ShippedEval(..) => {
+            Stage::ShippedEval(..) | Stage::Inspect(Inspect::Eval) => {
                 let eval: ShippedEval = read(&path).ok()?;
                 Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
-            Stage::ShippedBench { .. } => {
+            Stage::ShippedBench { .. } | Stage::Inspect(Inspect::Bench) => {
                 let bench: ShippedBench = read(&path).ok()?;
                 Some(format!("{} ms an image (median)", text::significant(bench.latency_ms.p50)))
             }
@@ -249,8 +249,14 @@ impl Runner<'_> {
                 std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
                 self.program.run(&args, Messages::Shown)?.check(stage, &args)
             }
+            Stage::Inspect(Inspect::Train) => {
+                let run = Inspect::run(self.out);
+                std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+                self.program.run_loud(&args)?.check(stage, &args)
+            }
+            Stage::Inspect(Inspect::Export) => self.program.run(&args, Messages::Shown)?.check(stage, &args),
             // Ten thousand answers are to take a line, not as many.
-            Stage::ShippedEval(..) => {
+            Stage::ShippedEval(..) | Stage::Inspect(Inspect::Eval) => {
                 let ended = self.program.run(&args, Messages::Shown)?;
                 ended.check(stage, &args)?;
                 let eval: ShippedEval = serde_json::from_slice(&ended.stdout)
@@ -270,8 +276,8 @@ impl Runner<'_> {
     fn look_at_data(&mut self) -> Result<()> {
         let stage = Stage::Data;
         let args = arguments(&stage, self.settings, self.out, None, &[]);
-        let may_download =
-            self.settings.data_dir.is_none() && !matches!(self.settings.data, Source::Shapes10 | Source::Folder);
+        let may_download = self.settings.data_dir.is_none()
+            && !matches!(self.settings.data, Source::Shapes10 | Source::Flaws | Source::Folder);
         // Its complaint about the missing data would be premature.
         let messages = if may_download { Messages::Dropped } else { Messages::Shown };
         let mut ended = self.program.run(&args, messages)?;

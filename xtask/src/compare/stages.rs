@@ -1,7 +1,7 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
 use mobilenet_arch::Network;
-use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, forms, summarized};
+use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, forms, inspection, summarized};
 use mobilenet_schema::ComparisonPlan;
 
 /// What a stage does, in a few words.
@@ -23,6 +23,10 @@ pub fn title(stage: &Stage) -> String {
         Stage::ShippedBench { network, form, round } => {
             format!("time {network} as shipped, {form}, round {round} of {BENCH_ROUNDS}")
         }
+        Stage::Inspect(Inspect::Train) => "train v3-large on drawn flaws of metal".to_owned(),
+        Stage::Inspect(Inspect::Export) => "export it in 8 bits".to_owned(),
+        Stage::Inspect(Inspect::Eval) => "evaluate it on drawn flaws".to_owned(),
+        Stage::Inspect(Inspect::Bench) => "time it, picture by picture".to_owned(),
         Stage::Samples => "fetch example pictures".to_owned(),
     }
 }
@@ -56,6 +60,9 @@ pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
         }
     }
     stages.extend(shipping(settings));
+    if inspection(settings).is_some() {
+        stages.extend(Inspect::ALL.map(Stage::Inspect));
+    }
     if samples {
         stages.push(Stage::Samples);
     }

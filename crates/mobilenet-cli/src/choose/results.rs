@@ -116,7 +116,7 @@ pub fn read(path: &Path, machine: &Machine, left_out: &mut Vec<LeftOut>) -> Resu
         take(entry.model.key(), candidate(entry, &results.settings, &results.environment, machine));
     }
     let ResultsData { name, fallback, .. } = results.data;
-    let stand_in = fallback || name == "shapes10";
+    let stand_in = fallback || matches!(name.as_str(), "shapes10" | "flaws");
     Ok((!candidates.is_empty()).then_some(Comparison { from, data: name, stand_in, candidates }))
 }
 

@@ -2,7 +2,9 @@
 
 pub(crate) mod binary;
 pub(crate) mod classes;
+pub(crate) mod drawn;
 pub(crate) mod files;
+pub(crate) mod flaws;
 pub(crate) mod folder;
 pub(crate) mod hub_parquet;
 pub(crate) mod parquet_file;

@@ -3,32 +3,9 @@
 //! It stands in for CIFAR-10 where that cannot be had: a small network learns it, but has to look
 //! at form, since colors, place, size, slant, background, clutter and noise are drawn at random.
 //! Accuracies on it say nothing about CIFAR. Every class looks the same in a mirror.
-//!
-//! Only operations that IEEE 754 rounds exactly are used (no sine), so a seed gives the same bits
-//! on every machine.
 
-use rayon::prelude::*;
-
-use super::{classes, files};
-use crate::{Dataset, Error, Split};
+use super::drawn::{Drawing, Drawn};
 use mobilenet_common::random::SplitMix64;
-
-/// How much of `shapes10` to draw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shapes {
-    /// Number of training images.
-    pub train: usize,
-    /// Number of test images.
-    pub test: usize,
-    /// Seed of all of them.
-    pub seed: u64,
-}
-
-impl Default for Shapes {
-    fn default() -> Self {
-        Self { train: 10_000, test: 2_000, seed: 0 }
-    }
-}
 
 const CLASSES: [&str; 10] = [
     "circle",
@@ -48,53 +25,18 @@ const SIDE: usize = 32;
 /// Sub-samples per pixel and direction, for smooth edges.
 const SAMPLES: usize = 3;
 
-/// Most images in a part: 12 GB.
-const MAX_IMAGES: usize = 4_000_000;
-
 /// First words of the keys of the random streams.
 const ORDER: u64 = u64::from_le_bytes(*b"shapes.o");
 const PICTURE: u64 = u64::from_le_bytes(*b"shapes.p");
 
-/// Draws the set. The first images of a larger one are those of a smaller one.
-///
-/// # Errors
-///
-/// [`Error::Config`] for a part of no, or of far too many images.
-pub(crate) fn load(shapes: &Shapes) -> Result<Dataset, Error> {
-    let train = split(shapes.seed, 0, shapes.train)?;
-    let test = split(shapes.seed, 1, shapes.test)?;
-    let copy = format!("drawn by code, seed {}; {}", shapes.seed, files::counts(train.len(), test.len()));
-    Ok(Dataset::new("shapes10".into(), copy, classes::owned(&CLASSES), train, test))
-}
-
-fn split(seed: u64, part: u64, n: usize) -> Result<Split, Error> {
-    if !(1..=MAX_IMAGES).contains(&n) {
-        return Err(Error::Config {
-            name: "shapes10 images".into(),
-            expected: format!("1 to {MAX_IMAGES}"),
-            found: n.to_string(),
-        });
-    }
-    let labels: Vec<u32> = (0..n).map(|i| label(seed, part, i)).collect();
-    let mut pixels = vec![0; n * SIDE * SIDE * 3];
-    pixels
-        .par_chunks_exact_mut(SIDE * SIDE * 3)
-        .zip(&labels)
-        .enumerate()
-        .for_each(|(i, (image, &label))| draw(label, &mut SplitMix64::keyed(&[PICTURE, seed, part, i as u64]), image));
-    Split::new(pixels, labels, SIDE, SIDE)
-}
-
-/// Each ten images in a row have one of each class, in an order of their own.
-fn label(seed: u64, part: u64, i: usize) -> u32 {
-    let n = CLASSES.len();
-    let mut order: [u32; CLASSES.len()] = std::array::from_fn(|class| class as u32);
-    SplitMix64::keyed(&[ORDER, seed, part, (i / n) as u64]).shuffle(&mut order);
-    order[i % n]
+/// The set.
+pub(crate) fn drawing() -> Drawing {
+    let usual = Drawn { train: 10_000, test: 2_000, seed: 0 };
+    Drawing { name: "shapes10", classes: &CLASSES, order: ORDER, picture: PICTURE, usual, side: SIDE, draw }
 }
 
 /// Draws one picture `[32, 32, 3]`.
-fn draw(class: u32, rng: &mut SplitMix64, image: &mut [u8]) {
+fn draw(class: u32, rng: &mut SplitMix64, _side: usize, image: &mut [u8]) {
     let (front, back, back2) = colors(rng);
     let shape = Placed::draw(rng, class, (5.5, 12.0), 4.0);
     let clutter: Vec<(Placed, [f32; 3])> = (0..rng.below(4)).map(|_| (speck(rng), color(rng))).collect();
@@ -213,26 +155,13 @@ impl Placed {
 
 #[cfg(test)]
 mod tests {
+    use super::super::files;
     use super::*;
-
-    #[test]
-    fn same_seed_same_pictures_and_a_prefix_of_more() {
-        let small = load(&Shapes { train: 40, test: 20, seed: 3 }).unwrap();
-        let large = load(&Shapes { train: 90, test: 50, seed: 3 }).unwrap();
-        assert_eq!(large.train.take(40), small.train);
-        assert_eq!(large.test.take(20), small.test);
-        let other = load(&Shapes { train: 40, test: 20, seed: 4 }).unwrap();
-        assert_ne!(other.train, small.train);
-        assert_ne!(small.train.clone().take(20).pixels(), small.test.pixels());
-        for class in 0..10 {
-            assert_eq!(small.train.labels().iter().filter(|&&l| l == class).count(), 4);
-        }
-    }
 
     #[test]
     fn drawing_never_changes() {
         // A changed sum means that figures measured on shapes10 no longer compare.
-        let set = load(&Shapes { train: 100, test: 10, seed: 0 }).unwrap();
+        let set = drawing().load(Some(Drawn { train: 100, test: 10, seed: 0 })).unwrap();
         assert_eq!(
             files::sha256_of(set.train.pixels()),
             "af59dab9925c416dd0e9bd3879a78dbf9f43347b3a1d3ca60d290dd8ead0dc2a"
@@ -247,13 +176,6 @@ mod tests {
                 let area: f32 = (0..SIDE * SIDE).map(|at| shape.coverage((at % SIDE) as f32, (at / SIDE) as f32)).sum();
                 assert!((25.0..600.0).contains(&area), "class {class}, draw {i}: {area} pixels");
             }
-        }
-    }
-
-    #[test]
-    fn senseless_counts_are_errors() {
-        for (train, test) in [(0, 10), (10, 0), (usize::MAX, 10)] {
-            assert!(load(&Shapes { train, test, seed: 0 }).is_err(), "{train} {test}");
         }
     }
 }

@@ -50,14 +50,11 @@ pub fn document(runs: &Runs, created: &str) -> Document {
 
 /// What must be read first where pictures stand in for others.
 fn warning(runs: &Runs) -> Option<Inline> {
-    let drawn = |training: &&Training| training.config.data.name == "shapes10";
+    let drawn = |training: &&Training| matches!(training.config.data.name.as_str(), "shapes10" | "flaws");
     let names: Vec<_> = runs.trainings.iter().filter(drawn).map(|training| training.name.clone()).collect();
     (!names.is_empty()).then(|| {
-        format!(
-            "{}: the images are shapes10, shapes drawn by code; accuracies on them say nothing about photographs.",
-            list(&names)
-        )
-        .into()
+        format!("{}: the images are drawn by code; accuracies on them say nothing about photographs.", list(&names))
+            .into()
     })
 }
 

@@ -1,7 +1,9 @@
 //! Everything that a comparison has left.
 
 use mobilenet_arch::Network;
-use mobilenet_schema::{Comparison, ComparisonPlan, DataInfo, Environment, Form, Origin, Picture, Roofline};
+use mobilenet_schema::{
+    Comparison, ComparisonPlan, DataInfo, Environment, Form, Origin, Picture, Roofline, ShippedBench, ShippedEval,
+};
 
 use super::model::{Counts, Model};
 use super::pairs::Pair;
@@ -27,6 +29,8 @@ pub struct Gathered {
     pub(crate) environment: Environment,
     /// Where each artefact comes from
     pub(crate) origins: Vec<Origin>,
+    /// V3-Large in 8 bits on drawn flaws, if it was tried: its accuracy and, if it was timed, its latency
+    pub(crate) inspected: Option<(ShippedEval, Option<ShippedBench>)>,
     /// Each pair of networks compared, that of the verdict first
     pub(crate) comparisons: Vec<Pair>,
     /// The one that makes the whole comparison, then what it runs; whoever runs comparisons fills them in
@@ -77,6 +81,11 @@ impl Gathered {
     /// Whether a network was shipped in this form, and measured.
     pub fn ships(&self, network: Network, form: Form) -> bool {
         self.model(network).is_some_and(|model| model.shipped(form).is_some())
+    }
+
+    /// Whether V3-Large was tried on drawn flaws.
+    pub fn inspects(&self) -> bool {
+        self.inspected.is_some()
     }
 
     /// Images per epoch and test images.

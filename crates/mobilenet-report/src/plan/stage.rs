@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use mobilenet_arch::{Arch, Network};
 use mobilenet_schema::{ComparisonPlan, Form};
 
+use super::Inspect;
+
 /// One process and the artefact it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -52,6 +54,8 @@ pub enum Stage {
         /// Its number, from 1
         round: u64,
     },
+    /// A part of the inspection of drawn flaws
+    Inspect(Inspect),
     /// Pictures for the grid of examples: `samples.json`
     Samples,
 }
@@ -76,6 +80,7 @@ impl Stage {
             Self::ShippedBench { network, form, round } => {
                 out.join(format!("shipped/{network}-{form}-bench-{round}.json"))
             }
+            Self::Inspect(part) => part.artefact(out),
             Self::Samples => out.join("samples.json"),
         }
     }
