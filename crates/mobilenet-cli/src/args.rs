@@ -7,6 +7,7 @@ mod values;
 
 use std::path::PathBuf;
 
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use mobilenet_data::Source;
 use mobilenet_layers::Precision;
@@ -17,6 +18,7 @@ pub use self::technique::TechniqueArgs;
 pub use self::train::{Freeze, TrainArgs};
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
 use crate::device::DeviceArg;
+use crate::progress::Progress;
 
 /// The largest batch of a timed pass: at 224x224 the images alone take 2.5 GB.
 const MAX_BATCH: usize = 4_096;
@@ -222,6 +224,7 @@ pub struct RooflineArgs {
 Examples:
   mobilenet data --data-dir data/cifar10
   mobilenet data --data shapes10
+  mobilenet data --hub uoft-cs/cifar100
   mobilenet data --data-dir data/cifar10 --images 3,17,20 --json")]
 pub struct DataArgs {
     #[command(flatten)]
@@ -371,9 +374,27 @@ pub struct SourceArgs {
     /// Folder with the data: *.bin or *.parquet of CIFAR, or train/CLASS/* and test/CLASS/*
     #[arg(long, value_name = "DIR", help_heading = "Data")]
     pub data_dir: Option<PathBuf>,
+    /// Image set of the Hugging Face hub, downloaded once: OWNER/NAME or OWNER/NAME/CONFIGURATION
+    ///
+    /// HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_OFFLINE and proxies are respected.
+    #[arg(long, value_name = "SET", help_heading = "Data", conflicts_with_all = ["data", "data_dir"])]
+    pub hub: Option<String>,
     /// Height and width to resize folders of pictures to [default: 32; train: the preset's]
     #[arg(long, value_name = "PIXELS", value_parser = at_least_1, help_heading = "Data")]
     pub image_size: Option<usize>,
+}
+
+impl SourceArgs {
+    /// Downloads what `--hub` names, if it does, which is then the data folder.
+    pub fn fetch(&mut self) -> Result<()> {
+        if let Some(name) = self.hub.take() {
+            let mut progress = Progress::new();
+            let folder = mobilenet_data::hub::download(&name, None, &mut |p| progress.loading(p)).context("--hub")?;
+            progress.finish();
+            self.data_dir = Some(folder);
+        }
+        Ok(())
+    }
 }
 
 /// Where to compute.

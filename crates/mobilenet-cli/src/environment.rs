@@ -5,7 +5,6 @@ use mobilenet_bench::{BuildInfo, Environment, environment};
 /// Machine, system and build.
 pub fn collect() -> Environment {
     let features = [
-        ("hub", cfg!(feature = "hub")),
         ("cuda", cfg!(feature = "cuda")),
         ("cudnn", cfg!(feature = "cudnn")),
         ("metal", cfg!(feature = "metal")),

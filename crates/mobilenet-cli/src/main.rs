@@ -56,17 +56,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
-    let done = match &cli.command {
-        Command::Summary(args) => summary::run(args),
-        Command::Train(args) => train::run(args),
-        Command::Eval(args) => eval::run(args),
-        Command::Export(args) => export::run(args),
-        Command::Predict(args) => predict::run(args),
-        Command::Bench(args) => bench::run(args),
-        Command::Roofline(args) => roofline::run(args),
-        Command::Data(args) => data::run(args),
-        Command::Choose(args) => choose::run(args),
-        Command::Report(args) => report::run(args),
+    let done = match cli.command {
+        Command::Summary(args) => summary::run(&args),
+        Command::Train(mut args) => args.source.fetch().and_then(|()| train::run(&args)),
+        Command::Eval(args) => eval::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Predict(args) => predict::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Roofline(args) => roofline::run(&args),
+        Command::Data(mut args) => args.source.fetch().and_then(|()| data::run(&args)),
+        Command::Choose(args) => choose::run(&args),
+        Command::Report(args) => report::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

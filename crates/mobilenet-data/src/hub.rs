@@ -1,203 +1,197 @@
-//! CIFAR from the Hugging Face hub, through the client that candle-datasets is built on.
+//! Image sets of the Hugging Face hub, downloaded once.
 //!
-//! `candle_datasets::hub::from_hub` itself downloads without progress, checksum or time limit, so
-//! this goes one layer down. The client fetches into `<cache>/<set>.partial`, laid out as every
-//! hub cache; a file that is whole there is not fetched again, one that is not starts anew. When
-//! all files match the SHA-256 under which the hub stores them, they become `<cache>/<set>` by one
-//! rename. A second process waits for the first.
+//! Files go to `<cache>/<set>.partial/<commit>`, and what is there of a file is not fetched again: a download that was
+//! cut goes on where it stopped. Each file must have the size and the SHA-256 that the hub lists; when all have, they
+//! become `<cache>/<set>` by one rename. A second process waits for the first.
+//!
+//! The environment is that of the hub's own tools: `HF_ENDPOINT` names another hub, `HF_TOKEN`, or the file
+//! `HF_TOKEN_PATH` or `$HF_HOME/token`, a token for sets that are not public; `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY`
+//! are respected; `HF_HUB_OFFLINE=1` forbids every download.
 
-use std::fs::File;
-use std::path::{Component, Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+mod client;
+mod listing;
 
-use hf_hub::progress::{DownloadEvent, ProgressEvent, ProgressHandler};
-use hf_hub::{HFClientBuilder, HFRepositorySync, RepoTypeDataset};
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 
+use self::client::Client;
+use self::listing::{Remote, Repository, choose};
 use crate::sources::files;
 use crate::{Error, Progress, Source};
 
-const OWNER: &str = "uoft-cs";
+/// How often a file is begun, or gone on with, before it is given up.
+const ATTEMPTS: usize = 3;
 
-/// Where and how patiently to ask.
-struct Hub {
-    /// Base address; `None` is the one of `HF_ENDPOINT`, or else the public hub.
-    endpoint: Option<String>,
-    /// How long the hub may be silent.
-    patience: Duration,
-}
-
-/// Downloads a set to `<cache>/<set>`.
+/// Downloads an image set of the hub, `owner/name` or `owner/name/configuration`, unless it is in the cache already
+/// (`None` is `mobilenet` in the user's cache folder), and returns the folder that holds its parquet files.
+///
+/// A set without parquet files of its own is taken as the hub converts it.
 ///
 /// # Errors
 ///
-/// [`Error::NotAvailable`] if the hub cannot be reached, is silent for 20 seconds, or sends other
-/// bytes than it announced; [`Error::Io`] if `cache` cannot be written.
-pub(crate) fn download(source: Source, cache: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-    Hub { endpoint: None, patience: Duration::from_secs(20) }.download(source, cache, progress)
+/// [`Error::NotAvailable`] for a name that is none, a set that the hub does not have or does not give without a token,
+/// one with several configurations of which none was named, and a hub that cannot be reached, is silent for 20
+/// seconds, or sends other bytes than it announced; [`Error::Io`] if the cache cannot be written.
+pub fn download(name: &str, cache: Option<&Path>, progress: &mut dyn FnMut(Progress)) -> Result<PathBuf, Error> {
+    let repository = Repository::parse(name).ok_or_else(|| Error::NotAvailable {
+        name: name.into(),
+        reason: "expected the hub's name of a set, owner/name or owner/name/configuration".into(),
+    })?;
+    let cache = match cache {
+        Some(cache) => cache.to_owned(),
+        None => crate::load::default_cache().ok_or_else(|| Error::NotAvailable {
+            name: name.into(),
+            reason: "no cache folder: neither XDG_CACHE_HOME nor HOME is set".into(),
+        })?,
+    };
+    let target = cache.join(repository.folder());
+    Hub { client: Client::from_env(), repository, target: target.clone() }.download(progress)?;
+    Ok(target)
 }
 
-/// News from the thread that downloads.
-enum News {
-    Alive,
-    Bytes { file: String, done: u64, total: u64 },
-    Done(Result<(), String>),
+/// CIFAR-10 or CIFAR-100, to `<cache>/cifar10` or `<cache>/cifar100`.
+pub(crate) fn download_cifar(source: Source, cache: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+    let repository = Repository { id: format!("uoft-cs/{source}"), configuration: None };
+    Hub { client: Client::from_env(), repository, target: cache.join(source.name()) }.download(progress)
+}
+
+/// A set that is to be had.
+struct Hub {
+    client: Client,
+    repository: Repository,
+    /// The folder that its files end in
+    target: PathBuf,
 }
 
 impl Hub {
-    fn download(&self, source: Source, cache: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-        let name = source.name();
-        let target = cache.join(name);
-        std::fs::create_dir_all(cache).map_err(Error::io(cache))?;
-        let lock_path = cache.join(format!("{name}.lock"));
-        let lock = File::create(&lock_path).map_err(Error::io(&lock_path))?;
-        lock.lock().map_err(Error::io(&lock_path))?;
-        if target.is_dir() {
+    fn download(&self, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
+        if self.target.is_dir() {
             return Ok(());
         }
-        let partial = cache.join(format!("{name}.partial"));
-        self.fetch(name, &partial, progress)?;
-        std::fs::rename(partial.join(FINISHED), &target).map_err(Error::io(&target))?;
+        if self.client.is_offline() {
+            let reason = "it is not in the cache, and HF_HUB_OFFLINE forbids a download".into();
+            return Err(Error::NotAvailable { name: self.repository.to_string(), reason });
+        }
+        let cache = self.target.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(cache).map_err(Error::io(cache))?;
+        let lock_path = self.beside("lock");
+        let lock = File::create(&lock_path).map_err(Error::io(&lock_path))?;
+        lock.lock().map_err(Error::io(&lock_path))?;
+        if self.target.is_dir() {
+            return Ok(());
+        }
+        let failed = |reason: String| Error::NotAvailable {
+            name: self.repository.to_string(),
+            reason: format!("download failed: {reason}"),
+        };
+        let (revision, listed) = self.list().map_err(failed)?;
+        let partial = self.beside("partial");
+        let folder = partial.join(&revision);
+        for remote in &listed {
+            self.file(&revision, remote, &folder, progress)?.map_err(failed)?;
+        }
+        sync(&folder)?;
+        std::fs::rename(&folder, &self.target).map_err(Error::io(&self.target))?;
         sync(cache)?;
         std::fs::remove_dir_all(&partial).map_err(Error::io(&partial))
     }
 
-    /// Downloads on a thread of its own and waits for it, but not for ever: the client knows no
-    /// time limit. A silent thread is left behind; it ends with its connection.
-    fn fetch(&self, name: &str, partial: &Path, progress: &mut dyn FnMut(Progress)) -> Result<(), Error> {
-        let failed = |reason: String| Error::NotAvailable {
-            name: name.into(),
-            reason: format!("download of {OWNER}/{name} failed: {reason}"),
-        };
-        let (news, receiver) = channel();
-        let job =
-            Job { endpoint: self.endpoint.clone(), name: name.into(), partial: partial.into(), news: news.clone() };
-        std::thread::Builder::new()
-            .name("download".into())
-            .spawn(move || {
-                let result = job.run();
-                // Nobody listens any more if it took too long.
-                let _ = news.send(News::Done(result));
-            })
-            .map_err(|e| failed(e.to_string()))?;
-        loop {
-            match receiver.recv_timeout(self.patience) {
-                Ok(News::Alive) => {}
-                Ok(News::Bytes { file, done, total }) => {
-                    progress(Progress::Downloading { file, done, total });
-                }
-                Ok(News::Done(result)) => return result.map_err(failed),
-                Err(RecvTimeoutError::Timeout) => {
-                    return Err(failed(format!("no answer for {:?}", self.patience)));
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(failed("the download ended without a result".into()));
+    /// The commit, and the files of the set in it.
+    fn list(&self) -> Result<(String, Vec<Remote>), String> {
+        let commit = self.client.commit(&self.repository.id, "main")?;
+        let own = self.client.files(&self.repository.id, &commit)?;
+        if let Some(chosen) = choose(&own, self.repository.configuration.as_deref())? {
+            return Ok((commit, chosen));
+        }
+        // What is kept as plain pictures or archives, the hub converts.
+        let converted = self.client.commit(&self.repository.id, "refs%2Fconvert%2Fparquet")?;
+        let files = self.client.files(&self.repository.id, &converted)?;
+        match choose(&files, self.repository.configuration.as_deref())? {
+            Some(chosen) => Ok((converted, chosen)),
+            None => Err("the hub lists no train*.parquet with test, validation or other parts".into()),
+        }
+    }
+
+    /// Downloads one file, or what is missing of it.
+    ///
+    /// The outer error is one of this machine, the inner one of the hub.
+    fn file(
+        &self,
+        revision: &str,
+        remote: &Remote,
+        folder: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Result<(), String>, Error> {
+        let path = folder.join(&remote.local);
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(Error::io(parent))?;
+        }
+        let mut reason = String::new();
+        for _ in 0..ATTEMPTS {
+            let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io(&path))?;
+            let done = file.metadata().map_err(Error::io(&path))?.len();
+            if done < remote.size {
+                match self.client.open(&self.repository.id, revision, &remote.path, done) {
+                    Ok((mut body, from)) => {
+                        // A server that knows no ranges begins anew.
+                        file.set_len(from).map_err(Error::io(&path))?;
+                        reason = copy(&mut body, &mut file, from, remote, progress).map_err(Error::io(&path))?;
+                    }
+                    Err(error) if error.is_final() => return Ok(Err(format!("{}: {error}", remote.path))),
+                    Err(error) => reason = error.to_string(),
                 }
             }
-        }
-    }
-}
-
-/// Subfolder of the partial download with the files that are whole, when all are.
-const FINISHED: &str = "finished";
-
-/// What the downloading thread does.
-struct Job {
-    endpoint: Option<String>,
-    name: String,
-    partial: PathBuf,
-    news: Sender<News>,
-}
-
-impl Job {
-    fn run(&self) -> Result<(), String> {
-        let mut builder = HFClientBuilder::new().cache_dir(&self.partial).retry_max_attempts(2);
-        if let Some(endpoint) = &self.endpoint {
-            builder = builder.endpoint(endpoint);
-        }
-        let client = builder.build_sync().map_err(|e| chain(&e))?;
-        let repo = client.dataset(OWNER, &self.name);
-        let info = repo.info().revision("main").send().map_err(|e| chain(&e))?;
-        self.alive();
-        let commit = info.sha.ok_or("the hub names no commit")?;
-        let names = info.siblings.unwrap_or_default().into_iter().map(|s| s.rfilename);
-        let names: Vec<String> = names.filter(|name| wanted(name)).collect();
-        if !["train", "test"].iter().all(|part| names.iter().any(|n| file_name(n).starts_with(part))) {
-            return Err("the hub lists no train*.parquet and test*.parquet".into());
-        }
-        let mut paths = Vec::new();
-        for name in &names {
-            paths.push(self.file(&repo, &commit, name)?);
-        }
-        self.finish(&names, &paths).map_err(|e| e.to_string())
-    }
-
-    /// Downloads one file and checks it. The hub stores it under its SHA-256.
-    fn file(&self, repo: &HFRepositorySync<RepoTypeDataset>, commit: &str, name: &str) -> Result<PathBuf, String> {
-        let reporter = Reporter { file: file_name(name).into(), news: self.news.clone() };
-        let request = repo.download_file().filename(name).revision(commit).progress(reporter);
-        let path = request.send().map_err(|e| chain(&e))?;
-        self.alive();
-        let sum = files::sha256(&path).map_err(|e| e.to_string())?;
-        self.alive();
-        let blobs = format!("datasets--{OWNER}--{}/blobs", self.name);
-        if !self.partial.join(blobs).join(&sum).is_file() {
+            file.sync_all().map_err(Error::io(&path))?;
+            let done = file.metadata().map_err(Error::io(&path))?.len();
+            if done < remote.size {
+                continue;
+            }
+            let sum = files::sha256(&path)?;
+            if done == remote.size && remote.sha256.as_ref().is_none_or(|wanted| *wanted == sum) {
+                return Ok(Ok(()));
+            }
             // Nothing of it can be trusted: the next try begins anew.
-            let _ = std::fs::remove_dir_all(&self.partial);
-            return Err(format!("{name}: checksum mismatch: its SHA-256 is {sum}"));
+            std::fs::remove_file(&path).map_err(Error::io(&path))?;
+            reason = format!("checksum mismatch: its SHA-256 is {sum}");
         }
-        path.canonicalize().map_err(|e| format!("{name}: {e}"))
+        Ok(Err(format!("{}: {reason}", remote.path)))
     }
 
-    /// Moves the files, all whole, to [`FINISHED`].
-    fn finish(&self, names: &[String], paths: &[PathBuf]) -> Result<(), Error> {
-        let finished = self.partial.join(FINISHED);
-        std::fs::create_dir_all(&finished).map_err(Error::io(&finished))?;
-        for (name, path) in names.iter().zip(paths) {
-            File::open(path).and_then(|file| file.sync_all()).map_err(Error::io(path))?;
-            std::fs::rename(path, finished.join(file_name(name))).map_err(Error::io(path))?;
+    /// `<target>.<ending>`
+    fn beside(&self, ending: &str) -> PathBuf {
+        let mut name = self.target.clone().into_os_string();
+        name.push(format!(".{ending}"));
+        name.into()
+    }
+}
+
+/// Appends the rest of a file. What the connection breaks off with is returned, what the disk does is an error.
+fn copy(
+    body: &mut dyn Read,
+    file: &mut File,
+    from: u64,
+    remote: &Remote,
+    progress: &mut dyn FnMut(Progress),
+) -> std::io::Result<String> {
+    let name = files::name(&remote.local);
+    let mut done = from;
+    let mut buffer = vec![0; 1 << 17];
+    loop {
+        progress(Progress::Downloading { file: name.clone(), done, total: remote.size });
+        match body.read(&mut buffer) {
+            Ok(0) if done < remote.size => return Ok(format!("the connection ended after {done} bytes")),
+            Ok(0) => return Ok(String::new()),
+            Ok(n) => {
+                file.write_all(&buffer[..n])?;
+                done += n as u64;
+                if done > remote.size {
+                    return Ok(format!("more than the {} bytes that the hub lists", remote.size));
+                }
+            }
+            Err(error) => return Ok(error.to_string()),
         }
-        sync(&finished)
     }
-
-    fn alive(&self) {
-        // Nobody listens any more if it took too long.
-        let _ = self.news.send(News::Alive);
-    }
-}
-
-/// Passes the client's progress on.
-struct Reporter {
-    file: String,
-    news: Sender<News>,
-}
-
-impl ProgressHandler for Reporter {
-    fn on_progress(&self, event: &ProgressEvent) {
-        let ProgressEvent::Download(event) = event else { return };
-        let (done, total) = match event {
-            DownloadEvent::Start { total_bytes, .. } => (0, *total_bytes),
-            DownloadEvent::Progress { files } => match files.last() {
-                Some(file) => (file.bytes_completed, file.total_bytes),
-                None => return,
-            },
-            DownloadEvent::AggregateProgress { bytes_completed, total_bytes, .. } => (*bytes_completed, *total_bytes),
-            DownloadEvent::Complete => return,
-        };
-        // Nobody listens any more if it took too long.
-        let _ = self.news.send(News::Bytes { file: self.file.clone(), done, total });
-    }
-}
-
-/// A training or test file, at a path that stays inside its folder.
-fn wanted(name: &str) -> bool {
-    let plain = Path::new(name).components().all(|c| matches!(c, Component::Normal(_)));
-    let file = file_name(name);
-    plain && file.ends_with(".parquet") && (file.starts_with("train") || file.starts_with("test"))
-}
-
-fn file_name(path: &str) -> &str {
-    path.rsplit('/').next().unwrap_or(path)
 }
 
 /// Makes the names in a folder last.
@@ -206,20 +200,6 @@ fn sync(dir: &Path) -> Result<(), Error> {
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io(dir))?;
     }
     Ok(())
-}
-
-/// An error and its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let more = error.to_string();
-        if !text.contains(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = error.source();
-    }
-    text.replace(['\n', '\r'], " ")
 }
 
 #[cfg(test)]

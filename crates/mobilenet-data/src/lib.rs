@@ -6,7 +6,7 @@ mod dataset;
 mod decode;
 mod error;
 #[cfg(feature = "hub")]
-mod hub;
+pub mod hub;
 #[cfg(feature = "candle-datasets")]
 mod interop;
 mod load;

@@ -17,6 +17,9 @@ pub struct LoadOptions {
     /// Where downloads are kept: `<cache_dir>/cifar10` and so on. `None` is `mobilenet` in the
     /// user's cache folder.
     pub cache_dir: Option<PathBuf>,
+    /// Whether to do without the hub: what is neither in `data_dir` nor in the cache is then not to be had. So it is with
+    /// `HF_HUB_OFFLINE=1` in the environment, too.
+    pub offline: bool,
     /// Side that the pictures of image folders are scaled to, and those of `flaws` are drawn with. The other sets have
     /// their own.
     pub image_size: usize,
@@ -26,7 +29,7 @@ pub struct LoadOptions {
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { source: Source::Auto, data_dir: None, cache_dir: None, image_size: 32, drawn: None }
+        Self { source: Source::Auto, data_dir: None, cache_dir: None, offline: false, image_size: 32, drawn: None }
     }
 }
 
@@ -69,20 +72,21 @@ fn from_cache_or_hub(
     let cache = cache.ok_or_else(|| unavailable("no cache folder: neither XDG_CACHE_HOME nor HOME is set"))?;
     let dir = cache.join(source.name());
     if !dir.is_dir() {
+        let missing =
+            |why: &str| unavailable(&format!("no data folder was given, {} does not exist, and {why}", dir.display()));
+        if options.offline {
+            return Err(missing("nothing is to be downloaded"));
+        }
         #[cfg(feature = "hub")]
-        crate::hub::download(source, &cache, progress)?;
+        crate::hub::download_cifar(source, &cache, progress)?;
         #[cfg(not(feature = "hub"))]
-        return Err(unavailable(&format!(
-            "no data folder was given, {} does not exist, and this build has no download \
-             (feature hub)",
-            dir.display()
-        )));
+        return Err(missing("this build has no download (feature hub)"));
     }
     load_dir(&dir, source, options.image_size, progress)
 }
 
 /// `mobilenet` in the user's cache folder.
-fn default_cache() -> Option<PathBuf> {
+pub(crate) fn default_cache() -> Option<PathBuf> {
     let dir = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     dir("XDG_CACHE_HOME")
         .or_else(|| dir("HOME").map(|home| home.join(".cache")))

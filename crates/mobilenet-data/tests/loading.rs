@@ -275,13 +275,13 @@ fn the_cache_comes_before_anything_else() {
     assert!(matches!(error, Error::BinarySize { .. }), "{error}");
 }
 
-#[cfg(not(feature = "hub"))]
 #[test]
 fn auto_falls_back_and_says_so_but_cifar10_does_not() {
     let cache = tempdir().unwrap();
     let drawn = Some(mobilenet_data::Drawn { train: 20, test: 10, seed: 5 });
+    let cache_dir = Some(cache.path().to_path_buf());
     let options =
-        |source| LoadOptions { source, cache_dir: Some(cache.path().to_path_buf()), drawn, ..LoadOptions::default() };
+        |source| LoadOptions { source, cache_dir: cache_dir.clone(), offline: true, drawn, ..LoadOptions::default() };
     let mut reasons = Vec::new();
     let set = load(&options(Source::Auto), &mut |progress| {
         if let Progress::FallingBack { reason } = progress {

@@ -1,9 +1,7 @@
 //! Building the `mobilenet` binary, once, and finding it.
 
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -44,21 +42,6 @@ fn executable(messages: &str) -> Option<PathBuf> {
         (message.pointer("/target/name")? == "mobilenet").then_some(())?;
         message["executable"].as_str().map(PathBuf::from)
     })
-}
-
-/// True if the Hugging Face hub answers. The hub client takes minutes to build: not worth it without a network.
-/// Behind a proxy only the client itself can tell.
-pub fn hub_is_reachable() -> bool {
-    if ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HF_ENDPOINT"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
-    {
-        return true;
-    }
-    let Ok(addresses) = ("huggingface.co", 443).to_socket_addrs() else {
-        return false;
-    };
-    addresses.take(3).any(|address| TcpStream::connect_timeout(&address, Duration::from_secs(3)).is_ok())
 }
 
 #[cfg(test)]

@@ -19,15 +19,6 @@ pub struct Program<'a> {
     pub lock: &'a FolderLock,
 }
 
-/// What happens to what a process says on standard error.
-#[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub enum Messages {
-    /// It goes to the terminal.
-    Shown,
-    /// Nobody sees it.
-    Dropped,
-}
-
 /// A process that has ended.
 pub struct Ended {
     /// How it ended
@@ -37,23 +28,21 @@ pub struct Ended {
 }
 
 impl Program<'_> {
-    /// Runs it to its end and keeps what it prints.
-    pub fn run(&self, args: &[String], messages: Messages) -> Result<Ended> {
-        let stderr = if messages == Messages::Shown { Stdio::inherit() } else { Stdio::null() };
-        self.spawn(args, Stdio::piped(), stderr)
+    /// Runs it to its end and keeps what it prints on standard output.
+    pub fn run(&self, args: &[String]) -> Result<Ended> {
+        self.spawn(args, Stdio::piped())
     }
 
     /// Runs it to its end; all that it says goes to the terminal.
     pub fn run_loud(&self, args: &[String]) -> Result<Ended> {
-        self.spawn(args, Stdio::inherit(), Stdio::inherit())
+        self.spawn(args, Stdio::inherit())
     }
 
-    fn spawn(&self, args: &[String], stdout: Stdio, stderr: Stdio) -> Result<Ended> {
+    fn spawn(&self, args: &[String], stdout: Stdio) -> Result<Ended> {
         let output = Command::new(&self.binary)
             .args(args)
             .stdin(self.lock.share().context("cannot share the folder's lock")?)
             .stdout(stdout)
-            .stderr(stderr)
             .spawn()
             .and_then(std::process::Child::wait_with_output)
             .with_context(|| format!("cannot start {}", self.binary.display()))?;

@@ -14,7 +14,7 @@ use mobilenet_schema::{
 use super::arguments::arguments;
 use super::complete::{is_complete, is_out_of_reach};
 use super::estimate::Estimator;
-use super::process::{Messages, Program};
+use super::process::Program;
 use super::stages::title;
 use super::{announce, build};
 use crate::files;
@@ -242,63 +242,40 @@ impl Runner<'_> {
                 self.program.run_loud(&args)?.check(stage, &args)
             }
             // It stores its own result.
-            Stage::Eval(..) => self.program.run(&args, Messages::Shown)?.check(stage, &args),
+            Stage::Eval(..) => self.program.run(&args)?.check(stage, &args),
             // The file is its result, and the process writes it.
             Stage::Export(..) => {
                 let folder = self.out.join("shipped");
                 std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-                self.program.run(&args, Messages::Shown)?.check(stage, &args)
+                self.program.run(&args)?.check(stage, &args)
             }
             Stage::Inspect(Inspect::Train) => {
                 let run = Inspect::run(self.out);
                 std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
                 self.program.run_loud(&args)?.check(stage, &args)
             }
-            Stage::Inspect(Inspect::Export) => self.program.run(&args, Messages::Shown)?.check(stage, &args),
+            Stage::Inspect(Inspect::Export) => self.program.run(&args)?.check(stage, &args),
             // Ten thousand answers are to take a line, not as many.
             Stage::ShippedEval(..) | Stage::Inspect(Inspect::Eval) => {
-                let ended = self.program.run(&args, Messages::Shown)?;
+                let ended = self.program.run(&args)?;
                 ended.check(stage, &args)?;
                 let eval: ShippedEval = serde_json::from_slice(&ended.stdout)
                     .with_context(|| format!("{}: the command printed no such result", title(stage)))?;
                 files::write(&stage.artefact(self.out), to_pretty_json_with_short_arrays(&eval)?.as_bytes())
             }
             _ => {
-                let ended = self.program.run(&args, Messages::Shown)?;
+                let ended = self.program.run(&args)?;
                 ended.check(stage, &args)?;
                 files::write(&stage.artefact(self.out), &ended.stdout)
             }
         }
     }
 
-    /// The data stage. Only where the light binary finds no CIFAR and the hub answers is the binary built again
-    /// with the hub client, which takes minutes.
-    fn look_at_data(&mut self) -> Result<()> {
+    /// The data stage, which downloads CIFAR where it has to.
+    fn look_at_data(&self) -> Result<()> {
         let stage = Stage::Data;
         let args = arguments(&stage, self.settings, self.out, None, &[]);
-        let may_download = self.settings.data_dir.is_none()
-            && !matches!(self.settings.data, Source::Shapes10 | Source::Flaws | Source::Folder);
-        // Its complaint about the missing data would be premature.
-        let messages = if may_download { Messages::Dropped } else { Messages::Shown };
-        let mut ended = self.program.run(&args, messages)?;
-        let found = ended.status.success()
-            && serde_json::from_slice::<DataInfo>(&ended.stdout).is_ok_and(|data| !data.fallback);
-        if may_download && !found {
-            if build::hub_is_reachable() {
-                eprintln!("the data set is not on this machine; building the download client (some minutes, once) …");
-                let mut features = device_feature(self.settings);
-                features.push("hub");
-                match build::mobilenet(&features) {
-                    Ok(binary) => self.program.binary = binary,
-                    Err(error) => eprintln!("continuing without a download: {error:#}"),
-                }
-            } else {
-                eprintln!(
-                    "the data set is not on this machine and the Hugging Face hub cannot be reached: no download"
-                );
-            }
-            ended = self.program.run(&args, Messages::Shown)?;
-        }
+        let ended = self.program.run(&args)?;
         ended.check(&stage, &args)?;
         files::write(&stage.artefact(self.out), &ended.stdout)
     }

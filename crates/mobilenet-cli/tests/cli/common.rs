@@ -32,7 +32,7 @@ impl Place {
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mobilenet"));
         command.args(line.split_whitespace()).current_dir(self.folder.path());
-        command.env("XDG_CACHE_HOME", self.path("no-cache"));
+        command.env("XDG_CACHE_HOME", self.path("no-cache")).env("HF_HUB_OFFLINE", "1");
         command
     }
 

@@ -1,10 +1,9 @@
 //! The download, from a little hub on this machine.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -14,151 +13,188 @@ enum Fault {
     None,
     /// Sends other bytes than it names the checksum of.
     OtherBytes,
-    /// Ends in the middle of a file.
+    /// Ends in the middle of a file, or of what is asked for of it.
     Cut,
+    /// Ends in the middle of a file, and always sends it from its beginning.
+    CutWithoutRanges,
     /// Says nothing in the middle of a file.
     Silent,
     /// Answers every file with 503.
     Unavailable,
+    /// Answers everything with 401.
+    Private,
 }
 
 const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+const SIZE: usize = 200_000;
 
 fn content(path: &str) -> Vec<u8> {
-    path.bytes().cycle().take(200_000).collect()
+    path.bytes().cycle().take(SIZE).collect()
 }
 
-/// A hub on this machine that serves `<part>-00000-of-00001.parquet`, made of their names. It
-/// counts how often it sends a file.
-fn hub(fault: Fault) -> (Hub, Arc<AtomicUsize>) {
+/// The requests that a hub was sent: method, path, range and authorization.
+type Seen = Arc<Mutex<Vec<String>>>;
+
+/// A hub on this machine that has `a/b` with `data/train-0.parquet` and `data/test-0.parquet`, made of their paths.
+fn hub(fault: Fault, cache: &Path) -> (Hub, Seen) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = Some(format!("http://{}", listener.local_addr().unwrap()));
-    let sent = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&sent);
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let seen = Seen::default();
+    let record = Arc::clone(&seen);
     std::thread::spawn(move || {
         for stream in listener.incoming() {
-            let counter = Arc::clone(&counter);
-            std::thread::spawn(move || answer(stream.unwrap(), fault, &counter));
+            let record = Arc::clone(&record);
+            std::thread::spawn(move || answer(stream.unwrap(), fault, &record));
         }
     });
-    (Hub { endpoint, patience: Duration::from_millis(1500) }, sent)
+    let repository = Repository::parse("a/b").unwrap();
+    let client = Client::new(&endpoint, Some("secret".into()), Duration::from_millis(700));
+    (Hub { client, target: cache.join(repository.folder()), repository }, seen)
 }
 
 /// Answers one request; any error of the connection ends it.
-fn answer(stream: TcpStream, fault: Fault, sent: &AtomicUsize) -> Option<()> {
+fn answer(mut stream: TcpStream, fault: Fault, seen: &Mutex<Vec<String>>) -> Option<()> {
     let mut lines = BufReader::new(stream.try_clone().ok()?).lines().map_while(Result::ok);
     let request = lines.next()?;
-    let _headers = lines.take_while(|line| !line.is_empty()).count();
-    let (method, path) = request.split_once(' ')?;
-    let path = path.split(' ').next()?;
-    let mut stream = stream;
-    let mut reply = |status: &str, headers: String, body: &[u8]| {
-        let length = body.len();
-        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n");
+    let headers: Vec<String> = lines.take_while(|line| !line.is_empty()).map(|line| line.to_lowercase()).collect();
+    let header = |name: &str| headers.iter().find_map(|line| line.strip_prefix(name));
+    let path = request.split(' ').nth(1)?;
+    let range = header("range: bytes=").unwrap_or("-");
+    seen.lock().unwrap().push(format!("{path} {range} {}", header("authorization: ").unwrap_or("-")));
+    let mut reply = |status: &str, body: &[u8], sent: usize| {
+        let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes()).ok()?;
-        if method == "HEAD" {
-            return Some(());
-        }
-        let cut = matches!(fault, Fault::Cut | Fault::Silent) && length > 100_000;
-        stream.write_all(&body[..if cut { length / 2 } else { length }]).ok()?;
-        stream.flush().ok()?;
-        if cut && fault == Fault::Silent {
-            std::thread::sleep(Duration::from_secs(4));
-        }
-        Some(())
+        stream.write_all(&body[..sent]).ok()?;
+        stream.flush().ok()
     };
-    if path == "/api/datasets/uoft-cs/cifar10/revision/main" {
-        let file = |name: &str| format!("{{\"rfilename\": \"{name}\"}}");
-        let names = ["README.md", "plain_text/test-0.parquet", "../train-1.parquet", "plain_text/train-0.parquet"];
-        let siblings = names.map(file).join(", ");
-        let json = format!("{{\"id\": \"uoft-cs/cifar10\", \"sha\": \"{COMMIT}\", \"siblings\": [{siblings}]}}");
-        return reply("200 OK", "Content-Type: application/json\r\n".into(), json.as_bytes());
+    let mut whole = |status: &str, body: &[u8]| reply(status, body, body.len());
+    if fault == Fault::Private {
+        return whole("401 Unauthorized", b"no");
     }
-    if !path.starts_with(&format!("/datasets/uoft-cs/cifar10/resolve/{COMMIT}/plain_text/")) {
-        return reply("404 Not Found", String::new(), b"");
+    if path == "/api/datasets/a/b/revision/main" {
+        return whole("200 OK", format!("{{\"sha\": \"{COMMIT}\"}}").as_bytes());
     }
+    if path == format!("/api/datasets/a/b/tree/{COMMIT}?recursive=true") {
+        let file = |path: &str| {
+            let sum = files::sha256_of(&content(path));
+            format!("{{\"path\": \"{path}\", \"size\": 130, \"lfs\": {{\"oid\": \"{sum}\", \"size\": {SIZE}}}}}")
+        };
+        let files = ["data/test-0.parquet", "data/train-0.parquet", "../train-1.parquet"].map(file).join(", ");
+        return whole("200 OK", format!("[{{\"path\": \"README.md\"}}, {files}]").as_bytes());
+    }
+    let Some(file) = path.strip_prefix(&format!("/datasets/a/b/resolve/{COMMIT}/")) else {
+        return whole("404 Not Found", b"");
+    };
     if fault == Fault::Unavailable {
-        return reply("503 Service Unavailable", String::new(), b"");
+        return whole("503 Service Unavailable", b"");
     }
-    let mut body = content(path);
-    let sum = files::sha256_of(&body);
+    let mut body = content(file);
     if fault == Fault::OtherBytes {
         body[1000] ^= 1;
     }
-    if method == "GET" {
-        sent.fetch_add(1, Ordering::Relaxed);
+    let from: usize = range.trim_end_matches('-').parse().unwrap_or(0);
+    let (status, body) = match from {
+        0 => ("200 OK", &body[..]),
+        _ if fault == Fault::CutWithoutRanges => ("200 OK", &body[..]),
+        from => ("206 Partial Content", &body[from..]),
+    };
+    let cut = matches!(fault, Fault::Cut | Fault::CutWithoutRanges | Fault::Silent);
+    reply(status, body, if cut { body.len() / 2 } else { body.len() })?;
+    if fault == Fault::Silent {
+        std::thread::sleep(Duration::from_secs(3));
     }
-    let headers = format!("ETag: \"{sum}\"\r\nX-Repo-Commit: {COMMIT}\r\nX-Linked-Size: {}\r\n", body.len());
-    reply("200 OK", headers, &body)
+    Some(())
 }
 
-fn served(name: &str) -> Vec<u8> {
-    content(&format!("/datasets/uoft-cs/cifar10/resolve/{COMMIT}/plain_text/{name}"))
+fn is_whole(hub: &Hub) -> bool {
+    ["train-0.parquet", "test-0.parquet"]
+        .iter()
+        .all(|name| std::fs::read(hub.target.join(name)).is_ok_and(|found| found == content(&format!("data/{name}"))))
+}
+
+fn of_files(seen: &Seen) -> Vec<String> {
+    seen.lock().unwrap().iter().filter(|line| line.starts_with("/datasets")).cloned().collect()
 }
 
 #[test]
-fn downloads_once_and_reports_its_progress() {
+fn downloads_once_with_its_progress_and_the_token() {
     let cache = tempfile::tempdir().unwrap();
-    let (hub, sent) = hub(Fault::None);
+    let (hub, seen) = hub(Fault::None, cache.path());
     let mut reports = Vec::new();
-    hub.download(Source::Cifar10, cache.path(), &mut |p| reports.push(p)).unwrap();
+    hub.download(&mut |p| reports.push(p)).unwrap();
+    assert!(is_whole(&hub));
     for name in ["train-0.parquet", "test-0.parquet"] {
-        assert!(std::fs::read(cache.path().join("cifar10").join(name)).unwrap() == served(name));
-        let done = Progress::Downloading { file: name.into(), done: 200_000, total: 200_000 };
+        let done = Progress::Downloading { file: name.into(), done: SIZE as u64, total: SIZE as u64 };
         assert!(reports.contains(&done), "{reports:?}");
     }
-    assert_eq!(files::list(&cache.path().join("cifar10")).unwrap().len(), 2);
-    assert!(!cache.path().join("cifar10.partial").exists());
-    hub.download(Source::Cifar10, cache.path(), &mut |_| {}).unwrap();
-    assert_eq!(sent.load(Ordering::Relaxed), 2, "the cache was not used");
+    assert_eq!(files::list(&hub.target).unwrap().len(), 2);
+    assert!(!hub.beside("partial").exists());
+    hub.download(&mut |_| {}).unwrap();
+    assert_eq!(of_files(&seen).len(), 2, "the cache was not used");
+    assert!(seen.lock().unwrap().iter().all(|line| line.ends_with(" bearer secret")), "{seen:?}");
 }
 
 #[test]
 fn two_at_once_download_once() {
     let cache = tempfile::tempdir().unwrap();
-    let (hub, sent) = hub(Fault::None);
+    let (hub, seen) = hub(Fault::None, cache.path());
     std::thread::scope(|scope| {
         for _ in 0..2 {
-            scope.spawn(|| hub.download(Source::Cifar10, cache.path(), &mut |_| {}).unwrap());
+            scope.spawn(|| hub.download(&mut |_| {}).unwrap());
         }
     });
-    assert_eq!(sent.load(Ordering::Relaxed), 2);
+    assert!(is_whole(&hub));
+    assert_eq!(of_files(&seen).len(), 2);
 }
 
 #[test]
 fn faults_are_reported_and_the_next_try_succeeds() {
     for (fault, expected) in [
         (Fault::OtherBytes, "checksum mismatch"),
-        (Fault::Cut, "download of uoft-cs/cifar10 failed"),
-        (Fault::Silent, "no answer for 1.5s"),
-        (Fault::Unavailable, "503"),
+        (Fault::Cut, "data/test-0.parquet"),
+        (Fault::CutWithoutRanges, "data/test-0.parquet"),
+        (Fault::Silent, "data/test-0.parquet"),
+        (Fault::Unavailable, "HTTP status 503"),
+        (Fault::Private, "HTTP status 401: there is no such set, or it needs a token (HF_TOKEN)"),
     ] {
         let cache = tempfile::tempdir().unwrap();
         let start = Instant::now();
-        let error = hub(fault).0.download(Source::Cifar10, cache.path(), &mut |_| {}).unwrap_err();
-        let text = error.to_string();
-        assert!(matches!(error, Error::NotAvailable { .. }), "{text}");
-        assert!(text.contains(expected) && !text.contains('\n'), "{text}");
-        assert!(start.elapsed() < Duration::from_secs(5), "{text}: {:?}", start.elapsed());
-        assert!(!cache.path().join("cifar10").exists());
-        if fault != Fault::Silent {
-            hub(Fault::None).0.download(Source::Cifar10, cache.path(), &mut |_| {}).unwrap();
-            let train = std::fs::read(cache.path().join("cifar10/train-0.parquet")).unwrap();
-            assert!(train == served("train-0.parquet"));
+        let (bad, seen) = hub(fault, cache.path());
+        let text = bad.download(&mut |_| {}).unwrap_err().to_string();
+        assert!(text.starts_with("a/b") && text.contains(expected) && !text.contains('\n'), "{text}");
+        assert!(start.elapsed() < Duration::from_secs(10), "{text}: {:?}", start.elapsed());
+        assert!(!bad.target.exists());
+        if fault == Fault::Cut {
+            // Half of it, half of the rest, and half of that.
+            let ranges: Vec<String> =
+                of_files(&seen).iter().filter_map(|line| Some(line.split(' ').nth(1)?.to_owned())).collect();
+            assert_eq!(ranges, ["-", "100000-", "150000-"]);
         }
+        let (good, seen) = hub(Fault::None, cache.path());
+        good.download(&mut |_| {}).unwrap();
+        assert!(is_whole(&good));
+        let goes_on = of_files(&seen)[0].contains(" 175000- ");
+        assert_eq!(goes_on, matches!(fault, Fault::Cut | Fault::Silent), "{seen:?}");
     }
 }
 
 #[test]
 fn no_hub_is_a_quick_error() {
     let cache = tempfile::tempdir().unwrap();
+    let (mut hub, _) = hub(Fault::None, cache.path());
     // A port that was free a moment ago refuses.
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let endpoint = Some(format!("http://127.0.0.1:{port}"));
-    let hub = Hub { endpoint, patience: Duration::from_secs(20) };
+    hub.client = Client::new(&format!("http://127.0.0.1:{port}"), None, Duration::from_secs(20));
     let start = Instant::now();
-    let error = hub.download(Source::Cifar10, cache.path(), &mut |_| {}).unwrap_err();
+    let error = hub.download(&mut |_| {}).unwrap_err();
     assert!(matches!(error, Error::NotAvailable { .. }), "{error}");
-    assert!(error.to_string().contains("refused"), "{error}");
+    assert!(error.to_string().to_lowercase().contains("refused"), "{error}");
     assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_name_that_is_none_asks_nobody() {
+    let cache = tempfile::tempdir().unwrap();
+    let error = download("../../etc", Some(cache.path()), &mut |_| {}).unwrap_err().to_string();
+    assert!(error.contains("owner/name"), "{error}");
 }
