@@ -1,6 +1,7 @@
 //! What can go wrong in this crate, one variant per cause.
 
 use std::fmt;
+use std::mem::discriminant;
 use std::path::PathBuf;
 
 /// An error of this crate.
@@ -20,7 +21,7 @@ pub enum Error {
         /// The system's own error.
         source: std::io::Error,
     },
-    /// The file is neither of the two formats of weights.
+    /// The file is in none of the formats of weights.
     #[error("{}: expected weights (.safetensors, or .pth as torch.save writes it), found {found}", path.display())]
     NotWeights {
         /// The file.
@@ -39,12 +40,22 @@ pub enum Error {
         reason: String,
     },
     /// The tensors of the file are not those of the model. Nothing was loaded.
-    #[error("{}: the weights do not fit the model: {}", path.display(), Problems(problems))]
+    #[error("{}: the weights do not fit the model: {}{}", path.display(), Problems(problems), Holds(holds.as_deref()))]
     Mismatch {
         /// The file.
         path: PathBuf,
         /// Every tensor that is missing, unexpected or of another shape, sorted by name within each kind.
         problems: Vec<TensorProblem>,
+        /// The network that the file holds instead, if it is one that is known.
+        holds: Option<String>,
+    },
+    /// A tensor of the file has numbers that no network works with. Nothing was loaded.
+    #[error("{}: {name} holds NaN or infinite numbers", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        name: String,
     },
     /// A tensor operation failed.
     #[error(transparent)]
@@ -110,16 +121,39 @@ impl fmt::Display for TensorProblem {
     }
 }
 
-/// All problems on one line.
+/// How many problems of a kind an error names.
+const NAMED: usize = 3;
+
+/// The first problems of each kind on one line, and how many more there are.
 struct Problems<'a>(&'a [TensorProblem]);
 
 impl fmt::Display for Problems<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let n = self.0.len();
         write!(f, "{n} tensor{}: ", if n == 1 { "" } else { "s" })?;
-        for (i, problem) in self.0.iter().enumerate() {
-            write!(f, "{}{problem}", if i == 0 { "" } else { "; " })?;
+        let kinds = self.0.chunk_by(|a, b| discriminant(a) == discriminant(b));
+        let named: Vec<String> =
+            kinds.flat_map(|kind| kind.iter().take(NAMED)).map(|p| short(&p.to_string())).collect();
+        f.write_str(&named.join("; "))?;
+        match n - named.len() {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
         }
-        Ok(())
+    }
+}
+
+/// A problem's line, cut where a name is longer than any network's.
+fn short(line: &str) -> String {
+    const LONGEST: usize = 160;
+    let plain: String = line.chars().take(LONGEST).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    if line.chars().nth(LONGEST).is_some() { plain + "…" } else { plain }
+}
+
+/// The network that a file holds instead.
+struct Holds<'a>(Option<&'a str>);
+
+impl fmt::Display for Holds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.0.map_or(Ok(()), |network| write!(f, " (the file holds {network})"))
     }
 }

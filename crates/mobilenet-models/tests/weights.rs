@@ -160,7 +160,7 @@ fn every_tensor_that_does_not_fit_is_listed() {
 fn weights_of_another_model_or_of_integers_are_refused() {
     let error = failure(&model(Arch::V2, 10, "v2"), &saved(&model(Arch::V3Small, 10, "v3")));
     assert!(error.contains("missing features.1.conv.0.0.weight"), "{error}");
-    assert!(error.contains("unexpected features.1.block.0.0.weight"), "{error}");
+    assert!(error.ends_with("; and 429 more (the file holds MobileNetV3-Small, width 0.05, 10 classes)"), "{error}");
 
     let header = r#"{"n":{"dtype":"I64","shape":[1],"data_offsets":[0,8]}}"#;
     let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
@@ -174,7 +174,7 @@ fn weights_of_another_model_or_of_integers_are_refused() {
 fn files_that_are_no_weights_are_refused() {
     for (bytes, found) in [
         (&b""[..], "an empty file"),
-        (b"\x89PNG\r\n\x1a\n and so on", "a file that begins with the bytes 89 50 4e 47 0d 0a 1a 0a"),
+        (b"\x89PNG\r\n\x1a\n and so on", "a PNG picture"),
         (b"PK", "a file that begins with the bytes 50 4b"),
     ] {
         let error = failure(&small(), bytes);

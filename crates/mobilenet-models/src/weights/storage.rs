@@ -1,133 +1,120 @@
-//! A tensor in a file's bytes, and the formats of files.
-
-use std::borrow::Cow;
+//! A tensor in a file: its type, its shape, and where its numbers are.
 
 use candle_core::{DType, Device, Tensor};
 
-/// The bytes [`Format::of`] looks at.
-pub(super) const HEAD_BYTES: u64 = 16;
-
-const ZIP_MAGIC: &[u8] = b"PK\x03\x04";
-/// A pickle (protocol 2) of PyTorch's magic number, 0x1950a86a20f9469cfc6c.
-const LEGACY_MAGIC: &[u8] = &[0x80, 2, 0x8a, 10, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
-
-/// The formats of weights that are read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Format {
-    Safetensors,
-    /// `torch.save` since PyTorch 1.6.
-    TorchZip,
-    /// `torch.save` before it.
-    TorchLegacy,
-}
-
-impl Format {
-    /// Tells the format from a file's first bytes; what they look like instead is the error.
-    pub fn of(head: &[u8]) -> Result<Self, String> {
-        if head.starts_with(ZIP_MAGIC) {
-            Ok(Self::TorchZip)
-        } else if head.starts_with(LEGACY_MAGIC) {
-            Ok(Self::TorchLegacy)
-        } else if head.get(8) == Some(&b'{') {
-            Ok(Self::Safetensors)
-        } else if head.is_empty() {
-            Err("an empty file".into())
-        } else {
-            let bytes: Vec<String> = head.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-            Err(format!("a file that begins with the bytes {}", bytes.join(" ")))
-        }
-    }
-
-    /// The name used in errors.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Safetensors => "safetensors",
-            Self::TorchZip | Self::TorchLegacy => "PyTorch",
-        }
-    }
-}
+/// The most dimensions of a tensor.
+pub(super) const MAX_DIMS: usize = 8;
 
 /// A tensor in a file.
-#[derive(Debug)]
-pub(super) struct Stored<'a> {
+#[derive(Clone, Debug)]
+pub(super) struct Stored {
     pub shape: Vec<usize>,
     /// In elements.
     strides: Vec<usize>,
-    number: Number,
-    /// From the first element on, at least to the last.
-    bytes: &'a [u8],
+    pub number: Number,
+    /// The storage among the file's, and the first element's place in it.
+    pub storage: usize,
+    offset: usize,
 }
 
-/// The type of a tensor's elements: one that Candle can convert, or the name of another.
+/// The type of a tensor's elements: one that Candle can convert, or the name and size of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Number {
     Float(DType),
-    Other(String),
+    Other(String, usize),
 }
 
-impl<'a> Stored<'a> {
-    /// A view of a storage, from element `offset` on. Refuses a view that goes beyond the storage, or that has more
-    /// elements than it (an expanded tensor), so that no allocation is larger than the file.
+impl Number {
+    /// Bytes of an element.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Float(dtype) => dtype.size_in_bytes(),
+            Self::Other(_, size) => *size,
+        }
+    }
+
+    /// The name as PyTorch spells it: `float32`, `int64`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Float(DType::F16) => "float16",
+            Self::Float(DType::BF16) => "bfloat16",
+            Self::Float(DType::F64) => "float64",
+            Self::Float(_) => "float32",
+            Self::Other(name, _) => name,
+        }
+    }
+}
+
+impl Stored {
+    /// A view of a storage of `bytes`, from element `offset` on. Refuses a view that goes beyond the storage, or that
+    /// has more elements than it (an expanded tensor), so that no allocation is larger than the file.
     pub fn view(
-        storage: &'a [u8],
+        (storage, bytes): (usize, u64),
         number: Number,
         offset: usize,
         shape: Vec<usize>,
         strides: Vec<usize>,
     ) -> Result<Self, String> {
-        let size = if let Number::Float(dtype) = number { dtype.size_in_bytes() } else { 1 };
-        let capacity = storage.len() / size;
+        let capacity = usize::try_from(bytes / number.size() as u64).unwrap_or(usize::MAX);
         let elements = shape.iter().try_fold(1usize, |product, &length| product.checked_mul(length));
         let end = shape.iter().zip(&strides).try_fold(offset, |last, (&length, &stride)| {
             last.checked_add(length.saturating_sub(1).checked_mul(stride)?)
         });
         let fits = strides.len() == shape.len()
+            && shape.len() <= MAX_DIMS
             && elements.is_some_and(|n| n <= capacity)
+            && offset <= capacity
             && (elements == Some(0) || end.is_some_and(|last| last < capacity));
-        match storage.get(offset.saturating_mul(size)..) {
-            Some(bytes) if fits => Ok(Self { shape, strides, number, bytes }),
-            _ => Err(format!(
-                "a tensor of shape {shape:?}, strides {strides:?} and offset {offset} in a storage of {capacity} numbers"
-            )),
+        if fits {
+            return Ok(Self { shape, strides, number, storage, offset });
         }
+        Err(format!(
+            "a tensor of shape {shape:?}, strides {strides:?} and offset {offset} in a storage of {capacity} numbers"
+        ))
     }
 
-    /// A tensor whose elements are in row-major order, and `bytes` are all of them.
-    pub fn row_major(bytes: &'a [u8], number: Number, shape: Vec<usize>) -> Self {
-        Self { strides: row_major(&shape), shape, number, bytes }
+    /// A tensor whose elements are in row-major order and fill a storage.
+    pub fn row_major(storage: usize, number: Number, shape: Vec<usize>) -> Self {
+        Self { strides: row_major(&shape), shape, number, storage, offset: 0 }
     }
 
-    /// The type of the elements, if they are not floating point.
-    pub fn not_floating_point(&self) -> Option<String> {
-        match &self.number {
-            Number::Float(_) => None,
-            Number::Other(name) => Some(name.clone()),
+    /// The number of its elements.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// The bytes of its storage that it lies in: from its first element to its last.
+    pub fn span(&self) -> std::ops::Range<usize> {
+        let size = self.number.size();
+        let start = self.offset * size;
+        if self.elements() == 0 {
+            return start..start;
         }
+        let last: usize = self.shape.iter().zip(&self.strides).map(|(&n, &stride)| (n - 1) * stride).sum();
+        start..start + (last + 1) * size
     }
 
-    /// The tensor itself.
-    pub fn to_tensor(&self, device: &Device) -> candle_core::Result<Tensor> {
+    /// The tensor itself, of the bytes of its [`span`](Self::span).
+    pub fn to_tensor(&self, bytes: Vec<u8>, device: &Device) -> candle_core::Result<Tensor> {
         match &self.number {
-            Number::Float(dtype) => {
-                Tensor::from_raw_buffer(&self.contiguous(dtype.size_in_bytes()), *dtype, &self.shape, device)
-            }
-            Number::Other(name) => candle_core::bail!("expected floating-point numbers, found {name}"),
+            Number::Float(dtype) => Tensor::from_raw_buffer(&self.contiguous(bytes), *dtype, &self.shape, device),
+            Number::Other(name, _) => candle_core::bail!("expected floating-point numbers, found {name}"),
         }
     }
 
     /// The elements in row-major order.
-    fn contiguous(&self, size: usize) -> Cow<'a, [u8]> {
-        let elements: usize = self.shape.iter().product();
+    fn contiguous(&self, bytes: Vec<u8>) -> Vec<u8> {
+        let (elements, size) = (self.elements(), self.number.size());
         let expected = row_major(&self.shape);
         let mut dims = self.shape.iter().zip(self.strides.iter().zip(&expected));
         if elements == 0 || dims.all(|(&length, (stride, expected))| length == 1 || stride == expected) {
-            return Cow::Borrowed(&self.bytes[..elements * size]);
+            return bytes;
         }
         let mut out = Vec::with_capacity(elements * size);
         let mut index = vec![0; self.shape.len()];
         for _ in 0..elements {
             let at: usize = index.iter().zip(&self.strides).map(|(i, stride)| i * stride).sum();
-            out.extend_from_slice(&self.bytes[at * size..(at + 1) * size]);
+            out.extend_from_slice(&bytes[at * size..(at + 1) * size]);
             for (i, &length) in index.iter_mut().zip(&self.shape).rev() {
                 *i += 1;
                 if *i < length {
@@ -136,7 +123,7 @@ impl<'a> Stored<'a> {
                 *i = 0;
             }
         }
-        Cow::Owned(out)
+        out
     }
 }
 
@@ -154,10 +141,12 @@ mod tests {
     fn reads_elements_in_the_order_of_the_strides() {
         let bytes: Vec<u8> = (0..6u8).flat_map(|i| f32::from(i).to_le_bytes()).collect();
         let view = |offset, shape: &[usize], strides: &[usize]| {
-            Stored::view(&bytes, Number::Float(DType::F32), offset, shape.to_vec(), strides.to_vec())
+            Stored::view((0, 24), Number::Float(DType::F32), offset, shape.to_vec(), strides.to_vec())
         };
-        let values =
-            |stored: Stored| stored.to_tensor(&Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let values = |stored: Stored| {
+            let bytes = bytes[stored.span()].to_vec();
+            stored.to_tensor(bytes, &Device::Cpu).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap()
+        };
         assert_eq!(values(view(0, &[2, 3], &[3, 1]).unwrap()), [0f32, 1., 2., 3., 4., 5.]);
         assert_eq!(values(view(0, &[2, 3], &[1, 2]).unwrap()), [0f32, 2., 4., 1., 3., 5.]);
         assert_eq!(values(view(4, &[2, 1], &[1, 9]).unwrap()), [4f32, 5.]);
@@ -168,8 +157,10 @@ mod tests {
             (0, &[2], &[6]),
             (0, &[2], &[usize::MAX]),
             (usize::MAX, &[1], &[1]),
+            (usize::MAX, &[0], &[1]),
             (0, &[usize::MAX, 2], &[0, 0]),
             (0, &[2, 3], &[3]),
+            (0, &[1; 9], &[1; 9]),
         ] {
             assert!(view(offset, shape, strides).is_err(), "{offset} {shape:?} {strides:?}");
         }
