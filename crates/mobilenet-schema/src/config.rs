@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use mobilenet_arch::{ModelConfig, Precision};
 use serde::{Deserialize, Serialize};
 
-use crate::check::{Artefact, Problem};
+use crate::check::{Artefact, Problem, check, length, positive};
 use crate::environment::Environment;
 use crate::names::{RecipeName, Source};
 
@@ -109,11 +109,31 @@ impl RunConfig {
     }
 }
 
+impl DataConfig {
+    fn check(&self) -> Result<(), Problem> {
+        for (i, (mean, std)) in self.mean.iter().zip(self.std).enumerate() {
+            check(mean.is_finite(), format_args!("mean[{i}]"), "a finite number", mean)?;
+            positive(format_args!("std[{i}]"), std.into())?;
+        }
+        Ok(())
+    }
+}
+
 impl Artefact for RunConfig {
     const WHAT: &str = "the settings of a run";
 
     fn check(&self) -> Result<(), Problem> {
-        self.train.config.validate().map_err(|problem| problem.within("train"))
+        if let Err(error) = self.model.validate() {
+            return Err(match error {
+                mobilenet_arch::Error::InvalidConfig { field, expected, found } => {
+                    Problem { field: format!("model.{field}"), expected, found }
+                }
+                other => Problem { field: "model".into(), expected: "a network".into(), found: other.to_string() },
+            });
+        }
+        self.train.config.validate().map_err(|problem| problem.within("train"))?;
+        self.data.check().map_err(|problem| problem.within("data"))?;
+        length("data.classes", "output of the network", self.model.num_classes, self.data.classes.len())
     }
 }
 
@@ -179,6 +199,13 @@ mod tests {
         for (pointer, value, words) in [
             ("/train/epochs", json!(0), "train.epochs: expected at least 1, found 0"),
             ("/train/optimizer/lr", json!(-1.0), "train.optimizer.lr: expected more than 0, found -1"),
+            ("/data/std", json!([0.25, 0.0, 0.25]), "data.std[1]: expected a number above 0, found 0"),
+            (
+                "/data/classes",
+                json!(["a"]),
+                "data.classes: expected 2 entries, one for each output of the network, found 1",
+            ),
+            ("/model/width_mult", json!(99.0), "model.width_mult: expected a number above 0, at most 8, found 99"),
             ("/train/augment/crop_padding", json!(70_000), "train.crop padding: expected 0 to 65536, found 70000"),
         ] {
             let mut config = early();

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use candle_core::{Tensor, Var};
 use mobilenet_common::files;
-use mobilenet_common::json::differences;
+use mobilenet_common::json::{Difference, differences};
 use safetensors::tensor::Dtype;
 use safetensors::{SafeTensorError, SafeTensors};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,25 @@ pub(crate) struct Progress {
     pub history: Vec<EpochMetrics>,
     /// The best epoch on the held-out images, if there are any.
     pub best: Option<Best>,
+}
+
+impl Progress {
+    /// What no run of so many epochs of so many steps can have written.
+    fn problem(&self, epochs: usize, steps: usize) -> Option<String> {
+        let Self { epochs_done, steps_done, history, best, .. } = self;
+        let numbers = [self.epoch_seconds, self.elapsed_seconds, self.tally.loss()];
+        let numbered = history.iter().zip(1..).all(|(metrics, epoch)| metrics.epoch == epoch);
+        match () {
+            () if *epochs_done > epochs => Some(format!("{epochs_done} epochs done, expected at most {epochs}")),
+            () if *steps_done > steps => Some(format!("{steps_done} steps done, expected at most {steps}")),
+            () if history.len() != *epochs_done || !numbered => {
+                Some(format!("a history of {} epochs, expected {epochs_done}", history.len()))
+            }
+            () if best.is_some_and(|best| best.epoch > *epochs_done) => Some("a best epoch that is yet to come".into()),
+            () if !numbers.iter().all(|number| number.is_finite()) => Some("a time or a loss that is no number".into()),
+            () => None,
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -85,13 +104,37 @@ pub(crate) fn save(path: &Path, state: &State<'_>, progress: &Progress, settings
     write(path, arrays, Some(serde_json::to_string(&metadata)?))
 }
 
+/// The bytes of a checkpoint in which every variable has its optimizer's state, and of the weights alone. A history
+/// takes little room beside them.
+pub(crate) fn sizes(state: &State<'_>) -> Result<(u64, u64), Error> {
+    const HEADER: u64 = 64 << 10;
+    let vars = sorted_vars(state.vars)?;
+    let bytes = |shape: &[usize]| 4 * shape.iter().map(|&length| length as u64).product::<u64>();
+    let weights: u64 = vars.iter().map(|(_, var)| bytes(var.dims())).sum();
+    let buffers: u64 =
+        state.optimizer.state_shapes().iter().map(|(names, shape)| names.len() as u64 * bytes(shape)).sum();
+    let average = if state.ema.is_some() { weights } else { 0 };
+    Ok((weights + buffers + average + HEADER, weights + HEADER))
+}
+
 /// Writes the variables alone, under their own names.
 pub(crate) fn save_weights(path: &Path, vars: &candle_nn::VarMap) -> Result<(), Error> {
     write(path, var_arrays(vars, "")?, None)
 }
 
-/// Reads what [`save`] wrote into the run's state. Nothing is changed if the file does not fit.
-pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &Value) -> Result<Progress, Error> {
+/// The run that a checkpoint should be of.
+pub(crate) struct Expected<'a> {
+    pub settings: &'a Value,
+    pub epochs: usize,
+    /// Steps of an epoch.
+    pub steps: usize,
+    /// Whether it may be of a run of fewer epochs, but otherwise the same.
+    pub may_have_fewer_epochs: bool,
+}
+
+/// Reads what [`save`] wrote into a run's state. Nothing is changed if the file does not fit.
+pub(crate) fn load(path: &Path, state: &mut State<'_>, expected: Expected<'_>) -> Result<Progress, Error> {
+    let Expected { settings, epochs, steps, may_have_fewer_epochs } = expected;
     let bytes = read(path, state.vars)?;
     let (metadata, mut arrays) = parse(path, &bytes)?;
     let Some(metadata) = metadata else {
@@ -110,11 +153,16 @@ pub(crate) fn load(path: &Path, state: &mut State<'_>, settings: &Value) -> Resu
     }
     let metadata: Metadata = serde_json::from_str(&metadata).map_err(not_json)?;
 
-    let differences = differences(&of_now(metadata.settings), settings);
-    let differences: Vec<_> =
-        differences.into_iter().map(|d| format!("{} was {}, now {}", d.field, d.before, d.now)).collect();
+    let more_epochs =
+        |d: &Difference| may_have_fewer_epochs && d.field == "train.epochs" && d.before.as_u64() < d.now.as_u64();
+    let differences = differences(&of_now(metadata.settings), settings).into_iter().filter(|d| !more_epochs(d));
+    let differences: Vec<_> = differences.map(|d| format!("{} was {}, now {}", d.field, d.before, d.now)).collect();
     if !differences.is_empty() {
         return Err(Error::ConfigChanged { path: path.into(), differences });
+    }
+
+    if let Some(reason) = metadata.progress.problem(epochs, steps) {
+        return Err(Error::NotACheckpoint { path: path.into(), reason });
     }
 
     let vars = sorted_vars(state.vars)?;

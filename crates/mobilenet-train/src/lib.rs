@@ -8,6 +8,7 @@ mod loss;
 mod metrics;
 mod observer;
 mod optimizer;
+mod room;
 mod run;
 mod trainer;
 mod variables;

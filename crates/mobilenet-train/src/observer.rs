@@ -28,7 +28,7 @@ pub struct StepReport {
 }
 
 /// Follows a training, and may stop it: `ControlFlow::Break(())` ends [`Trainer::fit`](crate::Trainer::fit) with an
-/// error. A stopped run can be resumed.
+/// error, after a checkpoint is written. A stopped run can be resumed.
 ///
 /// `()` is the observer that does nothing.
 pub trait Observer {

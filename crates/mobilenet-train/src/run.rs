@@ -33,6 +33,9 @@ pub struct FitData {
 pub struct RunOptions {
     /// Go on from the folder's checkpoint; without one, begin.
     pub resume: bool,
+    /// Take a checkpoint of a run of fewer epochs, too: the run goes on, at the learning rates that its schedule has
+    /// for as many epochs as it has now.
+    pub more_epochs: bool,
     /// A checkpoint is written after each epoch, and within an epoch when the last is older than this.
     pub checkpoint_interval: Duration,
     /// What the run depends on that the trainer cannot see, such as the model's settings. Kept in the checkpoint; a run
@@ -43,7 +46,12 @@ pub struct RunOptions {
 impl Default for RunOptions {
     /// No resuming, a checkpoint every five minutes, no model settings.
     fn default() -> Self {
-        Self { resume: false, checkpoint_interval: Duration::from_secs(300), model: serde_json::Value::Null }
+        Self {
+            resume: false,
+            more_epochs: false,
+            checkpoint_interval: Duration::from_secs(300),
+            model: serde_json::Value::Null,
+        }
     }
 }
 

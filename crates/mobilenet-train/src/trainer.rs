@@ -16,6 +16,7 @@ use mobilenet_common::files;
 use mobilenet_layers::DropoutRng;
 
 use crate::checkpoint::{self, Progress, State};
+use crate::room;
 use crate::run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
 use crate::{Ema, EpochMetrics, Error, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
 
@@ -119,10 +120,24 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         };
         let mut progress = Progress::default();
         match (run.checkpoint.try_exists(), options.resume) {
-            (Ok(true), true) => progress = checkpoint::load(&run.checkpoint, &mut state, &run.settings)?,
+            (Ok(true), true) => {
+                let expected = checkpoint::Expected {
+                    settings: &run.settings,
+                    epochs: self.config.epochs,
+                    steps: steps_per_epoch,
+                    may_have_fewer_epochs: options.more_epochs,
+                };
+                progress = checkpoint::load(&run.checkpoint, &mut state, expected)?;
+            }
             (Ok(true), false) => return Err(Error::RunExists { path: run.checkpoint }),
-            // Written before the first step, so that a folder or disk that cannot hold it shows now.
-            (Ok(false), _) => checkpoint::save(&run.checkpoint, &state, &progress, &run.settings)?,
+            (Ok(false), _) => {
+                // A folder or disk that cannot hold what the run will leave shows now: two checkpoints while one takes
+                // the other's place, and the weights of the best epoch and the last.
+                let (checkpoint, weights) = checkpoint::sizes(&state)?;
+                let sizes = [checkpoint, checkpoint, weights, weights];
+                room::check(run_dir, &sizes).map_err(Error::io("write", &run.checkpoint))?;
+                checkpoint::save(&run.checkpoint, &state, &progress, &run.settings)?;
+            }
             (Err(error), _) => return Err(Error::io("read", &run.checkpoint)(error)),
         }
         run.clock.0 = progress.elapsed_seconds;
@@ -157,6 +172,10 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         state.ema.as_mut().map_or(Ok(()), Ema::swap)?;
         let evaluation = self.judge(run, progress, lr, observer);
         state.ema.as_mut().map_or(Ok(()), Ema::swap)?;
+        if let Err(Error::EvaluationStopped) = evaluation {
+            progress.elapsed_seconds = run.elapsed_seconds();
+            checkpoint::save(&run.checkpoint, state, progress, &run.settings)?;
+        }
         let evaluation = evaluation?;
         let eval_seconds = start.elapsed().as_secs_f64();
 

@@ -41,7 +41,8 @@ impl<M: ModuleT> Trainer<'_, M> {
 
         let mut last_save = Instant::now();
         let mut gradients = None;
-        let mut lr = config.lr(progress.epochs_done * steps + progress.steps_done, steps);
+        // Of the last step that is done, if all are.
+        let mut lr = config.lr(progress.epochs_done * steps + progress.steps_done.min(steps - 1), steps);
         while progress.steps_done < steps {
             let start = Instant::now();
             let Some(batch) = batches.next().transpose()? else { break };
@@ -61,15 +62,16 @@ impl<M: ModuleT> Trainer<'_, M> {
                 lr,
                 images_per_second: progress.tally.images as f64 / progress.epoch_seconds,
             };
-            if observer.on_step(&report).is_break() {
-                return Err(Error::Stopped { epoch, step: progress.steps_done });
-            }
+            let stop = observer.on_step(&report).is_break();
             // Not while an update is half gathered: its gradients are in no checkpoint.
-            let may_save = gradients.is_none() && progress.steps_done < steps;
-            if may_save && last_save.elapsed() >= run.interval {
+            let may_save = gradients.is_none() && (stop || progress.steps_done < steps);
+            if may_save && (stop || last_save.elapsed() >= run.interval) {
                 progress.elapsed_seconds = run.elapsed_seconds();
                 checkpoint::save(&run.checkpoint, state, progress, &run.settings)?;
                 last_save = Instant::now();
+            }
+            if stop {
+                return Err(Error::Stopped { epoch, step: progress.steps_done });
             }
         }
         Ok(lr)

@@ -309,6 +309,37 @@ fn a_file_that_is_cut_short_or_no_checkpoint() {
     assert!(matches!(error, Error::FormatVersion { found: 9, expected: 1, .. }), "{error}");
 }
 
+/// Positions and histories that no run has written are refused at once, and the file is named.
+#[test]
+fn positions_that_no_run_can_have() {
+    let data = data(51, 20, EvalSplit::Test);
+    let model = Mlp::new(4, 1);
+    let folder = stopped_run(&model, &data, &RunOptions::default());
+    let path = folder.path().join(CHECKPOINT_FILE);
+    let whole = std::fs::read(&path).unwrap();
+    let change = |key: &str, value: serde_json::Value| {
+        let (_, header) = safetensors::SafeTensors::read_metadata(&whole).unwrap();
+        let mut metadata = header.metadata().clone().unwrap();
+        let text = metadata.get_mut("mobilenet_train").unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(text).unwrap();
+        assert!(!json["progress"][key].is_null());
+        json["progress"][key] = value;
+        *text = json.to_string();
+        let file = safetensors::SafeTensors::deserialize(&whole).unwrap();
+        std::fs::write(&path, safetensors::serialize(file.tensors(), Some(metadata)).unwrap()).unwrap();
+        fit_error(&model, config(), &data, folder.path(), &resume())
+    };
+    for (key, value, expected) in [
+        ("steps_done", 1_000_000_000_000_000_000u64.into(), "1000000000000000000 steps done, expected at most 4"),
+        ("epochs_done", 4.into(), "4 epochs done, expected at most 3"),
+        ("epochs_done", 2.into(), "a history of 1 epochs, expected 2"),
+    ] {
+        let error = change(key, value);
+        assert!(matches!(error, Error::NotACheckpoint { .. }), "{error}");
+        assert!(error.to_string().contains(CHECKPOINT_FILE) && error.to_string().ends_with(expected), "{error}");
+    }
+}
+
 #[test]
 fn folders_and_disks_that_cannot_be_written() {
     let data = data(20, 20, EvalSplit::Test);

@@ -1,12 +1,13 @@
 //! A run that is cut off anywhere and resumed ends as one that is not: the same bits, the same metrics.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
 use crate::common::{Mlp, StopAfter, config, data};
 use mobilenet_train::{
-    AdamWConfig, EpochMetrics, Error, EvalSplit, METRICS_FILE, MuonConfig, OptimizerConfig, RunOptions, SgdConfig,
-    TrainConfig,
+    AdamWConfig, CHECKPOINT_FILE, EpochMetrics, Error, EvalSplit, METRICS_FILE, MuonConfig, Observer, OptimizerConfig,
+    RunOptions, SgdConfig, TrainConfig,
 };
 
 /// 51 images in batches of 16: 3 full ones and one of 3.
@@ -115,11 +116,74 @@ fn metrics_follow_the_checkpoint() {
     let path = folder.path().join(METRICS_FILE);
     let lines = std::fs::read_to_string(&path).unwrap();
     let first = lines.split_inclusive('\n').next().unwrap();
+    let checkpoint = folder.path().join(CHECKPOINT_FILE);
+    let stopped_there = std::fs::read(&checkpoint).unwrap();
     for wrong in [first.to_string(), format!("{lines}{first}"), String::new(), "{\"epo".to_string()] {
         std::fs::write(&path, wrong).unwrap();
+        std::fs::write(&checkpoint, &stopped_there).unwrap();
         let options = RunOptions { resume: true, ..RunOptions::default() };
         let stopped = trainer.fit(&data, folder.path(), &options, &mut StopAfter(1));
         assert!(matches!(stopped, Err(Error::Stopped { .. })), "{stopped:?}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), lines);
     }
+}
+
+/// A finished run goes on for more epochs: those are of the schedule of all, and what was done stays.
+#[test]
+fn a_finished_run_goes_on_for_more_epochs() {
+    let data = data(51, 20, EvalSplit::Test);
+    let folder = tempfile::tempdir().unwrap();
+    let first = Mlp::new(8, 5).trainer(config()).fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap();
+    let longer = TrainConfig { epochs: 5, ..config() };
+    let model = Mlp::new(8, 9);
+    let options = RunOptions { resume: true, ..RunOptions::default() };
+    let refused = model.trainer(longer.clone()).fit(&data, folder.path(), &options, &mut ()).unwrap_err();
+    assert!(matches!(refused, Error::ConfigChanged { .. }), "{refused}");
+    let options = RunOptions { more_epochs: true, ..options };
+    let outcome = model.trainer(longer.clone()).fit(&data, folder.path(), &options, &mut ()).unwrap();
+    assert_eq!(outcome.history[..3], first.history);
+    assert_eq!(outcome.history.len(), 5);
+    assert_eq!(outcome.history[3].lr, longer.lr(4 * STEPS - 1, STEPS));
+    assert_eq!(metrics(folder.path()), outcome.history);
+    // Fewer than there were is another run.
+    let fewer = TrainConfig { epochs: 4, ..config() };
+    let refused = model.trainer(fewer).fit(&data, folder.path(), &options, &mut ()).unwrap_err();
+    assert!(matches!(refused, Error::ConfigChanged { .. }), "{refused}");
+}
+
+/// Stops in the evaluation that ends an epoch, after so many batches of it.
+struct StopInEvaluation(usize);
+
+impl Observer for StopInEvaluation {
+    fn on_evaluation(&mut self, _: usize, _: usize) -> ControlFlow<()> {
+        self.0 -= 1;
+        if self.0 == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+/// What was done when the observer asked to stop is in the checkpoint, and is not done again.
+#[test]
+fn a_stop_leaves_a_checkpoint_of_what_was_done() {
+    let data = data(51, 40, EvalSplit::Test);
+    let config = TrainConfig { ema: Some(0.9), ..config() };
+    let expected = Mlp::new(8, 5);
+    let whole = tempfile::tempdir().unwrap();
+    let outcome = expected.trainer(config.clone()).fit(&data, whole.path(), &RunOptions::default(), &mut ()).unwrap();
+
+    let cut = tempfile::tempdir().unwrap();
+    let options = |resume| RunOptions { resume, ..RunOptions::default() };
+    let begun = Mlp::new(8, 5).trainer(config.clone()).fit(&data, cut.path(), &options(false), &mut StopAfter(2));
+    assert!(matches!(begun, Err(Error::Stopped { epoch: 1, step: 2 })), "{begun:?}");
+    // Three stops further on, none of which repeats a step: of 4 steps an epoch, 2 are left, then an evaluation of
+    // three batches.
+    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopAfter(1));
+    assert!(matches!(ended, Err(Error::Stopped { epoch: 1, step: 3 })), "{ended:?}");
+    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopInEvaluation(2));
+    assert!(matches!(ended, Err(Error::EvaluationStopped)), "{ended:?}");
+    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopInEvaluation(1));
+    assert!(matches!(ended, Err(Error::EvaluationStopped)), "{ended:?}");
+    let model = Mlp::new(8, 9);
+    let resumed = model.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut ()).unwrap();
+    assert_eq!(model.bits(), expected.bits());
+    assert_eq!(without_times(resumed.history), without_times(outcome.history));
 }
