@@ -4,6 +4,7 @@
 mod compare;
 mod files;
 mod peers;
+mod stop;
 
 use std::process::ExitCode;
 
@@ -18,15 +19,22 @@ enum Cli {
 }
 
 fn main() -> ExitCode {
+    stop::watch();
     let done = match Cli::parse() {
         Cli::Compare(args) => compare::run(&args),
         Cli::Peers(args) => peers::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<stop::Stopped>() {
+            Some(stopped) => {
+                eprintln!("{stopped}");
+                ExitCode::from(stopped.exit_code())
+            }
+            None => {
+                eprintln!("error: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -4,11 +4,15 @@ mod export;
 mod technique;
 mod train;
 mod values;
+mod weights;
 
+use std::any::TypeId;
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::builder::Command as Definition;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use mobilenet_data::Source;
 use mobilenet_layers::Precision;
 use mobilenet_models::{Arch, ModelConfig, Preset};
@@ -17,6 +21,7 @@ pub use self::export::ExportArgs;
 pub use self::technique::TechniqueArgs;
 pub use self::train::{Freeze, TrainArgs};
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
+pub use self::weights::WeightsArgs;
 use crate::device::DeviceArg;
 use crate::progress::Progress;
 
@@ -51,6 +56,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Parses a command line.
+    ///
+    /// What follows an option is its value even if it begins with a minus: `--epochs -1` is then a wrong value of
+    /// `--epochs` and not an unknown argument. Paths are no such values: `--out --resume` lacks one.
+    pub fn read(line: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let takes_any = |arg: clap::Arg| {
+            let path = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+            let option = arg.get_action().takes_values() && !arg.is_positional();
+            if option && !path { arg.allow_hyphen_values(true) } else { arg }
+        };
+        let commands = |command: Definition| command.mut_args(takes_any);
+        let definition = Self::command().mut_args(takes_any).mut_subcommands(commands);
+        Self::from_arg_matches(&definition.try_get_matches_from(line)?)
+    }
+}
+
 #[derive(Subcommand)]
 pub enum Command {
     Summary(SummaryArgs),
@@ -58,6 +80,7 @@ pub enum Command {
     Eval(EvalArgs),
     Export(ExportArgs),
     Predict(PredictArgs),
+    Weights(WeightsArgs),
     Bench(BenchArgs),
     Roofline(RooflineArgs),
     Data(DataArgs),
@@ -454,8 +477,33 @@ mod tests {
             ("choose --min-accuracy 90", "0 to below 1"),
         ] {
             let words = std::iter::once("mobilenet").chain(line.split(' '));
-            let Err(error) = Cli::try_parse_from(words) else { panic!("{line}: no error") };
+            let Err(error) = Cli::read(words) else { panic!("{line}: no error") };
             assert!(error.to_string().contains(expected), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn negative_values_name_their_flag() {
+        for value in ["-1", "-inf", "-x"] {
+            for (line, flag) in [
+                ("train --model v2 --out r --epochs", "--epochs"),
+                ("train --model v2 --out r --seed", "--seed"),
+                ("train --model v2 --out r --lr", "--lr"),
+                ("train --model v2 --out r --strides", "--strides"),
+                ("train --out r --model", "--model"),
+                ("bench --model v2 --threads", "--threads"),
+                ("bench --model v2 --batch", "--batch"),
+                ("summary --model v2 --image-size", "--image-size"),
+                ("choose --max-latency-ms", "--max-latency-ms"),
+            ] {
+                let words = std::iter::once("mobilenet").chain(line.split(' ')).chain([value]);
+                let Err(error) = Cli::read(words) else { panic!("{line} {value}: no error") };
+                let text = error.to_string();
+                let first = text.lines().next().unwrap();
+                assert!(first.contains("invalid value") && first.contains(flag), "{line} {value}: {text}");
+            }
+        }
+        let Err(error) = Cli::read(["mobilenet", "train", "--out", "--resume"]) else { panic!("no error") };
+        assert!(error.to_string().contains("--out"), "{error}");
     }
 }

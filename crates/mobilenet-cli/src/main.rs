@@ -9,6 +9,8 @@ mod device;
 mod environment;
 mod eval;
 mod export;
+mod flags;
+mod interrupt;
 mod model_file;
 mod output;
 mod predict;
@@ -22,18 +24,17 @@ mod step_profile;
 mod summary;
 mod threads;
 mod train;
+mod weights;
 
-use std::io::Write;
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::ErrorKind;
 
 use args::{Cli, Command};
 use mobilenet_kernels::Level;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if error.kind() == ErrorKind::ValueValidation => {
             // The first line says it all; clap would add a paragraph about `--help`.
@@ -56,12 +57,14 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     }
+    interrupt::watch();
     let done = match cli.command {
         Command::Summary(args) => summary::run(&args),
         Command::Train(mut args) => args.source.fetch().and_then(|()| train::run(&args)),
         Command::Eval(args) => eval::run(&args),
         Command::Export(args) => export::run(&args),
         Command::Predict(args) => predict::run(&args),
+        Command::Weights(args) => weights::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Roofline(args) => roofline::run(&args),
         Command::Data(mut args) => args.source.fetch().and_then(|()| data::run(&args)),
@@ -72,10 +75,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough (`| head`): not a failure.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
-        Err(error) => {
-            report(&format!("error: {}", one_line(&error)));
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<interrupt::Stopped>() {
+            Some(stopped) => {
+                report(&stopped.to_string());
+                ExitCode::from(stopped.signal.exit_code())
+            }
+            None => {
+                report(&format!("error: {}", one_line(&error)));
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 
@@ -83,7 +92,7 @@ fn main() -> ExitCode {
 fn one_line(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
-        let text = cause.to_string().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+        let text = flags::said(cause).lines().map(str::trim).collect::<Vec<_>>().join(" ");
         // Many errors already end with their cause.
         if !parts.last().is_some_and(|last| last.contains(&text)) {
             parts.push(text);
@@ -92,7 +101,7 @@ fn one_line(error: &anyhow::Error) -> String {
     parts.join(": ")
 }
 
-/// A line on stderr; a closed stderr is not worth a panic.
+/// A line on stderr.
 fn report(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
+    output::note(&output::short_numbers(line));
 }

@@ -99,7 +99,9 @@ fn logits(model: &MobileNet, picture: Vec<u8>, data: &DataConfig, device: &Devic
     let mut batches = batches(split, run::normalization(data), &BatchConfig::eval(1), device);
     let batch = batches.next().ok_or_else(|| anyhow!("no batch was made of the picture"))??;
     let logits = model.forward_t(&batch.images, false).context("the network cannot take the picture")?;
-    Ok(logits.flatten_all()?.to_vec1()?)
+    let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
+    ensure!(logits.iter().all(|x| x.is_finite()), "the network answers with NaN or infinite numbers");
+    Ok(logits)
 }
 
 /// The softmax of `logits`, its largest values first.

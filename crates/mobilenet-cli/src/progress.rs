@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use mobilenet_train::{EpochMetrics, Observer, StepReport};
 
-use crate::output::note;
+use crate::interrupt;
+use crate::output::{note, visible};
 
 /// Least time between two lines in a log.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ impl Progress {
         if !self.bar.is_hidden() {
             self.bar.set_length(total);
             self.bar.set_position(done);
-            self.bar.set_message(message());
+            self.bar.set_message(visible(&message()).into_owned());
         } else if self.last_line.elapsed() >= LOG_INTERVAL {
             self.line(&message());
         }
@@ -99,12 +100,12 @@ impl Observer for Training {
             }
             text
         });
-        ControlFlow::Continue(())
+        interrupt::flow()
     }
 
     fn on_evaluation(&mut self, done: usize, total: usize) -> ControlFlow<()> {
         self.progress.at(done as u64, total as u64, || format!("{done} of {total} images evaluated"));
-        ControlFlow::Continue(())
+        interrupt::flow()
     }
 
     fn on_epoch(&mut self, m: &EpochMetrics) -> ControlFlow<()> {
@@ -123,7 +124,7 @@ impl Observer for Training {
             m.images_per_second,
             duration(m.elapsed_seconds)
         ));
-        ControlFlow::Continue(())
+        interrupt::flow()
     }
 }
 

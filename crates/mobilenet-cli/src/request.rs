@@ -166,7 +166,12 @@ impl TrainingRequest {
         }
     }
 
-    /// Settings that are not those of the stored run, each as `name is now, was then`.
+    /// Whether this asks for more epochs than the stored run has: it is to go on.
+    pub fn has_more_epochs_than(&self, stored: &RunConfig) -> bool {
+        self.train.config.epochs > stored.train.config.epochs
+    }
+
+    /// Settings that are not those of the stored run, but for more epochs, each as `name is now, was then`.
     ///
     /// Where the data lies may change; what it is, is checked when it is loaded.
     pub fn differences(&self, stored: &RunConfig) -> Result<Vec<String>> {
@@ -182,9 +187,13 @@ impl TrainingRequest {
             limit_test: data.limit_test,
             validation: data.validation,
         };
+        let mut train_now = self.train.clone();
+        if self.has_more_epochs_than(stored) {
+            train_now.config.epochs = train.config.epochs;
+        }
         let now = Comparable {
             model: &self.model,
-            train: &self.train,
+            train: &train_now,
             init: &self.init,
             freeze_features: self.freeze_features,
             teacher: &self.teacher,
@@ -225,12 +234,11 @@ impl Comparable<'_> {
 mod tests {
     use super::*;
     use crate::args::{Cli, Command};
-    use clap::Parser;
     use mobilenet_train::{Schedule, TrainConfig};
 
     fn request(line: &str, stored: Option<&RunConfig>) -> Result<TrainingRequest> {
         let words = ["mobilenet", "train", "--out", "r"].into_iter().chain(line.split_whitespace());
-        let Command::Train(args) = Cli::try_parse_from(words)?.command else { panic!("not train") };
+        let Command::Train(args) = Cli::read(words)?.command else { panic!("not train") };
         TrainingRequest::new(&args, stored)
     }
 
@@ -285,12 +293,17 @@ mod tests {
     #[test]
     fn a_run_is_resumed_as_it_was_started() {
         let run = stored("--model v2 --optimizer sgd --epochs 5 --limit-train 64 --width 0.5");
-        for line in ["--resume", "--resume --model v2 --epochs 5 --lr 0.1", "--resume --data-dir elsewhere"] {
+        for line in [
+            "--resume",
+            "--resume --model v2 --epochs 5 --lr 0.1",
+            "--resume --data-dir elsewhere",
+            "--resume --epochs 6",
+        ] {
             let found = request(line, Some(&run)).unwrap();
             assert_eq!(found.differences(&run).unwrap(), Vec::<String>::new(), "{line}");
         }
         for (line, expected) in [
-            ("--resume --epochs 6", "train.epochs is 6, was 5"),
+            ("--resume --epochs 4", "train.epochs is 4, was 5"),
             ("--resume --model v3-small", "model.arch is \"v3-small\", was \"v2\""),
             ("--resume --validation 8", "validation is 8, was null"),
             ("--resume --lr 0.2", "train.optimizer.lr is 0.2, was 0.1"),

@@ -1,5 +1,6 @@
 //! A run's folder: its settings and its weights.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -53,7 +54,7 @@ pub fn normalization(config: &DataConfig) -> Normalization {
 
 /// Fails unless `dataset` is the set that the run was started with.
 pub fn check_same(config: &DataConfig, dataset: &Dataset) -> Result<()> {
-    let same = (&config.name, &config.copy, &config.classes) == (&dataset.name, &dataset.copy, &dataset.classes);
+    let same = (&config.name, &config.copy) == (&dataset.name, &dataset.copy);
     ensure!(
         same,
         "the data is not the run's: expected {} ({}), found {} ({}); --data-dir names another folder",
@@ -62,6 +63,16 @@ pub fn check_same(config: &DataConfig, dataset: &Dataset) -> Result<()> {
         dataset.name,
         dataset.copy
     );
+    let (expected, found) = (&config.classes, &dataset.classes);
+    ensure!(
+        expected.len() == found.len(),
+        "the data is not the run's: expected {} classes, found {}",
+        expected.len(),
+        found.len()
+    );
+    if let Some(i) = (0..expected.len()).find(|&i| expected[i] != found[i]) {
+        bail!("the data is not the run's: expected class {i} to be {:?}, found {:?}", expected[i], found[i]);
+    }
     Ok(())
 }
 
@@ -72,9 +83,14 @@ pub fn has_training(folder: &Path) -> bool {
 
 /// Reads a run's settings.
 pub fn read_config(folder: &Path) -> Result<RunConfig> {
-    ensure!(folder.is_dir(), "{}: no such folder", folder.display());
     let path = folder.join(CONFIG_FILE);
-    ensure!(path.is_file(), "{}: not a run of `mobilenet train`: it holds no {CONFIG_FILE}", folder.display());
+    // What else is wrong, such as a folder that one may not enter, the system says.
+    if let Err(error) = path.metadata()
+        && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+    {
+        ensure!(folder.is_dir(), "{}: no such folder", folder.display());
+        bail!("{}: not a run of `mobilenet train`: it holds no {CONFIG_FILE}", folder.display());
+    }
     Ok(mobilenet_schema::read(&path)?)
 }
 
@@ -122,7 +138,11 @@ fn load_checkpoint(vars: &VarMap, path: &Path, device: &Device) -> Result<()> {
     let mut problems = Vec::new();
     for (name, var) in vars.iter() {
         match tensors.get(&format!("{kind}{name}")) {
-            Some(tensor) if tensor.shape() == var.shape() => var.set(&tensor.to_dtype(var.dtype())?)?,
+            Some(tensor) if tensor.shape() == var.shape() => {
+                let sum = tensor.to_dtype(DType::F64)?.sum_all()?.to_scalar::<f64>()?;
+                ensure!(sum.is_finite(), "{}: {name} holds NaN or infinite numbers", path.display());
+                var.set(&tensor.to_dtype(var.dtype())?)?;
+            }
             Some(tensor) => problems.push(format!("{name} expected {:?}, found {:?}", var.dims(), tensor.dims())),
             None => problems.push(format!("{name} is missing")),
         }

@@ -1,6 +1,7 @@
 //! `mobilenet train`
 
 use std::fs::{self, File, TryLockError};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,13 +13,14 @@ use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{MobileNet, weights};
 use mobilenet_schema::{RunConfig, TrainRecord};
-use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, Trainer};
+use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
 
 use crate::args::TrainArgs;
+use crate::interrupt;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Progress, Training, duration, percent};
 use crate::request::TrainingRequest;
-use crate::run::{self, CONFIG_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
+use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.as_path();
@@ -30,6 +32,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let mut request = TrainingRequest::new(args, stored.as_ref())?;
     // Without a checkpoint nothing has been trained yet, and other settings do no harm.
     let stored = stored.filter(|_| run::has_training(out));
+    let more_epochs = stored.as_ref().is_some_and(|stored| request.has_more_epochs_than(stored));
     if let Some(stored) = &stored {
         let differences = request.differences(stored)?;
         ensure!(
@@ -39,8 +42,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
             differences.join("; ")
         );
     }
-    if args.resume && out.join(TRAIN_FILE).exists() {
+    if args.resume && out.join(TRAIN_FILE).exists() && !more_epochs {
         return already_complete(out, args.json);
+    }
+    // Before the data is read: that it is no weights at all is soon said.
+    if let Some(init) = request.init.as_ref().filter(|_| !out.join(CHECKPOINT_FILE).exists()) {
+        weights::inspect(init)?;
     }
 
     let device = args.device.device.open()?;
@@ -48,8 +55,11 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock(out)?;
     // Another training may have begun and ended since the first check.
     ensure!(args.resume || !run::has_training(out), already_holds_a_run(out));
-    let (config, data) = prepare(&mut request, stored, out)?;
-    let record = train(&config, data, out, args.resume, &device)?;
+    let (mut config, data) = prepare(&mut request, stored, out)?;
+    if more_epochs {
+        go_on(&mut config, request.train.config.epochs, data.train.len(), out)?;
+    }
+    let record = train(&config, data, out, args.resume, more_epochs, &device)?;
     if args.json {
         return print_json(&record);
     }
@@ -68,7 +78,7 @@ fn lock(out: &Path) -> Result<Option<File>> {
     let folder = File::open(out).with_context(|| format!("cannot lock {}", out.display()))?;
     match folder.try_lock() {
         Err(TryLockError::WouldBlock) => {
-            bail!("{}: another training is running there; choose another --out", out.display())
+            bail!("{}: in use: another training is running there; choose another --out", out.display())
         }
         // Some network file systems have no locks; better to run without than not at all.
         Ok(()) | Err(TryLockError::Error(_)) => Ok(Some(folder)),
@@ -112,7 +122,37 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
     Ok((config, data))
 }
 
-fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &Device) -> Result<TrainRecord> {
+/// Makes a run longer: its record and its evaluation, which are of the shorter one, go; its settings change.
+fn go_on(config: &mut RunConfig, epochs: usize, images: usize, out: &Path) -> Result<()> {
+    let TrainConfig { epochs: before, schedule, .. } = config.train.config;
+    let steps = config.train.config.steps_per_epoch(images);
+    let last = config.train.config.lr((before * steps).saturating_sub(1), steps);
+    config.train.config.epochs = epochs;
+    note(&format!(
+        "{epochs} epochs instead of {before}: the schedule ({schedule}) is that of {epochs} epochs from here on; after \
+         {before} epochs the learning rate is {:.2e} and not {last:.2e}",
+        config.train.config.lr(before * steps, steps)
+    ));
+    // The record first: without it the run is unfinished, whatever its settings say.
+    for name in [TRAIN_FILE, EVAL_FILE] {
+        match fs::remove_file(out.join(name)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", out.join(name).display()));
+            }
+            _ => {}
+        }
+    }
+    write_json(&out.join(CONFIG_FILE), config)
+}
+
+fn train(
+    config: &RunConfig,
+    data: RunData,
+    out: &Path,
+    resume: bool,
+    more_epochs: bool,
+    device: &Device,
+) -> Result<TrainRecord> {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
     let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
@@ -144,6 +184,7 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
     };
     let options = RunOptions {
         resume,
+        more_epochs,
         model: serde_json::json!({
             "model": config.model,
             "precision": config.train.precision,
@@ -158,13 +199,32 @@ fn train(config: &RunConfig, data: RunData, out: &Path, resume: bool, device: &D
         trainer = trainer.with_teacher(teacher);
     }
     let mut training = Training::new();
+    let way_on = format!("go on with: mobilenet train --resume --out {}", quoted(&out.to_string_lossy()));
+    let graceful = interrupt::graceful(way_on.clone());
     let outcome = trainer.fit(&fit, out, &options, &mut training);
     training.finish();
-    let outcome = outcome?;
+    let outcome = outcome.map_err(|error| stopped(error, &way_on))?;
+    drop(graceful);
     weights::save(&vars, out.join(WEIGHTS_FILE))?;
     let record = record(outcome, config)?;
     write_json(&out.join(TRAIN_FILE), &record)?;
     Ok(record)
+}
+
+/// What a training ends with that was asked to stop.
+fn stopped(error: mobilenet_train::Error, way_on: &str) -> anyhow::Error {
+    use mobilenet_train::Error::{EvaluationStopped, Stopped};
+    let place = match (&error, interrupt::asked()) {
+        (Stopped { epoch, step }, Some(signal)) => Some((signal, format!("in epoch {epoch} after step {step}"))),
+        (EvaluationStopped, Some(signal)) => Some((signal, "while it was evaluated".to_owned())),
+        _ => None,
+    };
+    match place {
+        Some((signal, place)) => {
+            interrupt::Stopped { signal, words: format!("{place}; the checkpoint is written, {way_on}") }.into()
+        }
+        None => error.into(),
+    }
 }
 
 /// The network of another run, which must answer the same question.
@@ -236,11 +296,15 @@ fn said(record: &TrainRecord, out: &Path) -> String {
 
 /// The command as one would type it.
 fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
-    let quoted = |arg: String| match !arg.is_empty() && arg.chars().all(plain) {
-        true => arg,
-        false => format!("'{}'", arg.replace('\'', r"'\''")),
-    };
-    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    let args = std::env::args_os().skip(1).map(|arg| quoted(&arg.to_string_lossy()));
     std::iter::once("mobilenet".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// A word of a command as one would type it.
+fn quoted(arg: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=+".contains(c);
+    match !arg.is_empty() && arg.chars().all(plain) {
+        true => arg.to_owned(),
+        false => format!("'{}'", arg.replace('\'', r"'\''")),
+    }
 }

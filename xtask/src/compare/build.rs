@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
+use crate::stop;
+
 /// Builds the binary in release mode and returns its path; cargo's progress goes to the terminal.
 pub fn mobilenet(features: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -20,7 +22,8 @@ pub fn mobilenet(features: &[&str]) -> Result<PathBuf> {
     if !features.is_empty() {
         command.args(["--features", &features.join(",")]);
     }
-    let output = command.output().context("cannot start cargo")?;
+    let output = stop::output(&mut command).context("cannot start cargo")?;
+    stop::check()?;
     if !output.status.success() {
         bail!("mobilenet does not build; cargo's messages are above");
     }

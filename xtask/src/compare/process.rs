@@ -10,6 +10,7 @@ use mobilenet_report::Stage;
 
 use super::commands;
 use super::stages::title;
+use crate::stop;
 
 /// The binary, and the lock that each of its processes holds.
 pub struct Program<'a> {
@@ -39,13 +40,13 @@ impl Program<'_> {
     }
 
     fn spawn(&self, args: &[String], stdout: Stdio) -> Result<Ended> {
-        let output = Command::new(&self.binary)
+        let mut command = Command::new(&self.binary);
+        command
             .args(args)
             .stdin(self.lock.share().context("cannot share the folder's lock")?)
-            .stdout(stdout)
-            .spawn()
-            .and_then(std::process::Child::wait_with_output)
-            .with_context(|| format!("cannot start {}", self.binary.display()))?;
+            .stdout(stdout);
+        let output = stop::output(&mut command).with_context(|| format!("cannot start {}", self.binary.display()))?;
+        stop::check()?;
         Ok(Ended { status: output.status, stdout: output.stdout })
     }
 }

@@ -18,6 +18,7 @@ use super::process::run_to_end;
 use super::quiet::Counters;
 use super::settings::PeersPlan;
 use super::task::Program;
+use crate::stop;
 
 /// No measurement takes that long, unless something hangs.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -53,7 +54,9 @@ pub fn measure(settings: &PeersPlan, binary: &Path, environment: &Environment) -
             }
             let what = format!("{}, {}, {}", cell.task.key(), cell.arch.label(), cell.program.label());
             let begun = Instant::now();
-            match runner.undisturbed(cell, &what) {
+            let found = runner.undisturbed(cell, &what);
+            stop::check()?;
+            match found {
                 Ok(Found { sample, machine, versions }) => {
                     eprintln!(
                         "round {round}/{}: {what}: {} ms, took {}",

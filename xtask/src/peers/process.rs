@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use mobilenet_report::text;
 
 use super::environment::last_line;
+use crate::stop;
 
 /// Runs `command` and returns what it printed; an error has the last line of its complaint.
 ///
@@ -23,6 +24,7 @@ pub fn run_to_end(command: &mut Command, folder: &Path, patience: Duration) -> R
         .spawn()
         .with_context(|| format!("cannot start {}", command.get_program().display()))?;
     let begun = Instant::now();
+    let _running = stop::passed_on(&child);
     let status = loop {
         if let Some(status) = child.try_wait().context("cannot wait for the process")? {
             break status;
@@ -34,6 +36,7 @@ pub fn run_to_end(command: &mut Command, folder: &Path, patience: Duration) -> R
         }
         std::thread::sleep(Duration::from_millis(50));
     };
+    stop::check()?;
     let read = |path: &Path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display()));
     if !status.success() {
         bail!("{} ({status})", last_line(&String::from_utf8_lossy(&read(&stderr)?)));

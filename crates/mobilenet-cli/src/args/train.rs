@@ -36,7 +36,9 @@ Examples:
     mobilenet train --model v3-large --recipe fast --out runs/large
     mobilenet train --model v3-small --recipe fast --teacher runs/large --out runs/small
   Resuming after a crash or kill; the settings need not be repeated:
-    mobilenet train --resume --out runs/v2")]
+    mobilenet train --resume --out runs/v2
+  Going on with a run of 100 epochs:
+    mobilenet train --resume --epochs 150 --out runs/v2")]
 pub struct TrainArgs {
     /// Folder of the run; created if missing
     #[arg(long, value_name = "RUN")]
@@ -74,7 +76,7 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
     pub validation: Option<usize>,
 
-    /// Passes over the training images [default: 100]
+    /// Passes over the training images; with --resume, more than the run has make it go on [default: 100]
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]
     pub epochs: Option<usize>,
     /// Images per step [default: 128]

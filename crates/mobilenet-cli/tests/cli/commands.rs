@@ -228,3 +228,25 @@ fn the_number_of_threads_comes_from_the_option_or_the_environment() {
         String::from_utf8(output.stderr).unwrap().starts_with("error: RAYON_NUM_THREADS is 1000000, expected 1 to ")
     );
 }
+
+/// A finished run goes on for more epochs; what was known of the shorter one is gone until it is evaluated again.
+#[test]
+fn a_finished_run_goes_on_for_more_epochs() {
+    let place = Place::new();
+    place.run(&place.train("run").replace("--epochs 3", "--epochs 1"));
+    place.run("eval --run run");
+    let output = place.command("train --resume --epochs 2 --out run").output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{stderr}");
+    assert!(
+        stderr.contains("2 epochs instead of 1: the schedule (cosine) is that of 2 epochs from here on"),
+        "{stderr}"
+    );
+    assert!(!place.path("run/eval.json").exists());
+    let config: Value = serde_json::from_slice(&read(place.path("run/config.json"))).unwrap();
+    assert_eq!(config["train"]["epochs"], 2);
+    let record = place.json("train --resume --out run --json");
+    assert_eq!((&record["epochs"], &record["final"]["epoch"]), (&2.into(), &2.into()));
+    let line = "train --resume --epochs 1 --out run";
+    assert_fails(&place.command(line).output().unwrap(), line, 1, "train.epochs is 1, was 2");
+}

@@ -83,8 +83,8 @@ fn on_a_full_disk(place: &Place, blocks: u32, line: &str) -> Command {
 fn a_full_disk_leaves_the_earlier_files_as_they_were() {
     let place = Place::new();
     let train = place.train("run").replace("--epochs 3", "--epochs 1");
-    // Room for the settings, not for the first checkpoint.
-    let full = on_a_full_disk(&place, 16, &train).output().unwrap();
+    // Room for the settings and a first checkpoint, not for one with the optimizer's state.
+    let full = on_a_full_disk(&place, 3000, &train).output().unwrap();
     assert_fails(&full, "training on a full disk", 1, "run/checkpoint.safetensors");
     assert_eq!(names(&place.path("run")), ["config.json"]);
 
@@ -103,4 +103,47 @@ fn a_full_disk_leaves_the_earlier_files_as_they_were() {
     {
         assert!(read(place.path("run").join(name)) == bytes, "{name} has changed");
     }
+}
+
+/// Ctrl-C and SIGTERM: within seconds a checkpoint, the way on, the shell's exit status; resumed, the same bytes.
+#[test]
+fn asked_to_stop_it_writes_a_checkpoint_and_says_how_to_go_on() {
+    let place = Place::new();
+    place.run(&place.train("whole"));
+    for (signal, status, word) in [("-INT", 130, "interrupted"), ("-TERM", 143, "terminated")] {
+        let out = word;
+        let child = place.command(&place.train(out)).stderr(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        while !place.path(out).join("checkpoint.safetensors").exists() {
+            assert!(started.elapsed() < Duration::from_secs(60), "no first checkpoint");
+            sleep(Duration::from_millis(2));
+        }
+        let first = read(place.path(out).join("checkpoint.safetensors"));
+        sleep(Duration::from_millis(300));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let asked = Instant::now();
+        let ended = child.wait_with_output().unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+        let stderr = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(status), "{stderr}");
+        let last = stderr.lines().last().unwrap();
+        assert!(last.starts_with(word), "{stderr}");
+        assert!(last.ends_with(&format!("go on with: mobilenet train --resume --out {out}")), "{stderr}");
+        assert!(read(place.path(out).join("checkpoint.safetensors")) != first, "no checkpoint of what was done");
+        place.run(&format!("train --resume --out {out}"));
+        let weights = |run: &str| read(place.path(run).join("model.safetensors"));
+        assert!(weights("whole") == weights(out), "the resumed run ends in other weights");
+    }
+}
+
+/// Work that cannot be gone on with ends at once, with a word.
+#[test]
+fn other_commands_end_at_once() {
+    let place = Place::new();
+    let line = "bench --model v2 --iterations 1000000";
+    let child = place.command(line).stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(1500));
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!((ended.status.code(), text(&ended.stderr).as_str()), (Some(130), "interrupted\n"));
 }

@@ -9,3 +9,4 @@ mod export;
 mod interrupted;
 mod report;
 mod techniques;
+mod weights;

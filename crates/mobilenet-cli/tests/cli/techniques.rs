@@ -99,6 +99,6 @@ fn early_stopping_needs_held_out_images() {
     let record = train(&place, "run", "--validation 16 --early-stop 1");
     assert!(record["epochs"].as_u64().is_some_and(|n| n <= 2));
     let output = place.command(&(place.train("r") + " --early-stop 1")).output().unwrap();
-    assert_fails(&output, "nothing held out", 1, "early_stop is 1, expected held-out images");
+    assert_fails(&output, "nothing held out", 1, "--early-stop: expected held-out images");
     assert!(text(&output.stderr).contains("nothing is chosen on test images"));
 }
