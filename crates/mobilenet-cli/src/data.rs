@@ -1,27 +1,25 @@
 //! `mobilenet data`
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use image::{ExtendedColorType, ImageEncoder};
-use mobilenet_data::{Dataset, LoadOptions, Source, Split};
+use mobilenet_data::{Dataset, Error, LoadOptions, Source, Split};
 use mobilenet_schema::{DataInfo, Picture};
 
 use crate::args::DataArgs;
-use crate::output::{print, print_json};
+use crate::output::{note, print, print_json};
 use crate::progress::Progress;
 
 pub fn run(args: &DataArgs) -> Result<()> {
-    let default = LoadOptions::default();
-    let options = LoadOptions {
+    let mut options = LoadOptions {
         source: args.source.data.unwrap_or(Source::Auto),
         data_dir: args.source.data_dir.clone(),
-        image_size: args.source.image_size.unwrap_or(default.image_size),
-        ..default
+        ..LoadOptions::default()
     };
-    let mut progress = Progress::new();
-    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
-    progress.finish();
+    options.image_size = args.source.image_size.unwrap_or(options.image_size);
+    args.source.apply(&mut options.read);
+    let dataset = load(&options)?;
 
-    let Dataset { name, copy, classes, train, test, mean, std, fallback } = &dataset;
+    let Dataset { name, copy, classes, train, test, mean, std, fallback, notes, left_out } = &dataset;
     if args.json {
         let images = args.images.iter().map(|&index| picture(test, index)).collect::<Result<_>>()?;
         return print_json(&DataInfo {
@@ -32,6 +30,8 @@ pub fn run(args: &DataArgs) -> Result<()> {
             test_images: test.len() as u64,
             image: [test.height(), test.width()],
             fallback: *fallback,
+            notes: notes.clone(),
+            left_out: *left_out as u64,
             mean: *mean,
             std: *std,
             images,
@@ -46,6 +46,26 @@ pub fn run(args: &DataArgs) -> Result<()> {
         classes.len(),
         classes.join(", ")
     ))
+}
+
+/// Loads a set, showing how far that is, and says what there is to know of it. Broken pictures are listed, all of them.
+pub fn load(options: &LoadOptions) -> Result<Dataset> {
+    let mut progress = Progress::new();
+    let loaded = mobilenet_data::load(options, &mut |p| progress.loading(p));
+    progress.finish();
+    match loaded {
+        Ok(dataset) => {
+            dataset.notes.iter().for_each(|line| note(&format!("data: {line}")));
+            Ok(dataset)
+        }
+        Err(error @ Error::BrokenPictures { .. }) => {
+            if let Error::BrokenPictures { broken, .. } = &error {
+                broken.iter().for_each(|broken| note(&broken.to_string()));
+            }
+            Err(anyhow!("{error}; --skip-broken goes on without them"))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn picture(test: &Split, index: usize) -> Result<Picture> {

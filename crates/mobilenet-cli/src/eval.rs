@@ -10,6 +10,7 @@ use mobilenet_schema::{Eval, RunConfig, to_pretty_json_with_short_arrays};
 use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
 
 use crate::args::EvalArgs;
+use crate::data;
 use crate::model_file;
 use crate::output::{check_writable, print, print_json, write};
 use crate::progress::{Progress, percent};
@@ -30,18 +31,18 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let device = args.device.device.open()?;
     let trained = run::load_model(run, &config, &device)?;
 
-    let mut progress = Progress::new();
     let options = LoadOptions {
         source: config.data.source,
         data_dir: args.data_dir.clone().or(config.data.data_dir.clone()),
         image_size: config.data.image_size,
+        read: config.data.read.clone(),
         ..LoadOptions::default()
     };
-    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))
-        .context("the run's data cannot be read (--data-dir names another folder)")?;
+    let dataset = data::load(&options).context("the run's data cannot be read (--data-dir names another folder)")?;
     run::check_same(&config.data, &dataset)?;
     let data = run::cut(&mut config.data, dataset, config.train.config.seed)?;
 
+    let mut progress = Progress::new();
     let RunConfig { model, train, data: set, .. } = &config;
     let mut on = |model: &dyn ModuleT, split: &Arc<Split>, what: &str| -> Result<Evaluation> {
         let mut shown = |done: usize, total: usize| {

@@ -10,9 +10,9 @@ use mobilenet_schema::{Eval, RunConfig};
 use serde::Serialize;
 
 use crate::args::ExportArgs;
+use crate::data;
 use crate::model_file::normalized;
 use crate::output::{check_writable, note, print, print_json};
-use crate::progress::Progress;
 use crate::run::{self, CONFIG_FILE, EVAL_FILE, WEIGHTS_FILE};
 
 /// Training images that ranges are measured on, if nobody says how many.
@@ -139,16 +139,14 @@ fn folded(folder: &Path, config: &RunConfig) -> Result<Network> {
 
 /// Training images, as the network takes them.
 fn calibration_images(args: &ExportArgs, config: &RunConfig) -> Result<Vec<f32>> {
-    let mut progress = Progress::new();
     let options = LoadOptions {
         source: config.data.source,
         data_dir: args.data_dir.clone().or(config.data.data_dir.clone()),
         image_size: config.data.image_size,
+        read: config.data.read.clone(),
         ..LoadOptions::default()
     };
-    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))
-        .context("the run's data cannot be read (--data-dir names another folder)")?;
-    progress.finish();
+    let dataset = data::load(&options).context("the run's data cannot be read (--data-dir names another folder)")?;
     let mut data = config.data.clone();
     run::check_same(&data, &dataset)?;
     let train = run::cut(&mut data, dataset, config.train.config.seed)?.train;

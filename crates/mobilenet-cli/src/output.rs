@@ -56,7 +56,8 @@ pub fn print_json(value: &impl Serialize) -> Result<()> {
     write_line(&serde_json::to_string(value)?)
 }
 
-/// A line on stderr, whether or not anybody reads it.
+/// A line on stderr, whether or not anybody reads it. Names of files and classes may have control characters, which do
+/// something to a terminal: they are replaced.
 pub fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{}", visible(line));
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use candle_core::Device;
 use candle_nn::ModuleT;
-use mobilenet_data::{BatchConfig, Split, batches, load_image};
+use mobilenet_data::{BatchConfig, Split, batches, load_image, load_image_cropped};
 use mobilenet_models::MobileNet;
 use mobilenet_schema::DataConfig;
 use serde::Serialize;
@@ -52,7 +52,9 @@ pub fn run(args: &PredictArgs) -> Result<()> {
     let config = run::read_config(run)?;
     let size = config.data.image[0];
     // All of them first: a bad one among many shows before any work is done.
-    let pictures: Vec<Vec<u8>> = args.images.iter().map(|path| load_image(path, size)).collect::<Result<_, _>>()?;
+    let short = config.data.read.short_side(size);
+    let load = |path| load_image_cropped(path, short, size);
+    let pictures: Vec<Vec<u8>> = args.images.iter().map(load).collect::<Result<_, _>>()?;
     let device = args.device.device.open()?;
     let trained = run::load_model(run, &config, &device)?;
 

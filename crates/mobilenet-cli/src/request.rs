@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mobilenet_common::json::differences;
-use mobilenet_data::Source;
+use mobilenet_data::{ReadOptions, Source};
 use mobilenet_layers::Precision;
 use mobilenet_models::{ModelConfig, Preset};
 use mobilenet_schema::{DataConfig, RecipeName, RunConfig, TrainSettings};
@@ -31,6 +31,7 @@ pub struct TrainingRequest {
     pub data_dir: Option<PathBuf>,
     /// What folders of pictures are resized to.
     pub image_size: usize,
+    pub read: ReadOptions,
     pub limit_train: Option<usize>,
     pub limit_test: Option<usize>,
     pub validation: Option<usize>,
@@ -73,6 +74,7 @@ impl TrainingRequest {
             source: data.source,
             data_dir: data.data_dir.clone(),
             image_size: data.image_size,
+            read: data.read.clone(),
             limit_train: data.limit_train,
             limit_test: data.limit_test,
             validation: data.validation,
@@ -103,6 +105,7 @@ impl TrainingRequest {
             source: Source::Auto,
             data_dir: None,
             image_size: args.shape.preset.unwrap_or(model.preset).image_size(),
+            read: ReadOptions::default(),
             limit_train: None,
             limit_test: None,
             validation: None,
@@ -119,6 +122,7 @@ impl TrainingRequest {
         self.source = args.source.data.unwrap_or(self.source);
         self.data_dir = args.source.data_dir.clone().or(self.data_dir.take());
         self.image_size = args.source.image_size.unwrap_or(self.image_size);
+        args.source.apply(&mut self.read);
         self.limit_train = args.limit_train.or(self.limit_train);
         self.limit_test = args.limit_test.or(self.limit_test);
         self.validation = args.validation.or(self.validation);
@@ -151,6 +155,8 @@ impl TrainingRequest {
             source: self.source,
             data_dir: self.data_dir.clone(),
             image_size: self.image_size,
+            read: self.read.clone(),
+            left_out: 0,
             name,
             copy,
             classes,
@@ -183,6 +189,7 @@ impl TrainingRequest {
             freeze_features: *freeze_features,
             teacher,
             image_size: data.image_size,
+            read: &data.read,
             limit_train: data.limit_train,
             limit_test: data.limit_test,
             validation: data.validation,
@@ -198,6 +205,7 @@ impl TrainingRequest {
             freeze_features: self.freeze_features,
             teacher: &self.teacher,
             image_size: self.image_size,
+            read: &self.read,
             limit_train: self.limit_train,
             limit_test: self.limit_test,
             validation: self.validation,
@@ -219,6 +227,7 @@ struct Comparable<'a> {
     freeze_features: bool,
     teacher: &'a Option<PathBuf>,
     image_size: usize,
+    read: &'a ReadOptions,
     limit_train: Option<usize>,
     limit_test: Option<usize>,
     validation: Option<usize>,

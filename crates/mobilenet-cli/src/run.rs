@@ -34,6 +34,7 @@ pub struct RunData {
 pub fn cut(config: &mut DataConfig, dataset: Dataset, seed: u64) -> Result<RunData> {
     let Normalization { mean, std } = dataset.normalization();
     (config.mean, config.std, config.fallback) = (mean, std, dataset.fallback);
+    config.left_out = dataset.left_out;
     config.image = [dataset.train.height(), dataset.train.width()];
     let limited = |split: Split, limit: Option<usize>| split.take(limit.unwrap_or(usize::MAX));
     let mut train = limited(dataset.train, config.limit_train);
@@ -54,9 +55,19 @@ pub fn normalization(config: &DataConfig) -> Normalization {
 
 /// Fails unless `dataset` is the set that the run was started with.
 pub fn check_same(config: &DataConfig, dataset: &Dataset) -> Result<()> {
-    let same = (&config.name, &config.copy) == (&dataset.name, &dataset.copy);
+    if let Some(label) =
+        (0..config.classes.len().max(dataset.classes.len())).find(|&i| config.classes.get(i) != dataset.classes.get(i))
+    {
+        let name = |classes: &[String]| classes.get(label).map_or("none", |class| class.as_str()).to_owned();
+        bail!(
+            "the data has other classes than the run's: expected {} as class {label}, found {}; --data-dir names another \
+             folder",
+            name(&config.classes),
+            name(&dataset.classes)
+        );
+    }
     ensure!(
-        same,
+        (&config.name, &config.copy) == (&dataset.name, &dataset.copy),
         "the data is not the run's: expected {} ({}), found {} ({}); --data-dir names another folder",
         config.name,
         config.copy,

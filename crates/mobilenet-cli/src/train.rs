@@ -16,9 +16,10 @@ use mobilenet_schema::{RunConfig, TrainRecord};
 use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
 
 use crate::args::TrainArgs;
+use crate::data;
 use crate::interrupt;
 use crate::output::{note, print, print_json, write_json};
-use crate::progress::{Progress, Training, duration, percent};
+use crate::progress::{Training, duration, percent};
 use crate::request::TrainingRequest;
 use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
 
@@ -91,11 +92,10 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
         source: request.source,
         data_dir: request.data_dir.clone(),
         image_size: request.image_size,
+        read: request.read.clone(),
         ..LoadOptions::default()
     };
-    let mut progress = Progress::new();
-    let dataset = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
-    progress.finish();
+    let dataset = data::load(&options)?;
     note(&format!("data: {}, {}", dataset.name, dataset.copy));
 
     if let Some(mut config) = stored {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Split;
+use crate::{Error, Split};
 
 /// Training and test pictures with what is known about them.
 #[derive(Clone, Debug)]
@@ -24,13 +24,28 @@ pub struct Dataset {
     pub std: [f32; 3],
     /// Whether this is `shapes10` in place of a set that could not be had.
     pub fallback: bool,
+    /// What people should know of how the set was read, a line each: a part that was made, files that were left out.
+    pub notes: Vec<String>,
+    /// Broken pictures that were left out.
+    pub left_out: usize,
 }
 
 impl Dataset {
     /// Measures mean and standard deviation; pictures of both parts are of one size.
     pub(crate) fn new(name: String, copy: String, classes: Vec<String>, train: Split, test: Split) -> Self {
         let Normalization { mean, std } = Normalization::of(&train);
-        Self { name, copy, classes, train, test, mean, std, fallback: false }
+        Self { name, copy, classes, train, test, mean, std, fallback: false, notes: Vec::new(), left_out: 0 }
+    }
+
+    /// The same set with pictures of another size, cut to their middle squares and scaled as those of files are.
+    pub(crate) fn scaled(self, size: usize) -> Result<Self, Error> {
+        if (self.train.height(), self.train.width()) == (size, size) {
+            return Ok(self);
+        }
+        let (train, test) = (self.train.scaled(size)?, self.test.scaled(size)?);
+        let Normalization { mean, std } = Normalization::of(&train);
+        let copy = format!("{}, scaled to {size}x{size}", self.copy);
+        Ok(Self { copy, train, test, mean, std, ..self })
     }
 
     /// The set's own mean and standard deviation.

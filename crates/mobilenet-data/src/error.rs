@@ -31,6 +31,14 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A file in the place of a data folder, of none of the kinds that hold a whole set.
+    #[error("{}: expected a folder, an archive of CIFAR (.tar.gz), *.parquet or a list (*.csv, *.jsonl), found {found}", path.display())]
+    NotASet {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+    },
     /// A folder that holds nothing.
     #[error("{}: the folder is empty: expected {expected}", path.display())]
     EmptyFolder {
@@ -41,9 +49,8 @@ pub enum Error {
     },
     /// A folder in which no known layout was recognized.
     #[error(
-        "{}: no data set found: expected data_batch_*.bin and test_batch.bin, train.bin and \
-         test.bin, train*.parquet and test*.parquet, or train/<class>/ and test/<class>/; \
-         found {found}",
+        "{}: no data set found: expected CIFAR's files or archive, *.parquet, folders of pictures (train/<class>/ and \
+         test/<class>/, or <class>/), or a list of them (metadata.jsonl, *.csv); found {found}",
         path.display()
     )]
     UnknownLayout {
@@ -136,19 +143,19 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// A parquet file with other columns than a picture and its label.
+    /// A parquet file without a column of pictures or of labels, or with several that may be.
     #[error("{}: unexpected parquet schema: expected {expected}, found {found}", path.display())]
     ParquetSchema {
         /// The file.
         path: PathBuf,
-        /// The columns needed.
-        expected: &'static str,
+        /// The column needed.
+        expected: String,
         /// The columns that are there.
         found: String,
     },
-    /// A parquet file compressed in a way that this build does not read.
+    /// A parquet file compressed in a way that is not read.
     #[error(
-        "{}: parquet compression {found} is not built in: expected SNAPPY or UNCOMPRESSED",
+        "{}: parquet compression {found} is not read: expected none, snappy, gzip, brotli, lz4 or zstd",
         path.display()
     )]
     ParquetCodec {
@@ -157,26 +164,103 @@ pub enum Error {
         /// The codec of the file.
         found: String,
     },
+    /// A file that stands for another one, such as a pointer of Git LFS.
+    #[error("{}: {found}", path.display())]
+    Placeholder {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: &'static str,
+    },
+    /// An archive that cannot be read, or has no files of CIFAR in it.
+    #[error("{}: an archive: {reason}", path.display())]
+    Archive {
+        /// The archive.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file of CIFAR's Python version that is not one.
+    #[error("{}: not a pickle of CIFAR: {reason}", path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A file of a published set that has lost a part of its images.
+    #[error("{}: incomplete: expected {expected} images, found {found}", path.display())]
+    Incomplete {
+        /// The file.
+        path: PathBuf,
+        /// Images that were published in it.
+        expected: usize,
+        /// Images that are there.
+        found: usize,
+    },
+    /// A line of a list that cannot be read.
+    #[error("{}: line {row}: {reason}", path.display())]
+    List {
+        /// The list.
+        path: PathBuf,
+        /// The line, counted from 1.
+        row: usize,
+        /// Why.
+        reason: String,
+    },
+    /// A list without a column of files or of labels.
+    #[error("{}: unexpected columns: expected {expected}, found {found}", path.display())]
+    ListColumns {
+        /// The list.
+        path: PathBuf,
+        /// The columns needed.
+        expected: String,
+        /// The columns that are there.
+        found: String,
+    },
+    /// A test image of a class that no image to train on has.
+    #[error("{place}: expected a class that the training images have, found {found}")]
+    UnknownClass {
+        /// The file and the row.
+        place: Place,
+        /// The class.
+        found: String,
+    },
+    /// Two files of a set that do not name the same classes in the same order.
+    #[error("{}: other classes than the first file's: expected {expected} as label {label}, found {found}", path.display())]
+    ClassOrder {
+        /// The file.
+        path: PathBuf,
+        /// The first label that differs.
+        label: usize,
+        /// Its class in the first file.
+        expected: String,
+        /// Its class in this file.
+        found: String,
+    },
     /// Bytes that do not decode to a picture.
-    #[error("{place}: not a picture: expected PNG or JPEG, found {reason}")]
+    #[error("{place}: {reason}")]
     NotAPicture {
         /// The file, and the row if it holds many.
         place: Place,
-        /// What the decoder says.
+        /// What is wrong with it.
         reason: String,
     },
-    /// A picture of another size than the rest of its set.
-    #[error(
-        "{place}: expected a picture of {}x{}, found {}x{} (height x width)",
-        expected.0, expected.1, found.0, found.1
-    )]
-    PictureSize {
-        /// The file, and the row.
-        place: Place,
-        /// Height and width of the set.
-        expected: (usize, usize),
-        /// Height and width of this picture.
-        found: (usize, usize),
+    /// Pictures of a set that cannot be read, all of them.
+    #[error("{} of {total} pictures cannot be read: {}", broken.len(), few(broken))]
+    BrokenPictures {
+        /// Which, and why.
+        broken: Vec<Broken>,
+        /// How many the set has.
+        total: usize,
+    },
+    /// Classes, or a part, without any image.
+    #[error("no {what} images of {classes}")]
+    NoImagesOf {
+        /// `training` or `test`
+        what: &'static str,
+        /// The classes.
+        classes: String,
     },
     /// A set, or a part of it, without any picture.
     #[error("{}: holds no images", path.display())]
@@ -251,6 +335,31 @@ impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         move |source| Error::Io { path: path.into(), source }
     }
+}
+
+/// A picture that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Where it is.
+    pub place: Place,
+    /// What is wrong with it, in one line.
+    pub reason: String,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.reason)
+    }
+}
+
+/// The first few of many.
+fn few(broken: &[Broken]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = broken.iter().take(SHOWN).map(Broken::to_string).collect::<Vec<_>>().join("; ");
+    if broken.len() > SHOWN {
+        text += &format!("; and {} more", broken.len() - SHOWN);
+    }
+    text
 }
 
 /// Where in the data an error was found: a file, and the row or record in it.

@@ -16,18 +16,19 @@ mod mnist;
 mod parity;
 mod progress;
 mod resize;
+mod scale;
 mod sources;
 mod split;
 
 pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
-pub use decode::{decode_image, load_image};
-pub use error::{Error, Place};
+pub use decode::{decode_image, load_image, load_image_cropped};
+pub use error::{Broken, Error, Place};
 pub use load::{LoadOptions, load};
 #[cfg(feature = "candle-datasets")]
 pub use mnist::mnist;
 /// What `config.json` holds of the data is declared where its file is.
-pub use mobilenet_schema::{Augment, Mix, Padding, Source};
+pub use mobilenet_schema::{Augment, ColorJitter, Mix, Padding, Policy, ReadOptions, ResizedCrop, Source};
 pub use progress::Progress;
 pub use sources::drawn::Drawn;
 pub use split::Split;

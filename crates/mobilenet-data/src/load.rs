@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use crate::decode::check_size;
 use crate::sources::drawn::Drawn;
 use crate::sources::load_dir;
 use crate::sources::{flaws, shapes10};
-use crate::{Dataset, Error, Progress, Source};
+use crate::{Dataset, Error, Progress, ReadOptions, Source};
 
 /// What to load.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LoadOptions {
     /// Where from.
     pub source: Source,
-    /// A folder with a data set. If given it must hold one: nothing else is tried.
+    /// A folder with a data set, or a file that is one: an archive of CIFAR, parquet, a list. If given it must hold one:
+    /// nothing else is tried.
     pub data_dir: Option<PathBuf>,
     /// Where downloads are kept: `<cache_dir>/cifar10` and so on. `None` is `mobilenet` in the
     /// user's cache folder.
@@ -20,16 +22,26 @@ pub struct LoadOptions {
     /// Whether to do without the hub: what is neither in `data_dir` nor in the cache is then not to be had. So it is with
     /// `HF_HUB_OFFLINE=1` in the environment, too.
     pub offline: bool,
-    /// Side that the pictures of image folders are scaled to, and those of `flaws` are drawn with. The other sets have
-    /// their own.
+    /// Side that pictures are scaled to, and those of `flaws` are drawn with. CIFAR and `shapes10` keep their own size
+    /// unless `read.scale_all` is set.
     pub image_size: usize,
+    /// How folders, lists and parquet are read.
+    pub read: ReadOptions,
     /// How much of `shapes10` or `flaws` to draw; `None` is 10,000 and 2,000 of `shapes10`, 4,200 and 1,400 of `flaws`.
     pub drawn: Option<Drawn>,
 }
 
 impl Default for LoadOptions {
     fn default() -> Self {
-        Self { source: Source::Auto, data_dir: None, cache_dir: None, offline: false, image_size: 32, drawn: None }
+        Self {
+            source: Source::Auto,
+            data_dir: None,
+            cache_dir: None,
+            offline: false,
+            image_size: 32,
+            read: ReadOptions::default(),
+            drawn: None,
+        }
     }
 }
 
@@ -40,11 +52,18 @@ impl Default for LoadOptions {
 /// A variant of [`Error`] that names the file or folder, what was expected there and what was
 /// found. [`Source::Auto`] without a data folder fails only if the cache holds a broken copy.
 pub fn load(options: &LoadOptions, progress: &mut dyn FnMut(Progress)) -> Result<Dataset, Error> {
+    check_size(options.image_size)?;
+    options.read.validate()?;
+    let dataset = at_own_size(options, progress)?;
+    if options.read.scale_all { dataset.scaled(options.image_size) } else { Ok(dataset) }
+}
+
+fn at_own_size(options: &LoadOptions, progress: &mut dyn FnMut(Progress)) -> Result<Dataset, Error> {
     let source = options.source;
     if let Some(dir) = &options.data_dir {
         return match source {
             Source::Shapes10 | Source::Flaws => Err(Error::TakesNoDataDir { path: dir.clone() }),
-            _ => load_dir(dir, source, options.image_size, progress),
+            _ => load_dir(dir, source, options.image_size, &options.read, progress),
         };
     }
     match source {
@@ -82,7 +101,7 @@ fn from_cache_or_hub(
         #[cfg(not(feature = "hub"))]
         return Err(missing("this build has no download (feature hub)"));
     }
-    load_dir(&dir, source, options.image_size, progress)
+    load_dir(&dir, source, options.image_size, &options.read, progress)
 }
 
 /// `mobilenet` in the user's cache folder.

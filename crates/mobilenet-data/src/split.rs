@@ -1,7 +1,10 @@
 //! Pictures and labels in memory.
 
-use crate::Error;
 use mobilenet_common::random::SplitMix64;
+use rayon::prelude::*;
+
+use crate::Error;
+use crate::scale::resize_and_crop;
 
 /// One part of a data set: `u8` pictures, RGB, all of one size, stored `[n, h, w, 3]`, and their
 /// labels.
@@ -74,12 +77,57 @@ impl Split {
         self.pixels.get(i * size..(i + 1) * size)
     }
 
-    /// The first `n` pictures, or all if there are fewer. Every loader of this crate keeps the
-    /// classes mixed, so the first `n` are a fair part of the whole.
+    /// `n` pictures, or all if there are fewer, with a fair part of each class: the first `n` where the classes are
+    /// mixed, as those of every loader of this crate are but for files that are sorted by class; else the first ones of
+    /// each class, in their order.
     pub fn take(mut self, n: usize) -> Self {
+        if n < self.len() && !self.is_mixed() {
+            let chosen = self.fair_part(n);
+            return self.pick(&chosen);
+        }
         self.pixels.truncate(n.saturating_mul(self.image_size()));
         self.labels.truncate(n);
         self
+    }
+
+    /// How many pictures each class has.
+    fn counts(&self) -> Vec<usize> {
+        let classes = self.labels.iter().max().map_or(0, |&most| most as usize + 1);
+        let mut counts = vec![0; classes];
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    }
+
+    /// Whether neighbors are of one class no more often than they would be in a random order.
+    fn is_mixed(&self) -> bool {
+        let n = self.len() as f64;
+        // The chance that two are of one class.
+        let chance: f64 = self.counts().iter().map(|&count| (count as f64 / n).powi(2)).sum();
+        let alike = self.labels.windows(2).filter(|pair| pair[0] == pair[1]).count() as f64;
+        let expected = n * chance;
+        // Four standard deviations, and one more for the very small.
+        alike <= expected + 4.0 * (n * chance * (1.0 - chance)).sqrt() + 1.0
+    }
+
+    /// Places of `n` pictures, at most as many as there are: of each class its share, to whole numbers by the largest
+    /// remainders.
+    fn fair_part(&self, n: usize) -> Vec<usize> {
+        let counts = self.counts();
+        let exact = |count: usize| count as u128 * n as u128;
+        let all = self.len() as u128;
+        let mut quotas: Vec<usize> = counts.iter().map(|&count| (exact(count) / all) as usize).collect();
+        let mut order: Vec<usize> = (0..counts.len()).collect();
+        order.sort_by_key(|&class| std::cmp::Reverse(exact(counts[class]) % all));
+        let left = n - quotas.iter().sum::<usize>();
+        order.iter().take(left).for_each(|&class| quotas[class] += 1);
+        let mut chosen = Vec::with_capacity(n);
+        for (i, &label) in self.labels.iter().enumerate() {
+            if let Some(rest) = quotas[label as usize].checked_sub(1) {
+                quotas[label as usize] = rest;
+                chosen.push(i);
+            }
+        }
+        chosen
     }
 
     /// Sets `n` pictures, drawn by `seed`, apart: returns the rest and those, both in their old
@@ -104,12 +152,20 @@ impl Split {
         Ok((self.pick(rest), self.pick(valid)))
     }
 
+    /// All pictures as squares of another size.
+    pub(crate) fn scaled(&self, size: usize) -> Result<Self, Error> {
+        let own = (self.height, self.width);
+        let pictures = self.pixels.par_chunks_exact(self.image_size());
+        let pixels: Vec<Vec<u8>> = pictures.map(|picture| resize_and_crop(picture, own, size, size)).collect();
+        Self::new(pixels.concat(), self.labels.clone(), size, size)
+    }
+
     pub(crate) fn image_size(&self) -> usize {
         self.height * self.width * 3
     }
 
     /// The pictures of the given indices, which must be in range.
-    fn pick(&self, indices: &[usize]) -> Self {
+    pub(crate) fn pick(&self, indices: &[usize]) -> Self {
         let size = self.image_size();
         let mut pixels = Vec::with_capacity(indices.len() * size);
         for &i in indices {
@@ -154,6 +210,28 @@ mod tests {
         assert_eq!(split(5).take(2), split(2));
         assert_eq!(split(5).take(usize::MAX), split(5));
         assert_eq!(split(5).image(5), None);
+    }
+
+    #[test]
+    fn a_part_is_fair_whatever_the_order() {
+        let of = |labels: Vec<u32>| Split::new(vec![0; labels.len() * 3], labels, 1, 1).unwrap();
+        let counts = |split: Split| {
+            (0..10).map(|class| split.labels().iter().filter(|&&l| l == class).count()).collect::<Vec<_>>()
+        };
+        let sorted: Vec<u32> = (0..10).flat_map(|class| [class; 40]).collect();
+        assert_eq!(counts(of(sorted.clone()).take(100)), [10; 10]);
+        assert_eq!(counts(of(sorted.clone()).take(4)).iter().max(), Some(&1));
+        let few: Vec<u32> = (0..10).flat_map(|class| [class; 4]).collect();
+        assert_eq!(counts(of(few).take(10)), [1; 10]);
+        // 300 of one class and 100 of another.
+        let uneven = [vec![0; 300], vec![1; 100]].concat();
+        assert_eq!(counts(of(uneven).take(40))[..2], [30, 10]);
+        // What is mixed is cut as it is.
+        let mut mixed = sorted;
+        SplitMix64::keyed(&[1]).shuffle(&mut mixed);
+        assert_eq!(of(mixed.clone()).take(33).labels(), &mixed[..33]);
+        let one = of(vec![0; 50]);
+        assert_eq!((one.clone().take(7).len(), one.take(0).len()), (7, 0));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 
 mod augment;
 mod optimizer;
+mod read;
 mod schedule;
 mod train;
+mod transforms;
 
 use std::path::PathBuf;
 
@@ -16,8 +18,10 @@ use crate::names::{RecipeName, Source};
 
 pub use augment::{Augment, Mix, Padding};
 pub use optimizer::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};
+pub use read::ReadOptions;
 pub use schedule::Schedule;
 pub use train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
+pub use transforms::{ColorJitter, Policy, ResizedCrop};
 
 /// `config.json`: everything that a run was started with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,6 +72,12 @@ pub struct DataConfig {
     pub data_dir: Option<PathBuf>,
     /// What folders of pictures are resized to.
     pub image_size: usize,
+    /// How the data is read, where that is not told by the data.
+    #[serde(default, skip_serializing_if = "read::is_default")]
+    pub read: ReadOptions,
+    /// Broken pictures that were left out.
+    #[serde(default, skip_serializing_if = "read::is_default")]
+    pub left_out: usize,
     /// The set's name.
     pub name: String,
     /// Which copy of it was read.

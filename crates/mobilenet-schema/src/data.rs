@@ -22,6 +22,12 @@ pub struct DataInfo {
     pub image: [usize; 2],
     /// Whether the set stands in for one that could not be had.
     pub fallback: bool,
+    /// What there is to know of how it was read: a part that was made, files that were left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Broken pictures that were left out.
+    #[serde(default)]
+    pub left_out: u64,
     /// Mean of each channel over the training images.
     #[serde(default)]
     pub mean: [f32; 3],

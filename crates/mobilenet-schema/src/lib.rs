@@ -26,8 +26,9 @@ pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, St
 pub use check::{Artefact, Problem};
 pub use claims::{ClaimResult, Verdict};
 pub use config::{
-    AdamWConfig, Augment, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig, OptimizerConfig, Padding,
-    RunConfig, Schedule, SgdConfig, TrainConfig, TrainSettings, Variables,
+    AdamWConfig, Augment, ColorJitter, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig,
+    OptimizerConfig, Padding, Policy, ReadOptions, ResizedCrop, RunConfig, Schedule, SgdConfig, TrainConfig,
+    TrainSettings, Variables,
 };
 pub use data::{DataInfo, Picture};
 pub use environment::{Environment, Origin};

@@ -41,10 +41,7 @@ impl Program<'_> {
 
     fn spawn(&self, args: &[String], stdout: Stdio) -> Result<Ended> {
         let mut command = Command::new(&self.binary);
-        command
-            .args(args)
-            .stdin(self.lock.share().context("cannot share the folder's lock")?)
-            .stdout(stdout);
+        command.args(args).stdin(self.lock.share().context("cannot share the folder's lock")?).stdout(stdout);
         let output = stop::output(&mut command).with_context(|| format!("cannot start {}", self.binary.display()))?;
         stop::check()?;
         Ok(Ended { status: output.status, stdout: output.stdout })

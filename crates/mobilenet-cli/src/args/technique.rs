@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use mobilenet_data::{Augment, Mix, Padding};
+use mobilenet_data::{Augment, ColorJitter, Mix, Padding, Policy, ResizedCrop};
 use mobilenet_train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 
-use super::values::{above_0, at_least_0, at_least_1, fraction, share};
+use super::values::{above_0, at_least_0, at_least_1, color_jitter, fraction, policy, resized_crop, share};
 
 /// Path of all layers below the classifier among the variables.
 const FEATURES: &str = "features";
@@ -14,7 +14,7 @@ const FEATURES: &str = "features";
 #[derive(Args, Default)]
 pub struct TechniqueArgs {
     /// Train on the original images: no flips, crops or any of the following
-    #[arg(long, help_heading = "Augmentation", conflicts_with_all = ["alternate_flip", "reflect", "random_erasing", "mixup", "cutmix"])]
+    #[arg(long, help_heading = "Augmentation", conflicts_with_all = ["alternate_flip", "reflect", "resized_crop", "policy", "color_jitter", "random_erasing", "mixup", "cutmix"])]
     pub no_augment: bool,
     /// Mirror each image in every other epoch instead of at random
     #[arg(long, help_heading = "Augmentation")]
@@ -22,6 +22,17 @@ pub struct TechniqueArgs {
     /// Pad crops with the image's reflection instead of black
     #[arg(long, help_heading = "Augmentation")]
     pub reflect: bool,
+    /// Instead of a crop after padding: scale a part of the image, of a share of its area from MIN to MAX (0.08,1 is
+    /// usual), to the size of the whole
+    #[arg(long, value_name = "MIN,MAX", value_parser = resized_crop, allow_hyphen_values = true, conflicts_with = "reflect", help_heading = "Augmentation")]
+    pub resized_crop: Option<ResizedCrop>,
+    /// Change each image by a draw from fourteen changes of colors and places: trivial-augment-wide, or rand-augment:N,M
+    /// for N of them of strength M (rand-augment is 2,9)
+    #[arg(long, value_name = "POLICY", value_parser = policy, help_heading = "Augmentation")]
+    pub policy: Option<Policy>,
+    /// Change brightness, contrast, saturation and hue by up to these, such as 0.4,0.4,0.4,0.1
+    #[arg(long, value_name = "B,C,S,H", value_parser = color_jitter, allow_hyphen_values = true, help_heading = "Augmentation")]
+    pub color_jitter: Option<ColorJitter>,
     /// Probability of erasing a rectangle of an image [default: 0]
     #[arg(long, value_name = "P", value_parser = share, allow_negative_numbers = true, help_heading = "Augmentation")]
     pub random_erasing: Option<f64>,
@@ -76,6 +87,9 @@ impl TechniqueArgs {
         if self.reflect {
             augment.padding = Padding::Reflect;
         }
+        augment.resized_crop = self.resized_crop.or(augment.resized_crop);
+        augment.policy = self.policy.unwrap_or(augment.policy);
+        augment.color_jitter = self.color_jitter.or(augment.color_jitter);
         augment.random_erasing = self.random_erasing.unwrap_or(augment.random_erasing);
         let mixup = self.mixup.map(|alpha| Mix::MixUp { alpha });
         augment.mix = self.cutmix.map(|alpha| Mix::CutMix { alpha }).or(mixup).unwrap_or(augment.mix);

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use mobilenet_common::numbers::thousands;
+use mobilenet_data::{ColorJitter, Policy, ResizedCrop};
 
 pub fn parse<T: FromStr<Err: Display>>(s: &str) -> Result<T, String> {
     s.parse().map_err(|e: T::Err| e.to_string())
@@ -54,6 +55,45 @@ pub fn fraction(s: &str) -> Result<f64, String> {
     number(s, |x| (0.0..1.0).contains(&x), "a number from 0 to below 1")
 }
 
+pub fn part(s: &str) -> Result<f64, String> {
+    number(s, |x| x > 0.0 && x < 1.0, "a number above 0 and below 1")
+}
+
+/// So many numbers with commas between them.
+fn numbers<const N: usize>(s: &str) -> Option<[f64; N]> {
+    let numbers: Option<Vec<f64>> = s.split(',').map(|part| part.trim().parse().ok()).collect();
+    numbers?.try_into().ok()
+}
+
+pub fn resized_crop(s: &str) -> Result<ResizedCrop, String> {
+    let shares = numbers(s).filter(|[low, high]| *low > 0.0 && low <= high && *high <= 1.0);
+    let [low, high] = shares.ok_or("expected two shares above 0, at most 1, the smaller first, such as 0.08,1")?;
+    Ok(ResizedCrop { scale: (low, high), ..ResizedCrop::default() })
+}
+
+pub fn color_jitter(s: &str) -> Result<ColorJitter, String> {
+    let strengths = numbers(s).filter(|all: &[f64; 4]| all.iter().all(|x| *x >= 0.0 && x.is_finite()) && all[3] <= 0.5);
+    let [brightness, contrast, saturation, hue] =
+        strengths.ok_or("expected four numbers from 0 on, the last at most 0.5, such as 0.4,0.4,0.4,0.1")?;
+    Ok(ColorJitter { brightness, contrast, saturation, hue })
+}
+
+pub fn policy(s: &str) -> Result<Policy, String> {
+    let wrong =
+        || "expected trivial-augment-wide, rand-augment or rand-augment:N,M, N from 1 to 100, M to 30".to_owned();
+    match s.split_once(':') {
+        None if s == "trivial-augment-wide" => Ok(Policy::TrivialAugmentWide),
+        None if s == "rand-augment" => Ok(Policy::RandAugment { ops: 2, magnitude: 9 }),
+        Some(("rand-augment", numbers)) => {
+            let (ops, magnitude) = numbers.split_once(',').ok_or_else(wrong)?;
+            let whole = |s: &str, range: std::ops::RangeInclusive<usize>| s.parse().ok().filter(|n| range.contains(n));
+            let (ops, magnitude) = whole(ops, 1..=100).zip(whole(magnitude, 0..=30)).ok_or_else(wrong)?;
+            Ok(Policy::RandAugment { ops, magnitude })
+        }
+        _ => Err(wrong()),
+    }
+}
+
 pub fn share(s: &str) -> Result<f64, String> {
     number(s, |x| (0.0..=1.0).contains(&x), "a number from 0 to 1")
 }
@@ -61,6 +101,20 @@ pub fn share(s: &str) -> Result<f64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn augmentations() {
+        assert_eq!(resized_crop("0.3, 1").unwrap().scale, (0.3, 1.0));
+        assert_eq!(color_jitter("0.4,0.3,0.2,0.1").unwrap().hue, 0.1);
+        assert_eq!(policy("rand-augment:3,12"), Ok(Policy::RandAugment { ops: 3, magnitude: 12 }));
+        for bad in ["", "1", "0,1", "0.5,0.2", "0.1,1.5", "nan,1", "0.1,0.2,0.3", "0,0,0,0.6", "-1,0,0,0", "inf,0,0,0"]
+        {
+            assert!(resized_crop(bad).is_err() && color_jitter(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "rand", "rand-augment:", "rand-augment:0,9", "rand-augment:2,31", "trivial-augment-wide:1,1"] {
+            assert!(policy(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn amounts() {

@@ -8,6 +8,7 @@ use candle_core::{Device, Tensor};
 
 use super::config::{Batch, BatchConfig, Mixed};
 use crate::resize::Resizer;
+use crate::scale::{scale, whole};
 use crate::{Error, Normalization, Split, augment};
 use mobilenet_common::random::SplitMix64;
 
@@ -107,6 +108,17 @@ fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, 
     }
 }
 
+/// Exchanges left and right of a picture `[h, width, 3]`.
+fn mirror(pixels: &mut [u8], width: usize) {
+    for row in pixels.chunks_exact_mut(width * 3) {
+        for x in 0..width / 2 {
+            for c in 0..3 {
+                row.swap(x * 3 + c, (width - 1 - x) * 3 + c);
+            }
+        }
+    }
+}
+
 /// What making the pictures of a batch takes.
 struct Maker<'a> {
     split: &'a Split,
@@ -128,18 +140,31 @@ impl<'a> Maker<'a> {
     /// Writes picture `i`, augmented, scaled and normalized, into `out`.
     fn picture(&mut self, i: usize, out: &mut [f32]) {
         let (split, cfg) = (self.split, self.cfg);
-        let change = augment::draw(&cfg.augment, cfg.seed, cfg.epoch, i, self.size);
+        let own = (split.height(), split.width());
+        let change = augment::draw(&cfg.augment, cfg.seed, cfg.epoch, i, own, self.size);
         let from = i * split.image_size();
         let image = &split.pixels()[from..from + split.image_size()];
-        change.crop.apply(image, (split.height(), split.width()), &mut self.cropped);
-
-        let pixels = match &mut self.scaled {
-            None => &self.cropped,
-            Some((resizer, scaled)) => {
-                resizer.apply(&self.cropped, scaled);
-                scaled
+        let pixels: &mut Vec<u8> = match (change.part, &mut self.scaled) {
+            (Some(part), _) => {
+                self.cropped = scale(image, own.1, part, self.size, whole(self.size));
+                if change.crop.mirror {
+                    mirror(&mut self.cropped, self.size.1);
+                }
+                &mut self.cropped
+            }
+            (None, scaled) => {
+                self.cropped.resize(image.len(), 0);
+                change.crop.apply(image, own, &mut self.cropped);
+                match scaled {
+                    None => &mut self.cropped,
+                    Some((resizer, scaled)) => {
+                        resizer.apply(&self.cropped, scaled);
+                        scaled
+                    }
+                }
             }
         };
+        change.recolor(pixels, self.size);
         for (to, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
             for ((to, &value), table) in to.iter_mut().zip(pixel).zip(&self.table) {
                 *to = table[usize::from(value)];

@@ -5,7 +5,8 @@
 
 use rayon::prelude::*;
 
-use super::{classes, files};
+use super::cifar::classes;
+use super::files;
 use crate::{Dataset, Error, Split};
 use mobilenet_common::random::SplitMix64;
 

@@ -9,12 +9,12 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-/// What `dir` holds, hidden names left out, sorted by name.
+/// What `dir` holds, sorted by name. Hidden names and what a Mac's archives leave are left out.
 pub(crate) fn list(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(Error::io(dir))? {
         let path = entry.map_err(Error::io(dir))?.path();
-        if !name(&path).starts_with('.') {
+        if !name(&path).starts_with('.') && name(&path) != "__MACOSX" {
             paths.push(path);
         }
     }
@@ -66,6 +66,11 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 /// `train.parquet (sha256 eb8ac7f385dc)`.
 pub(crate) fn with_sum(path: &Path, sha256: &str) -> String {
     format!("{} (sha256 {})", name(path), sha256.get(..12).unwrap_or(sha256))
+}
+
+/// ` of 256`, if pictures are cut out of that size.
+pub(crate) fn cut(short: usize, size: usize) -> String {
+    if short == size { String::new() } else { format!(" of {short}") }
 }
 
 /// `50,000 training and 10,000 test images`.

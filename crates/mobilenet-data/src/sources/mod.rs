@@ -1,80 +1,144 @@
 //! The kinds of data there are, and telling which of them a folder holds.
 
-pub(crate) mod binary;
-pub(crate) mod classes;
+pub(crate) mod cifar;
 pub(crate) mod drawn;
 pub(crate) mod files;
 pub(crate) mod flaws;
 pub(crate) mod folder;
-pub(crate) mod hub_parquet;
-pub(crate) mod parquet_file;
+pub(crate) mod names;
+pub(crate) mod parquet;
+pub(crate) mod parts;
+pub(crate) mod pictures;
 pub(crate) mod shapes10;
+pub(crate) mod table;
+pub(crate) mod walk;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::{Dataset, Error, Progress, Source};
+use self::cifar::Cifar;
+use self::cifar::store::{self, Store};
+use self::folder::Folders;
+use self::parquet::Shards;
+use self::table::Lists;
+use crate::decode::kind;
+use crate::{Dataset, Error, Progress, ReadOptions, Source};
+
+/// How deep a set may lie in folders in each of which there is nothing else.
+const MAX_DEPTH: usize = 4;
 
 /// What a folder holds, with its files in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
-    /// `data_batch_1.bin` … and `test_batch.bin`.
-    Cifar10Binary { train: Vec<PathBuf>, test: PathBuf },
-    /// `train.bin` and `test.bin`.
-    Cifar100Binary { train: PathBuf, test: PathBuf },
+    /// CIFAR as its authors publish it.
+    Cifar(Cifar),
     /// Parquet files of pictures and labels.
-    Parquet { train: Vec<PathBuf>, test: Vec<PathBuf> },
-    /// `train/<class>/*`, and the same in `test/` or `val/`.
-    Folder { train: PathBuf, test: PathBuf },
+    Parquet(Shards),
+    /// Lists of pictures and labels.
+    Lists(Lists),
+    /// A folder for each class.
+    Folders(Folders),
 }
 
-/// Loads the set that `dir` or, if there is none in it, one of its subfolders holds. It must be
-/// the one `wanted`, any if that is [`Source::Auto`].
+/// Loads the set that `path` or, if there is none in it, one of its subfolders holds; or the one that is in a file of this
+/// name. It must be the one `wanted`, any if that is [`Source::Auto`].
 pub(crate) fn load_dir(
-    dir: &Path,
+    path: &Path,
     wanted: Source,
     image_size: usize,
+    options: &ReadOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Dataset, Error> {
-    let layout = find(dir, wanted)?;
+    let layout = if path.is_dir() { find(path, wanted, options, 0)? } else { of_file(path)? };
     if !layout.may_be(wanted) {
-        let (expected, found) = (wanted.to_string(), layout.describe().into());
-        return Err(Error::WrongSet { path: dir.into(), expected, found });
+        let (expected, found) = (wanted.to_string(), layout.describe());
+        return Err(Error::WrongSet { path: path.into(), expected, found });
     }
+    let name = || names::text(files::name(path).as_bytes());
     match layout {
-        Layout::Cifar10Binary { train, test } => binary::cifar10(&train, &test, progress),
-        Layout::Cifar100Binary { train, test } => binary::cifar100(&train, &test, progress),
-        Layout::Parquet { train, test } => hub_parquet::load(dir, wanted, &train, &test, progress),
-        Layout::Folder { train, test } => folder::load(files::name(dir), &train, &test, image_size, progress),
+        Layout::Cifar(cifar) => cifar.load(progress),
+        Layout::Parquet(shards) => parquet::load(path, wanted, &shards, image_size, options, progress),
+        Layout::Lists(lists) => {
+            let listed = table::list(&lists, options)?;
+            pictures::load(name(), "listed pictures", listed, image_size, options, progress)
+        }
+        Layout::Folders(folders) => {
+            let listed = folder::list(&folders)?;
+            pictures::load(name(), "image folder", listed, image_size, options, progress)
+        }
     }
 }
 
-fn find(dir: &Path, wanted: Source) -> Result<Layout, Error> {
-    if !dir.is_dir() {
-        return Err(Error::MissingFolder { path: dir.into() });
+/// A set in a single file.
+fn of_file(path: &Path) -> Result<Layout, Error> {
+    if path.symlink_metadata().is_err() {
+        return Err(Error::MissingFolder { path: path.into() });
     }
+    let mut start = Vec::new();
+    let file = mobilenet_common::files::open(path, u64::MAX).map_err(Error::io(path))?;
+    file.take(512).read_to_end(&mut start).map_err(Error::io(path))?;
+    if kind::is_lfs_pointer(&start) {
+        return Err(Error::Placeholder { path: path.into(), found: kind::LFS_POINTER });
+    }
+    if start.starts_with(b"PAR1") {
+        return Ok(Layout::Parquet(Shards { train: vec![path.into()], test: Vec::new() }));
+    }
+    if store::is_archive(path) {
+        return Ok(Layout::Cifar(unpacked(path)?));
+    }
+    if table::is_list(path) {
+        return Ok(Layout::Lists(Lists { train: path.into(), test: None }));
+    }
+    Err(Error::NotASet { path: path.into(), found: kind::found(&start) })
+}
+
+fn unpacked(path: &Path) -> Result<Cifar, Error> {
+    let store = store::unpack(path, Cifar::is_file)?;
+    let found = Cifar::find(store)?;
+    found.ok_or_else(|| Error::Archive { path: path.into(), reason: "holds no files of CIFAR".into() })
+}
+
+fn find(dir: &Path, wanted: Source, options: &ReadOptions, depth: usize) -> Result<Layout, Error> {
     let entries = files::list(dir)?;
     if entries.is_empty() {
         return Err(Error::EmptyFolder { path: dir.into(), expected: "a data set" });
     }
-    if let Some(layout) = layout(dir, &entries)? {
+    if let Some(layout) = layout(dir, &entries, options)? {
         return Ok(layout);
     }
+    let folders: Vec<&PathBuf> = entries.iter().filter(|entry| entry.is_dir()).collect();
     let mut found = Vec::new();
-    for entry in entries.iter().filter(|e| e.is_dir()) {
-        if let Some(layout) = layout(entry, &files::list(entry)?)?
+    for entry in &folders {
+        if let Some(layout) = layout(entry, &files::list(entry)?, options)?
             && layout.may_be(wanted)
         {
             found.push((files::name(entry), layout));
         }
     }
     match found.len() {
-        0 => Err(Error::UnknownLayout { path: dir.into(), found: files::names(&entries) }),
-        1 => Ok(found.remove(0).1),
+        0 => {}
+        1 => return Ok(found.remove(0).1),
         _ => {
             let names: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
-            Err(Error::SeveralSets { path: dir.into(), found: names.join(", ") })
+            return Err(Error::SeveralSets { path: dir.into(), found: names.join(", ") });
         }
     }
+    let archives: Vec<&PathBuf> = entries.iter().filter(|entry| entry.is_file() && store::is_archive(entry)).collect();
+    if let [archive] = archives[..] {
+        return Ok(Layout::Cifar(unpacked(archive)?));
+    }
+    if let Some(classes) = folder::find_classes(dir)? {
+        return Ok(Layout::Folders(classes));
+    }
+    if let [folder] = folders[..]
+        && depth < MAX_DEPTH
+    {
+        return find(folder, wanted, options, depth + 1);
+    }
+    if let Some(part) = options.train_part.as_ref().or(options.test_part.as_ref()) {
+        return Err(Error::Missing { path: dir.join(part), needed: "the part that was asked for" });
+    }
+    Err(Error::UnknownLayout { path: dir.into(), found: files::names(&entries) })
 }
 
 impl Layout {
@@ -82,95 +146,35 @@ impl Layout {
     fn may_be(&self, wanted: Source) -> bool {
         match self {
             _ if wanted == Source::Auto => true,
-            Self::Cifar10Binary { .. } => wanted == Source::Cifar10,
-            Self::Cifar100Binary { .. } => wanted == Source::Cifar100,
-            Self::Parquet { .. } => wanted != Source::Folder,
-            Self::Folder { .. } => wanted == Source::Folder,
+            Self::Cifar(cifar) => wanted == cifar.source,
+            Self::Parquet(_) => true,
+            Self::Lists(_) | Self::Folders(_) => wanted == Source::Folder,
         }
     }
 
-    fn describe(&self) -> &'static str {
+    fn describe(&self) -> String {
         match self {
-            Self::Cifar10Binary { .. } => "cifar10, binary version",
-            Self::Cifar100Binary { .. } => "cifar100, binary version",
-            Self::Parquet { .. } => "parquet files",
-            Self::Folder { .. } => "an image folder",
+            Self::Cifar(cifar) => cifar.describe(),
+            Self::Parquet(_) => "parquet files".into(),
+            Self::Lists(_) => "a list of pictures".into(),
+            Self::Folders(_) => "an image folder".into(),
         }
     }
 }
 
 /// The layout of the names in `dir`, `None` if it is none of those known.
-fn layout(dir: &Path, entries: &[PathBuf]) -> Result<Option<Layout>, Error> {
-    let batches: Vec<PathBuf> = entries.iter().filter(|e| batch(e).is_some()).cloned().collect();
-    if !batches.is_empty() || dir.join("test_batch.bin").is_file() {
-        return Ok(Some(Layout::Cifar10Binary {
-            train: in_sequence(dir, batches)?,
-            test: required(dir, "test_batch.bin", "the test images of CIFAR-10")?,
-        }));
+fn layout(dir: &Path, entries: &[PathBuf], options: &ReadOptions) -> Result<Option<Layout>, Error> {
+    if let Some(cifar) = Cifar::find(Store::Folder(dir.into()))? {
+        return Ok(Some(Layout::Cifar(cifar)));
     }
-    if dir.join("train.bin").is_file() || dir.join("test.bin").is_file() {
-        return Ok(Some(Layout::Cifar100Binary {
-            train: required(dir, "train.bin", "the training images of CIFAR-100")?,
-            test: required(dir, "test.bin", "the test images of CIFAR-100")?,
-        }));
+    if let Some(shards) = parquet::find(dir, entries, options)? {
+        return Ok(Some(Layout::Parquet(shards)));
     }
-    let train = parquet_files(dir, entries, "train")?;
-    let test = parquet_files(dir, entries, "test")?;
-    match (train.is_empty(), test.is_empty()) {
-        (false, false) => return Ok(Some(Layout::Parquet { train, test })),
-        (false, true) => return Err(missing(dir, "test*.parquet", "the test images")),
-        (true, false) => return Err(missing(dir, "train*.parquet", "the training images")),
-        (true, true) => {}
+    if let Some(lists) = table::find_metadata(dir, entries, options)? {
+        return Ok(Some(Layout::Lists(lists)));
     }
-    let train = dir.join("train");
-    if train.is_dir() {
-        let test = ["test", "val"].map(|name| dir.join(name));
-        return match test.into_iter().find(|test| test.is_dir()) {
-            Some(test) => Ok(Some(Layout::Folder { train, test })),
-            None => Err(missing(dir, "test", "the test images (the folder may be named val, too)")),
-        };
+    if let Some(folders) = folder::find_parts(dir, entries, options)? {
+        return Ok(Some(Layout::Folders(folders)));
     }
-    Ok(None)
-}
-
-/// `K` of `data_batch_K.bin`.
-fn batch(path: &Path) -> Option<usize> {
-    let name = path.file_name()?.to_str()?;
-    name.strip_prefix("data_batch_")?.strip_suffix(".bin")?.parse().ok()
-}
-
-/// The batches by number; a gap in them is an error, since it would leave images out in silence.
-fn in_sequence(dir: &Path, mut batches: Vec<PathBuf>) -> Result<Vec<PathBuf>, Error> {
-    batches.sort_by_key(|path| batch(path));
-    for number in 1..=batches.len().max(1) {
-        if batches.get(number - 1).and_then(|path| batch(path)) != Some(number) {
-            let name = format!("data_batch_{number}.bin");
-            return Err(missing(dir, &name, "the training images of CIFAR-10"));
-        }
-    }
-    Ok(batches)
-}
-
-/// `<part>*.parquet` in `dir`, or else `<part>/*.parquet`.
-fn parquet_files(dir: &Path, entries: &[PathBuf], part: &str) -> Result<Vec<PathBuf>, Error> {
-    let is_parquet = |path: &PathBuf| path.extension().is_some_and(|e| e == "parquet");
-    let flat: Vec<PathBuf> = entries
-        .iter()
-        .filter(|path| is_parquet(path) && path.is_file() && files::name(path).starts_with(part))
-        .cloned()
-        .collect();
-    let folder = dir.join(part);
-    if !flat.is_empty() || !folder.is_dir() {
-        return Ok(flat);
-    }
-    Ok(files::list(&folder)?.into_iter().filter(is_parquet).collect())
-}
-
-fn required(dir: &Path, name: &str, needed: &'static str) -> Result<PathBuf, Error> {
-    let path = dir.join(name);
-    if path.is_file() { Ok(path) } else { Err(Error::Missing { path, needed }) }
-}
-
-fn missing(dir: &Path, name: &str, needed: &'static str) -> Error {
-    Error::Missing { path: dir.join(name), needed }
+    Ok(table::find(dir, entries, options)?.map(Layout::Lists))
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::read::is_default;
+use super::transforms::{ColorJitter, Policy, ResizedCrop};
 use crate::check::{Problem, check};
 
 /// What is done to training pictures. The default is the usual one of CIFAR: a horizontal flip half of the time and
@@ -27,6 +29,15 @@ pub struct Augment {
     /// How the pictures of a batch are mixed with each other.
     #[serde(default)]
     pub mix: Mix,
+    /// A part of the picture scaled to the size of the whole, in place of the crop after padding.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub resized_crop: Option<ResizedCrop>,
+    /// Changes from a list, after crop, flip and scaling.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub policy: Policy,
+    /// Changes of the colors, after those.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub color_jitter: Option<ColorJitter>,
 }
 
 /// What lies beyond the edges of a picture.
@@ -70,6 +81,9 @@ impl Augment {
         padding: Padding::Black,
         random_erasing: 0.0,
         mix: Mix::None,
+        resized_crop: None,
+        policy: Policy::None,
+        color_jitter: None,
     };
 
     /// Most padding that is taken: beyond it no picture is left to see.
@@ -89,6 +103,9 @@ impl Augment {
             "a probability from 0 to 1",
             self.random_erasing,
         )?;
+        self.resized_crop.map_or(Ok(()), |crop| crop.validate())?;
+        self.policy.validate()?;
+        self.color_jitter.map_or(Ok(()), |jitter| jitter.validate())?;
         let (name, alpha) = match self.mix {
             Mix::None => return Ok(()),
             Mix::MixUp { alpha } => ("mixup alpha", alpha),
@@ -128,6 +145,16 @@ mod tests {
             (
                 r#"{"flip":true,"crop_padding":4,"mix":{"name":"mixup","alpha":1}}"#,
                 Augment { mix: Mix::MixUp { alpha: 1.0 }, ..Augment::default() },
+            ),
+            (
+                r#"{"flip":true,"crop_padding":4,"resized_crop":{"scale":[0.3,1]},"color_jitter":{"hue":0.1},
+                    "policy":{"name":"rand-augment","ops":2,"magnitude":9}}"#,
+                Augment {
+                    resized_crop: Some(ResizedCrop { scale: (0.3, 1.0), ..ResizedCrop::default() }),
+                    color_jitter: Some(ColorJitter { hue: 0.1, ..ColorJitter::default() }),
+                    policy: Policy::RandAugment { ops: 2, magnitude: 9 },
+                    ..Augment::default()
+                },
             ),
         ] {
             let found: Augment = serde_json::from_str(json).unwrap();

@@ -1,9 +1,5 @@
 //! The names of the classes of CIFAR.
 
-use std::path::Path;
-
-use crate::Error;
-
 /// The classes of CIFAR-10 by label.
 pub(crate) const CIFAR10: [&str; 10] =
     ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"];
@@ -31,19 +27,10 @@ pub(crate) fn owned(names: &[&str]) -> Vec<String> {
 }
 
 /// The largest list of names that is read: 1 MiB.
-const MAX_LIST_BYTES: u64 = 1 << 20;
+pub(super) const MAX_LIST_BYTES: u64 = 1 << 20;
 
-/// The names in the text file `list` beside `data`, one a line, or else the built-in ones.
-pub(crate) fn named_in(data: &Path, list: &str, built_in: &[&str]) -> Result<Vec<String>, Error> {
-    let path = data.with_file_name(list);
-    if !path.is_file() {
-        return Ok(owned(built_in));
-    }
-    let bytes = mobilenet_common::files::read(&path, MAX_LIST_BYTES).map_err(Error::io(&path))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let names: Vec<String> = text.lines().map(|line| line.trim().to_string()).filter(|line| !line.is_empty()).collect();
-    if names.len() != built_in.len() {
-        return Err(Error::ClassNames { path, expected: built_in.len(), found: names.len() });
-    }
-    Ok(names)
+/// The names in a text file, one a line.
+pub(super) fn lines(bytes: &[u8]) -> Vec<String> {
+    let lines = bytes.split(|&byte| byte == b'\n').map(|line| super::super::names::text(line.trim_ascii()));
+    lines.filter(|line| !line.is_empty()).collect()
 }

@@ -1,0 +1,48 @@
+//! What a picture may claim before any memory is set aside for it.
+
+use image::{ImageDecoder, ImageFormat};
+use mobilenet_common::numbers::thousands;
+
+/// The largest picture file that is read: 256 MiB, more than the largest camera's.
+pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
+
+/// Most pixels of a picture: where PIL gives up, too (twice its `MAX_IMAGE_PIXELS`).
+pub(crate) const MAX_PIXELS: u64 = 178_956_970;
+
+/// Most bytes that a picture is decoded to, at the depth of its file: 1 GiB.
+pub(crate) const MAX_DECODED_BYTES: u64 = 1 << 30;
+
+/// What the decoders themselves may take.
+pub(super) fn of_decoders() -> image::Limits {
+    let mut limits = image::Limits::default();
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits
+}
+
+/// Refuses a picture that is too large, or larger than a file of so many bytes can be.
+pub(super) fn check(decoder: &impl ImageDecoder, format: ImageFormat, file_bytes: usize) -> Result<(), String> {
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    let claims = format!("claims {width}x{height} pixels");
+    if pixels == 0 {
+        return Err(format!("{claims}, expected at least one"));
+    }
+    if pixels > MAX_PIXELS {
+        return Err(format!("{claims}, expected at most {}", thousands(MAX_PIXELS)));
+    }
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
+        let bytes = thousands(decoder.total_bytes());
+        return Err(format!("{claims} of {bytes} bytes, expected at most {}", thousands(MAX_DECODED_BYTES)));
+    }
+    let most = match format {
+        // A block of 8x8 pixels takes a bit at least.
+        ImageFormat::Jpeg => 512,
+        // Deflate makes a byte of at most 1032, and those may have a pixel in each bit.
+        ImageFormat::Png => 8 * 1032,
+        _ => return Ok(()),
+    };
+    match pixels > most * file_bytes as u64 {
+        true => Err(format!("{claims}, more than its {} bytes can hold", thousands(file_bytes as u64))),
+        false => Ok(()),
+    }
+}
