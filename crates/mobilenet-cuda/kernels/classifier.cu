@@ -1,0 +1,110 @@
+// What follows the features: linear layers' biases and activations, dropout, the loss.
+
+// linear_output: y = act(x + bias) * mask, x [n, c]; bias [c] and mask [n, c] (0 or 1 / (1 - p)) may be null.
+// Launch: a thread a value, 256 a block. Cost: reads x and mask, writes y.
+KERNEL(linear_output, 256, (const float *x, const float *bias, int act, const float *mask, float *y, int n, int c)) {
+    const Index at = (Index)blockIdx.x * 256 + threadIdx.x;
+    if (at >= (Index)n * c) return;
+    y[at] = activate(act, x[at] + (bias ? bias[at % c] : 0.f)) * (mask ? mask[at] : 1.f);
+}
+
+// linear_backward: gx = gy * mask * act'(x + bias), and gbias [c], the sums over the rows, where given.
+// Launch: a thread a column, 64 a block. Cost: reads gy, x and mask, writes gx.
+KERNEL(linear_backward, 64,
+       (const float *gy, const float *x, const float *bias, int act, const float *mask, float *gx, float *gbias, int n, int c)) {
+    const int ch = blockIdx.x * 64 + threadIdx.x;
+    if (ch >= c) return;
+    float sum = 0.f;
+    for (Index i = 0; i < n; i++) {
+        const Index at = i * c + ch;
+        const float g = gy[at] * (mask ? mask[at] : 1.f) * derivative(act, x[at] + (bias ? bias[ch] : 0.f));
+        gx[at] = g;
+        sum += g;
+    }
+    if (gbias) gbias[ch] = sum;
+}
+
+DEVICE float warp_sum(float x) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) x += __shfl_xor_sync(0xffffffffu, x, lanes);
+    return x;
+}
+
+DEVICE float warp_max(float x) {
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+        const float other = __shfl_xor_sync(0xffffffffu, x, lanes);
+        x = other > x ? other : x;
+    }
+    return x;
+}
+
+// log(sum over the classes of exp(x * factor)), by a warp.
+DEVICE float log_sum_exp(const float *x, float factor, int classes) {
+    const int lane = threadIdx.x % 32;
+    float largest = from_bits(0xff800000u), sum = 0.f;
+    for (int k = lane; k < classes; k += 32) largest = x[k] * factor > largest ? x[k] * factor : largest;
+    largest = warp_max(largest);
+    for (int k = lane; k < classes; k += 32) sum += expf(x[k] * factor - largest);
+    return logf(warp_sum(sum)) + largest;
+}
+
+// loss: of each image, and its gradient: logits [n, classes] -> glogits, rows [2][n] = loss, 1 where the answer is right.
+//   loss = (1 - w) * CE(q, p) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),  p = softmax(logits)
+//   q    = (1 - s) * (lambda * onehot(label) + (1 - lambda) * onehot(partner)) + s / classes
+// `scalars` is s, lambda, T, w; partners and teacher may be null. Launch: a warp an image, 8 a block. Cost: reads logits and
+// teacher a few times, from the cache.
+KERNEL(loss, 256,
+       (const float *logits, const unsigned *labels, const unsigned *partners, const float *teacher, const float *scalars,
+        float *glogits, float *rows, int n, int classes)) {
+    const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
+    // A whole warp leaves, or none of it.
+    if (image >= n) return;
+    const float smoothing = scalars[0], lambda = partners ? scalars[1] : 1.f;
+    const float temperature = teacher ? scalars[2] : 1.f, weight = teacher ? scalars[3] : 0.f;
+    const float *x = logits + (Index)image * classes, *t = teacher + (teacher ? (Index)image * classes : 0);
+    const int label = (int)labels[image], partner = partners ? (int)partners[image] : label;
+    const float log_sum = log_sum_exp(x, 1.f, classes), factor = 1.f / temperature;
+    const float student = teacher ? log_sum_exp(x, factor, classes) : 0.f;
+    const float taught = teacher ? log_sum_exp(t, factor, classes) : 0.f;
+    float value = 0.f, best = from_bits(0xff800000u);
+    int answer = classes;
+    for (int k = lane; k < classes; k += 32) {
+        float q = smoothing / (float)classes;
+        if (k == label) q += (1.f - smoothing) * lambda;
+        if (k == partner) q += (1.f - smoothing) * (1.f - lambda);
+        const float log_p = x[k] - log_sum;
+        float g = (1.f - weight) * (expf(log_p) - q);
+        if (q > 0.f) value -= (1.f - weight) * q * log_p;
+        if (teacher) {
+            const float log_t = t[k] * factor - taught, log_s = x[k] * factor - student;
+            value += weight * temperature * temperature * expf(log_t) * (log_t - log_s);
+            g += weight * temperature * (expf(log_s) - expf(log_t));
+        }
+        glogits[(Index)image * classes + k] = g / (float)n;
+        if (x[k] > best) best = x[k], answer = k;
+    }
+    value = warp_sum(value);
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+        const float other = __shfl_xor_sync(0xffffffffu, best, lanes);
+        const int place = __shfl_xor_sync(0xffffffffu, answer, lanes);
+        if (other > best || (other == best && place < answer)) best = other, answer = place;
+    }
+    if (lane != 0) return;
+    rows[image] = value;
+    rows[n + image] = answer == label ? 1.f : 0.f;
+}
+
+// tally: adds the batch's mean loss, its right answers and its images to total [3], for a reader that comes a step late.
+// Launch: one warp. Cost: reads rows [2][n].
+KERNEL(tally, 32, (const float *rows, float *total, int n)) {
+    float loss = 0.f, right = 0.f;
+    for (int i = threadIdx.x; i < n; i += 32) {
+        loss += rows[i];
+        right += rows[n + i];
+    }
+    loss = warp_sum(loss);
+    right = warp_sum(right);
+    if (threadIdx.x != 0) return;
+    total[0] += loss / (float)n;
+    total[1] += right;
+    total[2] += (float)n;
+}

@@ -1,0 +1,29 @@
+#![doc = include_str!("../README.md")]
+
+pub mod augment;
+pub mod backend;
+mod classifier;
+mod depthwise;
+#[cfg(feature = "emulate")]
+pub mod emulated;
+mod error;
+mod grid;
+mod inference;
+pub mod loss;
+mod network;
+mod norm;
+pub mod optimizer;
+pub mod plan;
+pub mod program;
+mod rows;
+mod run;
+mod stages;
+mod variables;
+
+#[cfg(all(test, feature = "emulate"))]
+mod tests;
+
+pub use error::{Error, Result};
+pub use inference::Inference;
+pub use network::Network;
+pub use variables::{Variable, Variables};

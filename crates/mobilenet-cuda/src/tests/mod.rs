@@ -1,0 +1,7 @@
+//! The kernels, emulated, against the CPU's.
+
+mod compare;
+mod networks;
+mod reference;
+mod stages;
+mod values;

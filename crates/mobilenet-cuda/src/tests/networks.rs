@@ -1,0 +1,347 @@
+//! A training step of whole networks, and inference, emulated, against the CPU's kernels chained by hand.
+
+use std::collections::BTreeMap;
+
+use mobilenet_arch::plan::{ClassifierPlan, Plan};
+use mobilenet_arch::{Arch, ModelConfig, Precision, Preset};
+
+use super::compare::{root_mean_square, squares};
+use super::reference::{self, names, running};
+use super::values::{fill, reset_running, settle, uniform};
+use crate::backend::Backend;
+use crate::emulated::Emulated;
+use crate::loss::{Comparison, Loss};
+use crate::{Inference, Network, Variables};
+
+const CLASSES: usize = 10;
+const SMOOTHING: f32 = 0.1;
+const PLAIN: Comparison = Comparison { label_smoothing: SMOOTHING, lambda: None, teacher: None };
+
+/// Tensors by their names.
+type Tensors = BTreeMap<String, Vec<f32>>;
+
+/// The values of all variables and running statistics.
+fn all_values(backend: &mut Emulated, variables: &Variables) -> Tensors {
+    let trained = variables.trained().map(|(name, variable)| (name.to_owned(), variable.values));
+    let running = variables.running().map(|(name, view)| (name.to_owned(), view));
+    let views: Vec<_> = trained.chain(running).collect();
+    views.into_iter().map(|(name, view)| (name, backend.read_f32(view).unwrap())).collect()
+}
+
+/// Loss, logits, gradients and running statistics of an emulated step, and the values that it began with.
+fn emulated(
+    config: &ModelConfig,
+    (n, size): (usize, usize),
+    precision: Precision,
+    seed: u32,
+    given: Option<&Tensors>,
+) -> (Tensors, Tensors) {
+    let mut backend = Emulated::new(seed);
+    let network = Network::new(&mut backend, config, (n, (size, size)), precision).unwrap();
+    let images = network.images();
+    backend.write_f32(images, &uniform(images.len, 1.5, 11)).unwrap();
+    fill(&mut backend, network.variables(), 5);
+    match given {
+        Some(given) => {
+            for (name, variable) in network.variables().trained() {
+                backend.write_f32(variable.values, &given[name]).unwrap();
+            }
+        }
+        None => {
+            for stage in 0..network.depth() {
+                for i in 0..2 {
+                    let kinks = network.forward_stage(&mut backend, stage).unwrap();
+                    kinks.get(i).iter().for_each(|kink| settle(&mut backend, kink));
+                }
+                network.forward_stage(&mut backend, stage).unwrap();
+            }
+        }
+    }
+    reset_running(&mut backend, network.variables());
+    if let Some(mask) = network.mask() {
+        backend.write_f32(mask, &mask_values(mask.len)).unwrap();
+    }
+    let values = all_values(&mut backend, network.variables());
+    let loss = Loss::new(&mut backend, n, CLASSES).unwrap();
+    loss.upload(&mut backend, &labels(n), None).unwrap();
+    loss.configure(&mut backend, &PLAIN).unwrap();
+    network.forward(&mut backend).unwrap();
+    loss.run(&mut backend, network.logits(), &PLAIN).unwrap();
+    network.backward(&mut backend, loss.glogits()).unwrap();
+
+    let mut found = Tensors::new();
+    let [value, _, images] = loss.take(&mut backend).unwrap();
+    assert_eq!(images, n as f32);
+    found.insert("loss".into(), vec![value]);
+    found.insert("logits".into(), backend.read_f32(network.logits()).unwrap());
+    for (name, variable) in network.variables().trained() {
+        found.insert(format!("gradient of {name}"), backend.read_f32(variable.gradients).unwrap());
+    }
+    for (name, view) in network.variables().running() {
+        found.insert(name.to_owned(), backend.read_f32(view).unwrap());
+    }
+    (found, values)
+}
+
+fn labels(n: usize) -> Vec<u32> {
+    (0..n).map(|i| (i * 7 % CLASSES) as u32).collect()
+}
+
+fn mask_values(len: usize) -> Vec<f32> {
+    (0..len).map(|i| if i % 5 == 3 { 0. } else { 1.25 }).collect()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+}
+
+/// `x · weightᵀ + bias`, and the gradients of `x`, weight and bias.
+struct Linear<'a> {
+    weight: &'a [f32],
+    bias: &'a [f32],
+    c_in: usize,
+}
+
+impl Linear<'_> {
+    fn forward(&self, x: &[f32]) -> Vec<f32> {
+        let of_row = |x: &[f32]| -> Vec<f32> {
+            let rows = self.weight.chunks_exact(self.c_in).zip(self.bias);
+            rows.map(|(w, b)| (dot(x, w) + f64::from(*b)) as f32).collect()
+        };
+        x.chunks_exact(self.c_in).flat_map(of_row).collect()
+    }
+
+    fn backward(&self, x: &[f32], gy: &[f32]) -> [Vec<f32>; 3] {
+        let (c_in, c_out) = (self.c_in, self.bias.len());
+        let (mut gx, mut gw, mut gb) = (vec![0.; x.len()], vec![0.; self.weight.len()], vec![0.; c_out]);
+        for ((x, gy), gx) in x.chunks_exact(c_in).zip(gy.chunks_exact(c_out)).zip(gx.chunks_exact_mut(c_in)) {
+            for (o, g) in gy.iter().enumerate() {
+                gb[o] += g;
+                for i in 0..c_in {
+                    gx[i] += g * self.weight[o * c_in + i];
+                    gw[o * c_in + i] += g * x[i];
+                }
+            }
+        }
+        [gx, gw, gb]
+    }
+}
+
+/// The same by the CPU's kernels.
+fn expected(config: &ModelConfig, (n, size): (usize, usize), precision: Precision, values: &Tensors) -> Tensors {
+    let plan = Plan::new(config).unwrap();
+    let mut out = Tensors::new();
+    let mut x = uniform(n * size * size * 3, 1.5, 11);
+    let (mut h, mut w) = (size, size);
+    let mut ran = Vec::new();
+    for placed in plan.layers() {
+        let stage = reference::Stage::new(&placed.layer, (n, h, w), precision);
+        let (convs, names) = names(&placed.layer, &placed.path);
+        let theta: Vec<&[f32]> = names.iter().map(|name| &values[name][..]).collect();
+        let (y, saved) = stage.forward(&x, &theta);
+        (_, h, w, _) = stage.output();
+        let counts = stage.counts(convs.len());
+        for ((statistics, conv), count) in saved.statistics().into_iter().zip(&convs).zip(counts) {
+            let [mean, var] = running(statistics, count, conv.config.norm.momentum);
+            out.insert(format!("{}.running_mean", conv.norm), mean);
+            out.insert(format!("{}.running_var", conv.norm), var);
+        }
+        ran.push((stage, names, std::mem::replace(&mut x, y), saved));
+    }
+    let ClassifierPlan { c_in, hidden, dropout, .. } = plan.classifier;
+    let pixels = h * w;
+    let mut pooled = vec![0.; n * c_in];
+    for (i, value) in x.iter().enumerate() {
+        pooled[i / (pixels * c_in) * c_in + i % c_in] += value / pixels as f32;
+    }
+    let linear = |path: &str, c_in: usize| Linear {
+        weight: &values[&format!("{path}.weight")],
+        bias: &values[&format!("{path}.bias")],
+        c_in,
+    };
+    let (last_path, hidden_path) = (plan.classifier.last_path(), ClassifierPlan::HIDDEN_PATH);
+    let mut input = pooled.clone();
+    let mut hidden_pre = Vec::new();
+    if hidden.is_some() {
+        hidden_pre = linear(hidden_path, c_in).forward(&pooled);
+        input = hidden_pre.iter().map(|x| x * ((x + 3.).clamp(0., 6.) / 6.)).collect();
+    }
+    let mask = if dropout > 0. { mask_values(input.len()) } else { vec![1.; input.len()] };
+    input.iter_mut().zip(&mask).for_each(|(x, m)| *x *= m);
+    let last = linear(last_path, hidden.unwrap_or(c_in));
+    let logits = last.forward(&input);
+
+    let (mut loss, mut glogits) = (0., Vec::new());
+    for (row, label) in logits.chunks_exact(CLASSES).zip(labels(n)) {
+        let sum: f64 = row.iter().map(|x| f64::from(*x).exp()).sum();
+        for (k, x) in row.iter().enumerate() {
+            let share = if k == label as usize { 1. - SMOOTHING } else { 0. } + SMOOTHING / CLASSES as f32;
+            let log_p = f64::from(*x) - sum.ln();
+            loss -= f64::from(share) * log_p / n as f64;
+            glogits.push(((log_p.exp() - f64::from(share)) / n as f64) as f32);
+        }
+    }
+    out.insert("loss".into(), vec![loss as f32]);
+    out.insert("logits".into(), logits);
+    let gradient = |name: &str| format!("gradient of {name}");
+    let [mut gx, gw, gb] = last.backward(&input, &glogits);
+    out.insert(gradient(&format!("{last_path}.weight")), gw);
+    out.insert(gradient(&format!("{last_path}.bias")), gb);
+    gx.iter_mut().zip(&mask).for_each(|(g, m)| *g *= m);
+    if hidden.is_some() {
+        for (g, x) in gx.iter_mut().zip(&hidden_pre) {
+            *g *= if *x < -3. {
+                0.
+            } else if *x < 3. {
+                x / 3. + 0.5
+            } else {
+                1.
+            };
+        }
+        let [gpooled, gw, gb] = linear(hidden_path, c_in).backward(&pooled, &gx);
+        out.insert(gradient(&format!("{hidden_path}.weight")), gw);
+        out.insert(gradient(&format!("{hidden_path}.bias")), gb);
+        gx = gpooled;
+    }
+    let mut gy: Vec<f32> = (0..x.len()).map(|i| gx[i / (pixels * c_in) * c_in + i % c_in] / pixels as f32).collect();
+    for (stage, names, x, saved) in ran.iter().rev() {
+        let theta: Vec<&[f32]> = names.iter().map(|name| &values[name][..]).collect();
+        let (gx, gtheta) = stage.backward(x, &theta, saved, &gy);
+        out.extend(names.iter().map(|name| gradient(name)).zip(gtheta));
+        gy = gx;
+    }
+    out
+}
+
+/// The published networks at both presets' strides, with the side of small images of which something is left at the end.
+fn cases() -> impl Iterator<Item = (ModelConfig, usize)> {
+    Arch::published().flat_map(|arch| {
+        [(Preset::Cifar, 16), (Preset::Imagenet, 64)]
+            .map(|(preset, size)| (ModelConfig::new(arch, CLASSES, preset), size))
+    })
+}
+
+/// How far a tensor may be off, beside its share, as a share of the largest gradient: the gradient of a bias before a 1×1
+/// and its batch norm is exactly zero, and what is found in its place is rounding.
+fn floor(expected: &Tensors) -> f64 {
+    let gradients = expected.iter().filter(|(name, _)| name.starts_with("gradient"));
+    1e-6 * gradients.map(|(_, values)| squares(values)).fold(0., f64::max).sqrt()
+}
+
+#[test]
+fn a_training_step_in_float32() {
+    for (i, (config, size)) in cases().enumerate() {
+        let n = 4;
+        let (found, values) = emulated(&config, (n, size), Precision::F32, i as u32, None);
+        let expected = expected(&config, (n, size), Precision::F32, &values);
+        assert!(found.keys().eq(expected.keys()), "{config:?}");
+        let floor = floor(&expected);
+        for (name, expected) in &expected {
+            let off = root_mean_square(&found[name], expected);
+            let difference = off * squares(expected).sqrt();
+            assert!(off < 1e-4 || difference < floor, "{name} is {off} off: {config:?}");
+        }
+    }
+}
+
+/// The order of threads and of blocks changes no bit.
+#[test]
+fn threads_change_no_bit() {
+    for arch in [Arch::V2, Arch::V3Small] {
+        let config = ModelConfig { width_mult: 0.5, ..ModelConfig::new(arch, CLASSES, Preset::Cifar) };
+        for precision in [Precision::F32, Precision::Bf16] {
+            let run = |seed, given| emulated(&config, (3, 16), precision, seed, given);
+            let (first, values) = run(0, None);
+            for seed in [1, 2, 3] {
+                assert!(run(seed, Some(&values)).0 == first, "seed {seed}, {precision} {arch}");
+            }
+        }
+    }
+}
+
+/// bf16 is as far from float32 as the CPU's own bf16 is: in both, rounding puts a value in a hundred on the other side of a
+/// kink, and that adds up from layer to layer.
+#[test]
+fn a_training_step_in_bf16() {
+    for arch in Arch::published() {
+        let (config, n, size) = (ModelConfig::new(arch, CLASSES, Preset::Cifar), 4, 32);
+        let (_, values) = emulated(&config, (n, size), Precision::F32, 1, None);
+        let (found, _) = emulated(&config, (n, size), Precision::Bf16, 2, Some(&values));
+        let exact = expected(&config, (n, size), Precision::F32, &values);
+        let rounded = expected(&config, (n, size), Precision::Bf16, &values);
+        let floor = 1e3 * floor(&exact);
+        let (mut ours, mut theirs, mut count) = (0., 0., 0.);
+        for (name, exact) in &exact {
+            let off = root_mean_square(&found[name], exact);
+            let allowed = root_mean_square(&rounded[name], exact);
+            let difference = off * squares(exact).sqrt();
+            assert!(off < 0.05 + 3. * allowed || difference < floor, "{name}: {off}, the CPU's {allowed}: {arch}");
+            if squares(exact).sqrt() > floor {
+                (ours, theirs, count) = (ours + off, theirs + allowed, count + 1.);
+            }
+        }
+        assert!(ours / count > 1e-3, "nothing was rounded: {arch}");
+        assert!(
+            ours < 0.01 * count + 1.25 * theirs,
+            "{} on average, the CPU's {}: {arch}",
+            ours / count,
+            theirs / count
+        );
+    }
+}
+
+/// Inference with folded batch norms, against the CPU's with running statistics.
+#[test]
+fn inference_in_float32_and_bf16() {
+    for (i, (config, size)) in cases().enumerate() {
+        let n = 1 + i % 3;
+        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.1)] {
+            let mut backend = Emulated::new(i as u32);
+            let network = Inference::new(&mut backend, &config, (n, (size, size)), precision).unwrap();
+            fill(&mut backend, network.variables(), 5);
+            for (j, (name, view)) in network.variables().running().enumerate() {
+                let values = uniform(view.len, 0.3, 1000 + j as u64);
+                let values: Vec<f32> =
+                    values.iter().map(|value| value + if name.ends_with("var") { 1.2 } else { 0. }).collect();
+                backend.write_f32(view, &values).unwrap();
+            }
+            let values = all_values(&mut backend, network.variables());
+            let mut x = uniform(n * size * size * 3, 1.5, 11);
+            backend.write_f32(network.images(), &x).unwrap();
+            network.prepare(&mut backend).unwrap();
+            network.run(&mut backend).unwrap();
+            let found = backend.read_f32(network.logits()).unwrap();
+
+            let plan = Plan::new(&config).unwrap();
+            let (mut h, mut w) = (size, size);
+            for placed in plan.layers() {
+                let stage = reference::Stage::new(&placed.layer, (n, h, w), Precision::F32);
+                let (convs, names) = names(&placed.layer, &placed.path);
+                let theta: Vec<&[f32]> = names.iter().map(|name| &values[name][..]).collect();
+                let of = |conv: &mobilenet_arch::plan::ConvPlan| {
+                    let statistic = |name: &str| &values[&format!("{}.{name}", conv.norm)][..];
+                    (statistic("running_mean"), statistic("running_var"))
+                };
+                x = stage.infer(&x, &theta, &convs.iter().map(of).collect::<Vec<_>>());
+                (_, h, w, _) = stage.output();
+            }
+            let ClassifierPlan { c_in, hidden, .. } = plan.classifier;
+            let mut features = vec![0.; n * c_in];
+            for (i, value) in x.iter().enumerate() {
+                features[i / (h * w * c_in) * c_in + i % c_in] += value / (h * w) as f32;
+            }
+            let linear = |path: &str, c_in: usize| Linear {
+                weight: &values[&format!("{path}.weight")],
+                bias: &values[&format!("{path}.bias")],
+                c_in,
+            };
+            if hidden.is_some() {
+                features = linear(ClassifierPlan::HIDDEN_PATH, c_in).forward(&features);
+                features.iter_mut().for_each(|x| *x *= (*x + 3.).clamp(0., 6.) / 6.);
+            }
+            let logits = linear(plan.classifier.last_path(), hidden.unwrap_or(c_in)).forward(&features);
+            let off = root_mean_square(&found, &logits);
+            assert!(off < tolerance, "{off} off, {precision}: {config:?}");
+        }
+    }
+}
