@@ -182,7 +182,8 @@ Examples:
   mobilenet bench --model v2 --train --batch 128 --warmup 2 --iterations 5
   mobilenet bench --model v3-large --blocks
   mobilenet bench --model v3-large --blocks --batch 128 --warmup 2 --iterations 10 --json
-  mobilenet bench --model-file v2-int8.safetensors --threads 1")]
+  mobilenet bench --model-file v2-int8.safetensors --threads 1
+  mobilenet bench --model v2 --train --precision bf16 --device cuda --plan")]
 pub struct BenchArgs {
     #[arg(long, help = format!("Network: {}", Arch::help()), value_name = "MODEL", value_parser = parse::<Arch>)]
     #[arg(required_unless_present = "model_file")]
@@ -201,8 +202,8 @@ pub struct BenchArgs {
     /// Time full training steps instead of inference
     #[arg(long)]
     pub train: bool,
-    /// Number format of training: f32, or bf16 for products and kept activations
-    #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, default_value_t, requires = "train")]
+    /// Number format of training (with --plan also of inference): f32, or bf16 for products and kept activations
+    #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, default_value_t)]
     pub precision: Precision,
     /// Show where the time of a training step goes: each phase of each layer
     #[arg(long, requires = "train")]
@@ -210,6 +211,9 @@ pub struct BenchArgs {
     /// Show where the time of inference goes, block by block
     #[arg(long, conflicts_with = "train")]
     pub blocks: bool,
+    /// Count what CUDA would launch and the bytes it would move, stage by stage; needs --device cuda and no GPU
+    #[arg(long, conflicts_with_all = ["profile", "blocks", "model_file", "warmup", "iterations"])]
+    pub plan: bool,
     /// Untimed passes before the timed ones [default: 10, with --train 2]
     #[arg(long, value_name = "N", value_parser = zero_up_to::<MAX_PASSES>)]
     pub warmup: Option<usize>,

@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_bytes, throughput, time_steps};
-use mobilenet_layers::seeded_var_builder;
+use mobilenet_layers::{Precision, seeded_var_builder};
 use mobilenet_models::plan::{PlacedLayer, Plan};
 use mobilenet_models::{MobileNet, ModelConfig, summary};
 use mobilenet_schema::{Bench, StepProfile};
@@ -12,6 +12,7 @@ use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
 
 use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
+use crate::cuda_plan;
 use crate::model_file;
 use crate::output::{print, print_json};
 use crate::step_profile::{Shown, step_profile};
@@ -39,6 +40,12 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         (None, None) => bail!("expected --model or --model-file"),
     };
     config.validate()?;
+    if args.plan {
+        return cuda_plan::run(args, &config, batch);
+    }
+    if args.precision != Precision::default() && !args.train {
+        bail!("--precision {}: expected --train or --plan beside it", args.precision)
+    }
     let device = args.device.device.open()?;
     let size = config.preset.image_size();
     let picture = (3, size, size);

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod block_times;
 mod choose;
+mod cuda_plan;
 mod data;
 mod device;
 mod environment;

@@ -1,7 +1,15 @@
 //! A back end that counts.
 
+use mobilenet_arch::graph::{Operation, operations};
+use mobilenet_arch::plan::{LayerPlan, Plan as ArchPlan};
+use mobilenet_arch::{ModelConfig, Precision};
+
 use crate::backend::{Backend, Launch, Product, View};
 use crate::error::Result;
+use crate::loss::{Comparison, Loss};
+use crate::network::kind_of;
+use crate::optimizer::{AdamW, Average, Optimizer, Rule};
+use crate::{Inference, Network};
 
 /// What a stage launches, and the bytes that its launches move.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,5 +111,120 @@ impl Backend for Plan {
 
     fn enter(&mut self, stage: &str) {
         self.stages.push(Stage { name: stage.to_owned(), ..Stage::default() });
+    }
+}
+
+/// What a training step of batches of `n` images of the preset's size launches: forward, loss, backward, AdamW; and with
+/// `average` the moving average.
+///
+/// # Errors
+/// Those of [`Network::new`].
+pub fn training(config: &ModelConfig, n: usize, precision: Precision, average: bool) -> Result<Plan> {
+    let (mut plan, size) = (Plan::default(), config.preset.image_size());
+    let network = Network::new(&mut plan, config, (n, (size, size)), precision)?;
+    let loss = Loss::new(&mut plan, n, config.num_classes)?;
+    let adamw = AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 };
+    let mut optimizer = Optimizer::new(&mut plan, network.variables(), Rule::AdamW(adamw), false)?;
+    let mut of_average = match average {
+        true => Some(Average::new(&mut plan, network.variables(), 0.999)?),
+        false => None,
+    };
+    let comparison = Comparison { label_smoothing: 0., lambda: None, teacher: None };
+    network.forward(&mut plan)?;
+    loss.run(&mut plan, network.logits(), &comparison)?;
+    network.backward(&mut plan, loss.glogits())?;
+    optimizer.step(&mut plan, 1e-3)?;
+    of_average.iter_mut().try_for_each(|average| average.update(&mut plan))?;
+    Ok(plan)
+}
+
+/// What inference of `n` images of the preset's size launches, once batch norm is folded.
+///
+/// # Errors
+/// Those of [`Inference::new`].
+pub fn inference(config: &ModelConfig, n: usize, precision: Precision) -> Result<Plan> {
+    let (mut plan, size) = (Plan::default(), config.preset.image_size());
+    let network = Inference::new(&mut plan, config, (n, (size, size)), precision)?;
+    network.run(&mut plan)?;
+    Ok(plan)
+}
+
+/// Bytes that a training step moves at least, as long as tensors between convolutions pass through memory and batch norm's
+/// sums over the batch separate their uses: of an expanded tensor 2 passes forward and 4 backward before the depthwise
+/// convolution, 4 and 6 after it; of other outputs 3 and 6 (`p` and `y`; their gradients, twice `p` and `gp`), of inputs 1
+/// and 2, in float32; of parameters 8 (gradients, and AdamW's).
+///
+/// # Errors
+/// Those of [`operations`].
+pub fn training_limit(config: &ModelConfig, n: usize, precision: Precision) -> Result<usize> {
+    let (plan, side) = (ArchPlan::new(config)?, config.preset.image_size());
+    let list = operations(&plan, (side, side))?;
+    let parameters = list.iter().map(Operation::params).sum::<u64>() as usize;
+    let expanded = kind_of(precision).size();
+    let (mut pixels, mut bytes) = (side * side, 8 * 4 * parameters);
+    for placed in plan.layers() {
+        let before = pixels;
+        let of = |side: usize| side.div_ceil(placed.layer.stride());
+        let root = (pixels as f64).sqrt().round() as usize;
+        pixels = of(root) * of(root);
+        bytes += 4 * n * (3 * before * placed.layer.c_in() + 9 * pixels * placed.layer.c_out());
+        if let LayerPlan::Bottleneck(block) = &placed.layer {
+            let c = block.depthwise.c_out;
+            let inside = if block.expand.is_some() { 6 * before } else { 0 };
+            bytes += expanded * n * c * (inside + 10 * pixels);
+        }
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mobilenet_arch::{Arch, Preset};
+
+    #[test]
+    fn a_step_and_an_inference_have_few_launches() {
+        for preset in Preset::ALL {
+            for arch in Arch::all() {
+                let config = ModelConfig::new(arch, 10, preset);
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let step = training(&config, 128, precision, true).unwrap().total("step");
+                    let inferred = inference(&config, 1, precision).unwrap().total("inference");
+                    assert!(step.launches <= 600, "{arch} {preset} {precision}: {} a step", step.launches);
+                    assert!(inferred.launches <= 150, "{arch} {preset} {precision}: {}", inferred.launches);
+                    assert!(step.products >= 40 && inferred.products >= 14, "{arch}: {step:?} {inferred:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bytes_grow_with_the_batch_and_stay_near_the_limit() {
+        for arch in [Arch::V2, Arch::V3Large] {
+            for preset in Preset::ALL {
+                let config = ModelConfig::new(arch, 10, preset);
+                for precision in [Precision::F32, Precision::Bf16] {
+                    let bytes = |n| training(&config, n, precision, false).unwrap().total("step").bytes;
+                    let image = bytes(129) - bytes(128);
+                    let of = |n| training_limit(&config, n, precision).unwrap();
+                    let limit = of(129) - of(128);
+                    let ratio = image as f64 / limit as f64;
+                    assert!((1.0..1.6).contains(&ratio), "{arch} {preset} {precision}: {image} bytes, limit {limit}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn stages_are_named_and_add_up() {
+        let config = ModelConfig::new(Arch::V3Small, 10, Preset::Cifar);
+        let plan = training(&config, 2, Precision::Bf16, false).unwrap();
+        let names: Vec<&str> = plan.stages().iter().map(|stage| stage.name.as_str()).collect();
+        for name in ["features.0.0 forward", "features.1 forward", "features.1 backward", "loss", "optimizer"] {
+            assert!(names.contains(&name), "{name}: {names:?}");
+        }
+        assert_eq!(plan.total("").launches, plan.stages().iter().map(|stage| stage.launches).sum::<usize>());
+        assert!(plan.stages().iter().all(|stage| stage.launches > 0 && stage.bytes > 0));
+        assert!(plan.memory() > 1 << 20);
     }
 }

@@ -109,6 +109,40 @@ fn summary_counts_as_published() {
     );
 }
 
+/// Without a GPU and without CUDA in the program.
+#[test]
+fn bench_plans_what_cuda_launches() {
+    let place = Place::new();
+    for model in ["v2", "v3-large"] {
+        for (mode, most, batch) in [("--train", 600, 128), ("", 150, 1)] {
+            for precision in ["f32", "bf16"] {
+                let line = format!("bench --model {model} {mode} --device cuda --precision {precision} --plan");
+                let plan = place.json(&format!("{line} --json"));
+                assert_keys(&plan, "model preset mode precision batch launches products bytes memory_bytes stages");
+                let number = |value: &Value, key: &str| value[key].as_u64().unwrap();
+                let stages = plan["stages"].as_array().unwrap();
+                for key in ["launches", "bytes"] {
+                    let sum: u64 = stages.iter().map(|stage| number(stage, key)).sum();
+                    assert_eq!(sum, number(&plan, key), "{key} of {line}");
+                }
+                assert!((30..=most).contains(&number(&plan, "launches")), "{line}: {}", plan["launches"]);
+                assert_eq!(number(&plan, "batch"), batch);
+                if mode == "--train" {
+                    assert!(number(&plan, "limit_bytes") < number(&plan, "bytes"), "{line}");
+                }
+                let text = place.run(&line);
+                assert!(text.contains("classifier") && text.contains("counted, not run"), "{text}");
+            }
+        }
+    }
+    for (line, expected) in [
+        ("bench --model v2 --plan", "expected --device cuda, found --device cpu"),
+        ("bench --model v2 --precision bf16", "expected --train or --plan"),
+    ] {
+        assert_fails(&place.command(line).output().unwrap(), line, 1, expected);
+    }
+}
+
 #[test]
 fn bench_measures_inference_and_training() {
     let place = Place::new();

@@ -4,4 +4,5 @@ mod compare;
 mod networks;
 mod reference;
 mod stages;
+mod training;
 mod values;

@@ -18,7 +18,8 @@ use crate::variables::Variables;
 
 /// Of outputs, gradients and statistics: the largest difference, as a share of the tensor's largest value.
 const TOLERANCE: f64 = 1e-4;
-/// In bf16 the root mean square difference to float32, as a share of the root mean square: as the CPU's own test asks.
+/// In bf16 the root mean square difference to float32, as a share of the root mean square: as the CPU's own test asks of
+/// values that are kept away from kinks; where the CPU is further off on the same values, a little more than it is.
 const BF16_TOLERANCE: f64 = 0.15;
 
 /// How a stage is run.
@@ -153,17 +154,22 @@ impl Bench<'_> {
         }
 
         let theta: Vec<&[f32]> = theta.iter().map(Vec::as_slice).collect();
-        let (y, saved) = shape.forward(&x, &theta);
-        let (gx, gtheta) = shape.backward(&x, &theta, &saved, &gy);
-        let mut expected = vec![y];
-        expected.extend(wants_gx.then_some(gx));
-        expected.extend(gtheta);
-        let counts = shape.counts(convs.len());
-        for ((statistics, conv), count) in saved.statistics().into_iter().zip(&convs).zip(counts) {
-            expected.extend(running(statistics, count, conv.config.norm.momentum));
-        }
+        let of_cpu = |precision: Precision| {
+            let shape = reference::Stage::new(layer, (n, h, w), precision);
+            let (y, saved) = shape.forward(&x, &theta);
+            let (gx, gtheta) = shape.backward(&x, &theta, &saved, &gy);
+            let mut all = vec![y];
+            all.extend(wants_gx.then_some(gx));
+            all.extend(gtheta);
+            let counts = shape.counts(convs.len());
+            for ((statistics, conv), count) in saved.statistics().into_iter().zip(&convs).zip(counts) {
+                all.extend(running(statistics, count, conv.config.norm.momentum));
+            }
+            all
+        };
+        let (expected, theirs) = (of_cpu(Precision::F32), of_cpu(precision));
         assert_eq!(found.len(), expected.len());
-        for ((what, found), expected) in found.iter().zip(&expected) {
+        for (i, ((what, found), expected)) in found.iter().zip(&expected).enumerate() {
             match precision {
                 Precision::F32 => {
                     let off = largest(found, expected);
@@ -171,7 +177,8 @@ impl Bench<'_> {
                 }
                 Precision::Bf16 => {
                     let off = root_mean_square(found, expected);
-                    assert!(off < BF16_TOLERANCE, "{what} is {off} off: {:?} of {layer:?}", self.case);
+                    let allowed = BF16_TOLERANCE.max(1.25 * root_mean_square(&theirs[i], expected));
+                    assert!(off < allowed, "{what} is {off} off, allowed {allowed}: {:?} of {layer:?}", self.case);
                 }
             }
         }
