@@ -20,9 +20,9 @@ mod emulation {
         build.cpp(true).std("c++17").opt_level(2).warnings(false).link_lib_modifier("+whole-archive");
         build.include("emulation").include("kernels").flag("-fno-strict-aliasing").file("emulation/emulator.cpp");
         if cfg!(feature = "sanitize") {
-            build.flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all").flag("-g1");
-            println!("cargo:rustc-link-lib=asan");
-            println!("cargo:rustc-link-lib=ubsan");
+            build.opt_level(1).flag("-fsanitize=address,undefined").flag("-fno-sanitize-recover=all").flag("-g1");
+            // The linker puts the sanitizers' runtimes first, as they must stand.
+            println!("cargo:rustc-link-arg=-fsanitize=address,undefined");
         }
         for (i, program) in programs.lines().enumerate() {
             let mut words = program.split_whitespace();

@@ -18,7 +18,8 @@ extern thread_local Three thread_index, block_index, block_size, grid_size;
 // Waits for the threads of the block, or of the warp, that still run.
 void wait_for_block();
 void wait_for_warp();
-// Leaves 8 bytes for the other lanes of the warp, and takes those of the lane whose number differs in the bits of `mask`.
+// Leaves 8 bytes for the other lanes of the warp, and takes those of the lane whose number differs in the bits of
+// `mask`.
 void exchange(void *value, unsigned size, unsigned mask);
 
 // What a parameter is: p a pointer, l a 64-bit number, i a 32-bit one, f a float.

@@ -1,7 +1,8 @@
-// Pictures as they are stored, to what the network gets: cropped, mirrored, normalized, erased and mixed by what was drawn.
+// Pictures as they are stored, to what the network gets: cropped, mirrored, normalized, erased and mixed by what was
+// drawn.
 
-// Of a picture: the pixel (y, x) comes from (y + dy, x + dx), mirrored then; `reflect` at the borders, else black; an area
-// that is erased, empty where there is none.
+// Of a picture: the pixel (y, x) comes from (y + dy, x + dx), mirrored then; `reflect` at the borders, else black; an
+// area that is erased, empty where there is none.
 struct Change { int dy, dx, mirror, reflect, top, left, height, width; };
 
 // Where `at` comes from along an axis of `size` pixels; -1 if it is black.
@@ -25,9 +26,9 @@ DEVICE float changed(const unsigned char *pictures, const Change *changes, const
     return levels[channel * 256 + value];
 }
 
-// augment: pictures u8 [n, h, w, 3] -> images float [n, h, w, 3]; levels [3][256] is what a value becomes.
-// `mix` is what the batch is mixed by, each picture with the one before it: 0 nothing, 1 all of it (shares [2]: of the
-// picture, of the other), 2 an area. Launch: a thread a value, 256 a block. Cost: reads the pictures, writes the images.
+// augment: pictures u8 [n, h, w, 3] -> images float [n, h, w, 3]; levels [3][256] is what a value becomes. `mix` is
+// what the batch is mixed by, each picture with the one before it: 0 nothing, 1 all of it (shares [2]: of the picture,
+// of the other), 2 an area. Launch: a thread a value, 256 a block. Cost: reads the pictures, writes the images.
 KERNEL(augment, 256,
        (const unsigned char *pictures, const Change *changes, const float *levels, int mix, const float *shares, int top,
         int left, int height, int width, float *images, int n, int h, int w)) {

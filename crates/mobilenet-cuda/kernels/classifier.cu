@@ -1,15 +1,15 @@
 // What follows the features: linear layers' biases and activations, dropout, the loss.
 
-// linear_output: y = act(x + bias) * mask, x [n, c]; bias [c] and mask [n, c] (0 or 1 / (1 - p)) may be null.
-// Launch: a thread a value, 256 a block. Cost: reads x and mask, writes y.
+// linear_output: y = act(x + bias) * mask, x [n, c]; bias [c] and mask [n, c] (0 or 1 / (1 - p)) may be null. Launch: a
+// thread a value, 256 a block. Cost: reads x and mask, writes y.
 KERNEL(linear_output, 256, (const float *x, const float *bias, int act, const float *mask, float *y, int n, int c)) {
     const Index at = (Index)blockIdx.x * 256 + threadIdx.x;
     if (at >= (Index)n * c) return;
     y[at] = activate(act, x[at] + (bias ? bias[at % c] : 0.f)) * (mask ? mask[at] : 1.f);
 }
 
-// linear_backward: gx = gy * mask * act'(x + bias), and gbias [c], the sums over the rows, where given.
-// Launch: a thread a column, 64 a block. Cost: reads gy, x and mask, writes gx.
+// linear_backward: gx = gy * mask * act'(x + bias), and gbias [c], the sums over the rows, where given. Launch: a
+// thread a column, 64 a block. Cost: reads gy, x and mask, writes gx.
 KERNEL(linear_backward, 64,
        (const float *gy, const float *x, const float *bias, int act, const float *mask, float *gx, float *gbias, int n, int c)) {
     const int ch = blockIdx.x * 64 + threadIdx.x;
@@ -47,11 +47,12 @@ DEVICE float log_sum_exp(const float *x, float factor, int classes) {
     return logf(warp_sum(sum)) + largest;
 }
 
-// loss: of each image, and its gradient: logits [n, classes] -> glogits, rows [2][n] = loss, 1 where the answer is right.
+// loss: of each image, and its gradient: logits [n, classes] -> glogits, rows [2][n] = loss, 1 where the answer is
+// right.
 //   loss = (1 - w) * CE(q, p) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),  p = softmax(logits)
 //   q    = (1 - s) * (lambda * onehot(label) + (1 - lambda) * onehot(partner)) + s / classes
-// `scalars` is s, lambda, T, w; partners and teacher may be null. Launch: a warp an image, 8 a block. Cost: reads logits and
-// teacher a few times, from the cache.
+// `scalars` is s, lambda, T, w; partners and teacher may be null. Launch: a warp an image, 8 a block. Cost: reads
+// logits and teacher a few times, from the cache.
 KERNEL(loss, 256,
        (const float *logits, const unsigned *labels, const unsigned *partners, const float *teacher, const float *scalars,
         float *glogits, float *rows, int n, int classes)) {
@@ -93,8 +94,8 @@ KERNEL(loss, 256,
     rows[n + image] = answer == label ? 1.f : 0.f;
 }
 
-// tally: adds the batch's mean loss, its right answers and its images to total [3], for a reader that comes a step late.
-// Launch: one warp. Cost: reads rows [2][n].
+// tally: adds the batch's mean loss, its right answers and its images to total [3], for a reader that comes a step
+// late. Launch: one warp. Cost: reads rows [2][n].
 KERNEL(tally, 32, (const float *rows, float *total, int n)) {
     float loss = 0.f, right = 0.f;
     for (int i = threadIdx.x; i < n; i += 32) {

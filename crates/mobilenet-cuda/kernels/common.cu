@@ -1,12 +1,12 @@
 // What all kernels share. It stands before every other file: NVRTC gets both as one program, without includes.
 //
-// Layout: images are channels-last, a matrix of `rows = n * h * w` by `c` values. `T` is what expanded tensors consist of,
-// `X` what a kernel reads (both float or Bf16, chosen by the program's definitions); parameters, statistics and all sums
-// are float.
+// Layout: images are channels-last, a matrix of `rows = n * h * w` by `c` values. `T` is what expanded tensors consist
+// of, `X` what a kernel reads (both float or Bf16, chosen by the program's definitions); parameters, statistics and all
+// sums are float.
 //
-// Launch shape of the passes over rows: a block is `blockDim.x` groups of `V` neighboring channels by `blockDim.y` rows;
-// the grid is blocks of channels by parts of the rows. A part's sums are added up in the order of the rows' threads, the
-// parts' sums by a later kernel in the parts' order: no atomics, the same bits each time.
+// Launch shape of the passes over rows: a block is `blockDim.x` groups of `V` neighboring channels by `blockDim.y`
+// rows; the grid is blocks of channels by parts of the rows. A part's sums are added up in the order of the rows'
+// threads, the parts' sums by a later kernel in the parts' order: no atomics, the same bits each time.
 
 struct Bf16 { unsigned short bits; };
 
@@ -192,8 +192,8 @@ template <int V> struct RunningMoments {
         const float mean = sum[i] / count;
         return Moments{count, origin[i] + mean, square[i] - sum[i] * mean};
     }
-    // Writes a part's moments, `part[3][parts][c]`: counts, means, squares. All threads of a block call it; `scratch` holds
-    // 3 floats for each thread.
+    // Writes a part's moments, `part[3][parts][c]`: counts, means, squares. All threads of a block call it; `scratch`
+    // holds 3 floats for each thread.
     DEVICE void write(float *part, int c, float *scratch) const {
         const int c0 = first_channel<V>();
         for (int i = 0; i < V; i++) {

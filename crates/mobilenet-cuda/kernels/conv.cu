@@ -1,5 +1,5 @@
-// A dense convolution over few channels, the networks' first: p = conv(x), x [n, h, w, c_in] and p [n, ho, wo, c] float.
-// Weights are [c, c_in, k, k]; a tap is (ci * k + ky) * k + kx, of which there are CONV_TAPS at most.
+// A dense convolution over few channels, the networks' first: p = conv(x), x [n, h, w, c_in] and p [n, ho, wo, c]
+// float. Weights are [c, c_in, k, k]; a tap is (ci * k + ky) * k + kx, of which there are CONV_TAPS at most.
 
 #define CONV_TAPS 75
 #define CONV_CHANNELS 64
@@ -13,8 +13,9 @@ DEVICE float tap_value(const float *image, const Source &s, int oy, int ox, int 
     return image[((Index)y * s.w + x) * s.c_in + tap / (s.kernel * s.kernel)];
 }
 
-// stem_forward: p, and part [3][parts][c], its moments, where given; with `bias` act(p + bias) as T instead, for inference.
-// Launch: channels by parts of the pixels, at most 64 channels a block. Cost: reads x from the cache once a tap, writes p.
+// stem_forward: p, and part [3][parts][c], its moments, where given; with `bias` act(p + bias) as T instead, for
+// inference. Launch: channels by parts of the pixels, at most 64 channels a block. Cost: reads x from the cache once a
+// tap, writes p.
 template <int V>
 DEVICE void stem_forward(const float *x, const float *weight, const float *bias, int act, float *p, T *y, float *part, int n,
                          int h, int w, int c_in, int c, int ho, int wo, int kernel, int stride, int padding) {
@@ -56,9 +57,9 @@ KERNELS(stem_forward, ROW_THREADS,
 
 #define TILE_ROWS 16
 
-// stem_backward_weight: part [parts][taps][c] = sums of gp * x, where gp = scale * gy * act'(bn(p)) + slope * (p - mean) +
-// offset is made on load. Launch: 256 threads, 32 channels by 8 taps; the grid is blocks of 32 channels by parts of the
-// pixels. Cost: reads gy and p once, x from the cache once a tap.
+// stem_backward_weight: part [parts][taps][c] = sums of gp * x, where gp = scale * gy * act'(bn(p)) + slope * (p -
+// mean) + offset is made on load. Launch: 256 threads, 32 channels by 8 taps; the grid is blocks of 32 channels by
+// parts of the pixels. Cost: reads gy and p once, x from the cache once a tap.
 KERNEL(stem_backward_weight, 256,
        (const float *gy, const float *p, const float *affine, const float *slopes, int act, const float *x, float *part,
         int n, int h, int w, int c_in, int c, int ho, int wo, int kernel, int stride, int padding)) {

@@ -2,9 +2,10 @@
 //
 //   d[y, x] = sum over taps of act(bn(e))[y * S + ky - k / 2, x * S + kx - k / 2] * w[ky, kx]
 //
-// A thread computes a strip of neighboring pixels of two channels, so that a value that several windows share is normalized
-// and activated once a row of the window instead of once a tap. ACT, a definition of the program, is the activation, or NONE
-// where the input is taken as it is. Weights are [c, 1, k, k] as PyTorch's, and stand in shared memory as [taps][channels].
+// A thread computes a strip of neighboring pixels of two channels, so that a value that several windows share is
+// normalized and activated once a row of the window instead of once a tap. ACT, a definition of the program, is the
+// activation, or NONE where the input is taken as it is. Weights are [c, 1, k, k] as PyTorch's, and stand in shared
+// memory as [taps][channels].
 
 #ifndef ACT
 #define ACT NONE
@@ -36,10 +37,10 @@ template <int TAPS> DEVICE void load_weights(const float *weight, float *shared,
     __syncthreads();
 }
 
-// dw{3,5}_s{1,2}_forward: e [n, h, w, c] -> d [n, ho, wo, c], and part [3][parts][c], d's moments, where given; with `bias`
-// act_out(d + bias) instead, for inference.
-// Launch: blockDim.x pairs of channels by blockDim.y strips of 4 outputs (2 at stride 2), 128 threads at most; the grid is
-// blocks of channels by parts. Cost: reads e and writes d once where the cache holds a few of e's rows.
+// dw{3,5}_s{1,2}_forward: e [n, h, w, c] -> d [n, ho, wo, c], and part [3][parts][c], d's moments, where given; with
+// `bias` act_out(d + bias) instead, for inference. Launch: blockDim.x pairs of channels by blockDim.y strips of 4
+// outputs (2 at stride 2), 128 threads at most; the grid is blocks of channels by parts. Cost: reads e and writes d
+// once where the cache holds a few of e's rows.
 template <int K, int S>
 DEVICE void forward(const T *e, const float *affine, const float *weight, const float *bias, int act_out, T *d,
                     float *part, int n, int h, int w, int c, int ho, int wo) {
@@ -88,10 +89,12 @@ DEVICE void forward(const T *e, const float *affine, const float *weight, const 
     if (part) moments.write(part, c, scratch);
 }
 
-// dw{3,5}_s{1,2}_backward: with g the gradient of bn(d), gd = scale * g + slope * (d - mean) + offset is made on load, and
+// dw{3,5}_s{1,2}_backward: with g the gradient of bn(d), gd = scale * g + slope * (d - mean) + offset is made on load,
+// and
 //   ga = the convolution's transpose of gd,  ge = ga * act'(bn(e)),  out = scale(e) * ge (ge itself for NONE)
 //   part_weight [parts][taps][c] = sums of gd * act(bn(e)),  part [2][parts][c] = sums of ge and of ge * (e - mean(e))
-// A strip is 4 inputs. Launch as forward's. Cost: reads g, d and e, writes out, each once where the cache holds a few rows.
+// A strip is 4 inputs. Launch as forward's. Cost: reads g, d and e, writes out, each once where the cache holds a few
+// rows.
 template <int K, int S>
 DEVICE void backward(const T *g, const T *d, const float *affine_d, const float *slopes, const T *e, const float *affine,
                      const float *weight, T *out, float *part_weight, float *part, int n, int h, int w, int c, int ho,

@@ -1,5 +1,5 @@
-// The depthwise convolution of depthwise.cu for any window, stride, dilation and padding, and any number of channels.
-// A thread computes one value; the taps are read through the cache. `act` is NONE (5) where the input is taken as it is.
+// The depthwise convolution of depthwise.cu for any window, stride, dilation and padding, and any number of channels. A
+// thread computes one value; the taps are read through the cache. `act` is NONE (5) where the input is taken as it is.
 
 #define NONE 5
 
@@ -9,8 +9,8 @@ DEVICE float input_value(const T *e, Index at, const float *affine, int act, int
     return act == NONE ? v[0] : activate(act, (v[0] - affine[ch]) * affine[c + ch] + affine[2 * c + ch]);
 }
 
-// dw_any_forward: as dw3_s1_forward. Launch: channels by parts of the output's pixels. Cost: reads e once a tap, from the
-// cache as a rule.
+// dw_any_forward: as dw3_s1_forward. Launch: channels by parts of the output's pixels. Cost: reads e once a tap, from
+// the cache as a rule.
 KERNEL(dw_any_forward, ROW_THREADS,
        (const T *e, const float *affine, int act, const float *weight, const float *bias, int act_out, T *d, float *part,
         int n, int h, int w, int c, int ho, int wo, int kernel, int stride, int dilation, int padding)) {
@@ -46,8 +46,8 @@ DEVICE float output_gradient(const T *g, const T *d, const float *affine_d, cons
     return affine_d[c + ch] * gd[0] + slopes[ch] * (v[0] - affine_d[ch]) + slopes[c + ch];
 }
 
-// dw_any_backward_input: `out` and `part` of dw3_s1_backward. Launch: channels by parts of the input's pixels. Cost: reads g
-// and d once a tap, from the cache as a rule.
+// dw_any_backward_input: `out` and `part` of dw3_s1_backward. Launch: channels by parts of the input's pixels. Cost:
+// reads g and d once a tap, from the cache as a rule.
 KERNEL(dw_any_backward_input, ROW_THREADS,
        (const T *g, const T *d, const float *affine_d, const float *slopes, const T *e, const float *affine, int act,
         const float *weight, T *out, float *part, int n, int h, int w, int c, int ho, int wo, int kernel, int stride,
@@ -87,8 +87,8 @@ KERNEL(dw_any_backward_input, ROW_THREADS,
     }
 }
 
-// dw_any_backward_weight: part_weight [parts][taps][c] of dw3_s1_backward, tap after tap. Launch: channels by parts of the
-// output's pixels. Cost: reads e, g and d once a tap.
+// dw_any_backward_weight: part_weight [parts][taps][c] of dw3_s1_backward, tap after tap. Launch: channels by parts of
+// the output's pixels. Cost: reads e, g and d once a tap.
 KERNEL(dw_any_backward_weight, ROW_THREADS,
        (const T *g, const T *d, const float *affine_d, const float *slopes, const T *e, const float *affine, int act,
         float *part_weight, int n, int h, int w, int c, int ho, int wo, int kernel, int stride, int dilation, int padding)) {

@@ -105,8 +105,8 @@ KERNEL(norm_backward_finish, FINISH_THREADS,
     gbeta[ch] = (float)sum;
 }
 
-// sum_parts: out[ch * taps + tap] = the sum of part [parts][taps][c] over the parts: a weight's gradient in PyTorch's order.
-// Launch: a thread a value, 256 a block. Cost: reads the parts.
+// sum_parts: out[ch * taps + tap] = the sum of part [parts][taps][c] over the parts: a weight's gradient in PyTorch's
+// order. Launch: a thread a value, 256 a block. Cost: reads the parts.
 KERNEL(sum_parts, 256, (const float *part, int parts, float *out, int taps, int c)) {
     const int at = blockIdx.x * 256 + threadIdx.x;
     if (at >= taps * c) return;
@@ -115,7 +115,8 @@ KERNEL(sum_parts, 256, (const float *part, int parts, float *out, int taps, int 
     out[(Index)(at % c) * taps + at / c] = sum;
 }
 
-// expand_left: what batch norm's sums add to the gradients of an expansion e = z * W^T, as the left side of two products:
+// expand_left: what batch norm's sums add to the gradients of an expansion e = z * W^T, as the left side of two
+// products:
 //   left [c, 1 + c_in] = [factor | slope * W],  factor = offset - slope * (W * sums / rows)
 //   gW += left * [sums; z^T z]        gx += z * M + v, with [v; M] = left^T * W
 // (`gram` gets its first row, the sums of z.) Launch: a warp a row of W, 8 a block. Cost: reads W, writes left.
@@ -137,8 +138,9 @@ KERNEL(expand_left, 256,
         for (int i = threadIdx.x; i < c_in; i += 256) gram[i] = sums[i];
 }
 
-// input_begin: gx = v + gy, before the products are added: gx [rows, c], gy the same or null, `slope` [1 + c, c] = [v; M].
-// `m` gets M as T, the right side of z * M. Launch: 256 threads a block, in steps of the grid. Cost: reads gy, writes gx.
+// input_begin: gx = v + gy, before the products are added: gx [rows, c], gy the same or null, `slope` [1 + c, c] = [v;
+// M]. `m` gets M as T, the right side of z * M. Launch: 256 threads a block, in steps of the grid. Cost: reads gy,
+// writes gx.
 KERNEL(input_begin, 256, (const float *slope, const float *gy, float *gx, T *m, int rows, int c)) {
     const Index step = (Index)gridDim.x * 256, first = (Index)blockIdx.x * 256 + threadIdx.x;
     for (Index at = first; at < (Index)rows * c; at += step) gx[at] = slope[at % c] + (gy ? gy[at] : 0.f);

@@ -1,8 +1,8 @@
 // Batch norm folded into the convolution before it, for inference: with scale = gamma / sqrt(var + eps),
 //   folded = scale * weight,  bias = beta - mean * scale,  and affine [4][c] = 0, 1, bias, 0, as the passes over rows take it.
 
-// fold: weight [c, inner] -> folded, as T where it goes into a product, as float elsewhere.
-// Launch: 256 threads a row of the weight. Cost: reads and writes the weight once.
+// fold: weight [c, inner] -> folded, as T where it goes into a product, as float elsewhere. Launch: 256 threads a row
+// of the weight. Cost: reads and writes the weight once.
 KERNEL(fold, 256,
        (const float *weight, const float *gamma, const float *beta, const float *mean, const float *var, float eps,
         T *product, float *filter, float *affine, int c, int inner)) {

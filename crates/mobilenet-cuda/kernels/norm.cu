@@ -14,8 +14,8 @@ template <int V> struct Affine {
     DEVICE float operator()(float x, int i) const { return (x - mean[i]) * scale[i] + bias[i]; }
 };
 
-// column_stats: x [rows, c] -> part [3][parts][c], the moments of each channel.
-// Launch: channels by parts (passes over rows). Cost: reads x once.
+// column_stats: x [rows, c] -> part [3][parts][c], the moments of each channel. Launch: channels by parts (passes over
+// rows). Cost: reads x once.
 template <int V> DEVICE void column_stats(const X *x, float *part, int rows, int c) {
     __shared__ float scratch[3 * ROW_THREADS];
     const int c0 = first_channel<V>();
@@ -50,8 +50,8 @@ template <int V> DEVICE void column_sums(const X *x, float *part, int rows, int 
 }
 KERNELS(column_sums, ROW_THREADS, (const X *x, float *part, int rows, int c), (x, part, rows, c))
 
-// normalize: y = act(bn(x)) * gate, x [rows, c] -> y [rows, c] as T, and as float where `y32` is given; gate [n, c] or null,
-// an image having so many pixels. Launch: channels by parts. Cost: reads x, writes y.
+// normalize: y = act(bn(x)) * gate, x [rows, c] -> y [rows, c] as T, and as float where `y32` is given; gate [n, c] or
+// null, an image having so many pixels. Launch: channels by parts. Cost: reads x, writes y.
 template <int V>
 DEVICE void normalize(const X *x, const float *affine, int act, const float *gate, int pixels, T *y, float *y32, int rows,
                       int c) {
@@ -74,9 +74,9 @@ KERNELS(normalize, ROW_THREADS,
         (const X *x, const float *affine, int act, const float *gate, int pixels, T *y, float *y32, int rows, int c),
         (x, affine, act, gate, pixels, y, y32, rows, c))
 
-// output: y = (p - mean) * scale + bias + x, a block's last pass; bias [c] and x [rows, c] may be null. Writes y as T, and as
-// float where `y32` is given; part [parts][c] is the sums of what T holds, where it is given.
-// Launch: channels by parts. Cost: reads p and x, writes y once or twice.
+// output: y = (p - mean) * scale + bias + x, a block's last pass; bias [c] and x [rows, c] may be null. Writes y as T,
+// and as float where `y32` is given; part [parts][c] is the sums of what T holds, where it is given. Launch: channels
+// by parts. Cost: reads p and x, writes y once or twice.
 template <int V>
 DEVICE void output(const float *p, const float *affine, const float *bias, const float *x, T *y, float *y32, float *part,
                    int rows, int c) {
@@ -120,8 +120,8 @@ template <int V> DEVICE void load_gradient(const float *gy, Index row, int pixel
     UNROLL for (int i = 0; i < V; i++) g[i] /= (float)pixels;
 }
 
-// norm_backward_sums: with g = gy * act'(bn(x)), part [2][parts][c] = sums of g and of g * (x - mean). gy is [rows, c], or
-// [n, c] of a mean over an image's pixels (pixels > 0). Launch: channels by parts. Cost: reads gy and x.
+// norm_backward_sums: with g = gy * act'(bn(x)), part [2][parts][c] = sums of g and of g * (x - mean). gy is [rows, c],
+// or [n, c] of a mean over an image's pixels (pixels > 0). Launch: channels by parts. Cost: reads gy and x.
 template <int V>
 DEVICE void norm_backward_sums(const float *gy, const X *x, const float *affine, int act, int pixels, float *part, int rows,
                                int c) {
@@ -179,9 +179,9 @@ KERNELS(norm_backward_apply, ROW_THREADS,
         (const float *gy, const X *x, const float *affine, const float *slopes, int act, int pixels, T *gx, int rows, int c),
         (gy, x, affine, slopes, act, pixels, gx, rows, c))
 
-// act_backward: g = (ga * gate + gmean) * act'(bn(d)), in place, and part as in norm_backward_sums. gate and gmean are [n, c],
-// or null. ga is X, which g is stored as T over where X is T, and elsewhere to `g`.
-// Launch: channels by parts. Cost: reads ga and d, writes g.
+// act_backward: g = (ga * gate + gmean) * act'(bn(d)), in place, and part as in norm_backward_sums. gate and gmean are
+// [n, c], or null. ga is X, which g is stored as T over where X is T, and elsewhere to `g`. Launch: channels by parts.
+// Cost: reads ga and d, writes g.
 template <int V>
 DEVICE void act_backward(const X *ga, const T *d, const float *affine, int act, const float *gate, const float *gmean,
                          int pixels, T *g, float *part, int rows, int c) {

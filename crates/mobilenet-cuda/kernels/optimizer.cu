@@ -1,6 +1,7 @@
-// Updates of all variables in a few launches. A table has a row for every chunk of a variable: where its values are, the
-// gradients, and the rule's two buffers. `scalars` is in memory, so that a step that was captured once can be repeated.
-// Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but the gradient.
+// Updates of all variables in a few launches. A table has a row for every chunk of a variable: where its values are,
+// the gradients, and the rule's two buffers. `scalars` is in memory, so that a step that was captured once can be
+// repeated. Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but
+// the gradient.
 
 struct Chunk {
     unsigned long long w, g, m, v;
@@ -46,7 +47,8 @@ KERNEL(multi_sgd, 256, (const Chunk *table, const float *scalars)) {
     }
 }
 
-// multi_average: w is the average, g the weights: average += step * (weights - average), the weights themselves at step 1.
+// multi_average: w is the average, g the weights: average += step * (weights - average), the weights themselves at step
+// 1.
 KERNEL(multi_average, 256, (const Chunk *table, const float *scalars)) {
     const Chunk &chunk = table[blockIdx.x];
     const Pointers at(chunk);
@@ -88,8 +90,8 @@ KERNEL(muon_scale, 256, (const Chunk *table, const float *squares)) {
     for (int i = threadIdx.x; i < chunk.len; i += 256) direction[i] = (float)(direction[i] / norm);
 }
 
-// muon_poly: factor = 2.0315 * square - 4.7750 * gram + 3.4445 * identity, of matrices [count, n, n].
-// Launch: a thread a value, 256 a block. Cost: reads square and gram, writes factor.
+// muon_poly: factor = 2.0315 * square - 4.7750 * gram + 3.4445 * identity, of matrices [count, n, n]. Launch: a thread
+// a value, 256 a block. Cost: reads square and gram, writes factor.
 KERNEL(muon_poly, 256, (const float *square, const float *gram, float *factor, int count, int n)) {
     const Index at = (Index)blockIdx.x * 256 + threadIdx.x;
     if (at >= (Index)count * n * n) return;
@@ -97,8 +99,8 @@ KERNEL(muon_poly, 256, (const float *square, const float *gram, float *factor, i
     factor[at] = 2.0315f * square[at] - 4.7750f * gram[at] + (i / n == i % n ? 3.4445f : 0.f);
 }
 
-// muon_update: w = shrink * w - lr * (scale * direction): v is the direction, scales [chunks] = 0.2 * sqrt(larger side);
-// scalars = 1 - lr * decay, lr.
+// muon_update: w = shrink * w - lr * (scale * direction): v is the direction, scales [chunks] = 0.2 * sqrt(larger
+// side); scalars = 1 - lr * decay, lr.
 KERNEL(muon_update, 256, (const Chunk *table, const float *scalars, const float *scales)) {
     const Chunk &chunk = table[blockIdx.x];
     const Pointers at(chunk);

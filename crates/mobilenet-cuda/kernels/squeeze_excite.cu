@@ -1,7 +1,7 @@
 // Means over pixels, and squeeze-and-excite: gates = h-sigmoid(relu(mean * w1^T + b1) * w2^T + b2), an image a row.
 
-// pool_forward: mean [n, c] = the mean over an image's pixels of act(bn(x)), x [n * pixels, c].
-// Launch: blocks of channels by images; the rows of threads share the pixels. Cost: reads x once.
+// pool_forward: mean [n, c] = the mean over an image's pixels of act(bn(x)), x [n * pixels, c]. Launch: blocks of
+// channels by images; the rows of threads share the pixels. Cost: reads x once.
 template <int V> DEVICE void pool_forward(const X *x, const float *affine, int act, int pixels, float *mean, int c) {
     __shared__ float scratch[4 * ROW_THREADS];
     const int c0 = first_channel<V>();
@@ -26,8 +26,8 @@ template <int V> DEVICE void pool_forward(const X *x, const float *affine, int a
 KERNELS(pool_forward, ROW_THREADS, (const X *x, const float *affine, int act, int pixels, float *mean, int c),
         (x, affine, act, pixels, mean, c))
 
-// gate_gradient: ggates [n, c] = the sums over an image's pixels of ga * act(bn(d)). Launch as pool_forward. Cost: reads ga
-// and d.
+// gate_gradient: ggates [n, c] = the sums over an image's pixels of ga * act(bn(d)). Launch as pool_forward. Cost:
+// reads ga and d.
 template <int V>
 DEVICE void gate_gradient(const X *ga, const X *d, const float *affine, int act, int pixels, float *ggates, int c) {
     __shared__ float scratch[4 * ROW_THREADS];
@@ -62,8 +62,8 @@ DEVICE float warp_dot(const float *a, const float *b, int len) {
     return sum;
 }
 
-// se_forward: mean [n, c] -> hidden [n, s], before [n, c] (h-sigmoid), gates [n, c]; w1 [s, c], w2 [c, s].
-// Launch: a block of 256 threads an image, a warp a product. Cost: reads both weights once an image, from the cache.
+// se_forward: mean [n, c] -> hidden [n, s], before [n, c] (h-sigmoid), gates [n, c]; w1 [s, c], w2 [c, s]. Launch: a
+// block of 256 threads an image, a warp a product. Cost: reads both weights once an image, from the cache.
 KERNEL(se_forward, 256,
        (const float *mean, const float *w1, const float *b1, const float *w2, const float *b2, float *hidden, float *before,
         float *gates, int c, int s)) {
@@ -83,8 +83,8 @@ KERNEL(se_forward, 256,
     }
 }
 
-// se_backward: ggates [n, c] -> gbefore [n, c], ghidden [n, s] (before their activations), and gmean [n, c], the gradient of
-// every pixel through the mean. Launch: a block of 256 threads an image. Cost as se_forward.
+// se_backward: ggates [n, c] -> gbefore [n, c], ghidden [n, s] (before their activations), and gmean [n, c], the
+// gradient of every pixel through the mean. Launch: a block of 256 threads an image. Cost as se_forward.
 KERNEL(se_backward, 256,
        (const float *ggates, const float *before, const float *hidden, const float *w1, const float *w2, float *gbefore,
         float *ghidden, float *gmean, int pixels, int c, int s)) {
@@ -105,8 +105,8 @@ KERNEL(se_backward, 256,
     }
 }
 
-// se_biases: gb1 [s] and gb2 [c], the sums of ghidden and gbefore over the images. Launch: a thread a value, 256 a block.
-// Cost: reads both once.
+// se_biases: gb1 [s] and gb2 [c], the sums of ghidden and gbefore over the images. Launch: a thread a value, 256 a
+// block. Cost: reads both once.
 KERNEL(se_biases, 256, (const float *ghidden, const float *gbefore, float *gb1, float *gb2, int n, int c, int s)) {
     const int at = blockIdx.x * 256 + threadIdx.x;
     if (at >= c + s) return;

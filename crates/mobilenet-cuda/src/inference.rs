@@ -1,19 +1,22 @@
 //! A network's inference: batch norm is folded into the convolutions, activations into the passes that are left.
 
+mod build;
+mod layers;
+
 use mobilenet_arch::graph::operations;
-use mobilenet_arch::plan::{BottleneckPlan, ConvPlan, LayerPlan, Plan};
+use mobilenet_arch::plan::{ConvPlan, LayerPlan, Plan};
 use mobilenet_arch::{Activation, ModelConfig, Precision};
 
 use crate::backend::{Arg, Backend, Kind, Matrix, View};
 use crate::classifier::Classifier;
 use crate::depthwise::Depthwise;
-use crate::error::{Error, Result};
-use crate::grid::{Grid, blocks};
+use crate::error::Result;
+use crate::grid::blocks;
 use crate::network::kind_of;
-use crate::program::{Program, number};
+use crate::program::Program;
 use crate::run::{Needs, Run, Scratch};
-use crate::stages::{CONV_TAPS, squeeze_excite_weights};
 use crate::variables::{Variable, Variables};
+use build::Builder;
 
 /// A network for batches of one size, its folded weights and all tensors that it needs.
 #[derive(Debug)]
@@ -130,118 +133,6 @@ impl Folded {
     }
 }
 
-/// Makes layers.
-struct Builder<'a, B> {
-    backend: &'a mut B,
-    variables: &'a Variables,
-    kind: Kind,
-}
-
-impl<B: Backend> Builder<'_, B> {
-    fn tensor(&mut self, [n, h, w, c]: [usize; 4], exact: bool) -> Result<Tensor> {
-        let operand = self.backend.values(self.kind, n * h * w * c)?;
-        let exact = match (self.kind, exact) {
-            (Kind::F32, _) => Some(operand),
-            (_, true) => Some(self.backend.values(Kind::F32, n * h * w * c)?),
-            (_, false) => None,
-        };
-        Ok(Tensor { n, h, w, c, operand, exact })
-    }
-
-    /// A layer below `path`; `exact` if its output is added to a later one, `pooled` if its mean over the pixels is.
-    fn layer(
-        &mut self,
-        (layer, path): (&LayerPlan, &str),
-        x: Tensor,
-        exact: bool,
-        pooled: bool,
-    ) -> Result<(Layer, Tensor)> {
-        let plan = match layer {
-            LayerPlan::Bottleneck(block) => return self.block(block, path, x, exact, pooled),
-            LayerPlan::Conv(conv) => conv.clone().below(path),
-        };
-        let config = plan.config;
-        let (h, w, c, act) = (x.h.div_ceil(config.stride), x.w.div_ceil(config.stride), plan.c_out, config.activation);
-        let unsupported = |why| Err(Error::Unsupported { layer: plan.conv.clone(), why });
-        if config.kernel == 1 && config.stride == 1 && !config.depthwise {
-            let conv = Folded::new(self.backend, self.variables, &plan, Some(self.kind))?;
-            let p = self.backend.values(Kind::F32, x.rows() * c)?;
-            let y = match pooled {
-                true => {
-                    let mean = self.backend.values(Kind::F32, x.n * c)?;
-                    Tensor { n: x.n, h: 1, w: 1, c, operand: mean, exact: Some(mean) }
-                }
-                false => self.tensor([x.n, h, w, c], exact)?,
-            };
-            return Ok((Layer::Pointwise { conv, act, x, y, p, pooled }, y));
-        }
-        if pooled {
-            return unsupported("the mean over the pixels of what is not a 1×1 convolution's output");
-        }
-        let conv = Folded::new(self.backend, self.variables, &plan, None)?;
-        let y = self.tensor([x.n, h, w, c], exact)?;
-        if config.depthwise {
-            let depthwise = Depthwise::new(&plan, (x.n, x.h, x.w), None, self.kind);
-            return Ok((Layer::Depthwise { conv, depthwise, act, x, y }, y));
-        }
-        if plan.c_in * config.kernel * config.kernel > CONV_TAPS || x.exact.is_none() {
-            return unsupported("a dense convolution of more than 75 taps, or after others in bf16");
-        }
-        Ok((Layer::Stem { conv, config: [config.kernel, config.stride], act, x, y }, y))
-    }
-
-    fn block(
-        &mut self,
-        plan: &BottleneckPlan,
-        path: &str,
-        x: Tensor,
-        exact: bool,
-        pooled: bool,
-    ) -> Result<(Layer, Tensor)> {
-        let (filter, project) = (plan.depthwise.clone().below(path), plan.project.clone().below(path));
-        let act = filter.config.activation;
-        if pooled || project.config.activation != Activation::Identity || plan.residual && x.exact.is_none() {
-            let why = "a block with an activation at its end, or whose mean over the pixels is next";
-            return Err(Error::Unsupported { layer: path.to_owned(), why });
-        }
-        let prologue = plan.expand.as_ref().map(|expand| expand.config.activation);
-        let depthwise = Depthwise::new(&filter, (x.n, x.h, x.w), prologue, self.kind);
-        let (c, rows) = (filter.c_out, depthwise.rows_out());
-        let expand = match &plan.expand {
-            Some(expand) => {
-                let conv = Folded::new(self.backend, self.variables, &expand.clone().below(path), Some(self.kind))?;
-                Some((conv, self.backend.values(self.kind, x.rows() * c)?))
-            }
-            None => None,
-        };
-        let squeeze_excite = match &plan.squeeze_excite {
-            Some(se) => {
-                let mut floats = |len: usize| self.backend.values(Kind::F32, len);
-                let tensors = [floats(x.n * c)?, floats(x.n * se.squeeze)?, floats(x.n * c)?, floats(x.n * c)?];
-                let unit = floats(4 * c)?;
-                let weights = squeeze_excite_weights(self.variables, path, se)?;
-                Some(Gates { weights, squeeze: se.squeeze, tensors, unit })
-            }
-            None => None,
-        };
-        let y = self.tensor([x.n, depthwise.h_out(), depthwise.w_out(), project.c_out], exact)?;
-        let block = Block {
-            act,
-            expand,
-            filter: Folded::new(self.backend, self.variables, &filter, None)?,
-            a: self.backend.values(self.kind, rows * c)?,
-            squeeze_excite,
-            p: self.backend.values(Kind::F32, rows * project.c_out)?,
-            project: Folded::new(self.backend, self.variables, &project, Some(self.kind))?,
-            depthwise,
-            residual: plan.residual,
-            x,
-            y,
-        };
-        Ok((Layer::Block(Box::new(block)), y))
-    }
-}
-
 impl Inference {
     /// The network of `config` for batches of `n` images of `(height, width)` pixels, its variables 0.
     ///
@@ -325,93 +216,4 @@ impl Inference {
         }
         self.classifier.forward(&mut run, self.pooled)
     }
-}
-
-impl Layer {
-    fn run<B: Backend>(&self, run: &mut Run<B>) -> Result<()> {
-        match self {
-            Self::Stem { conv, config: [kernel, stride], act, x, y } => {
-                let mut args = vec![Arg::maybe_in(x.exact), Arg::maybe_in(conv.filter), Arg::In(conv.bias())];
-                let exact = y.exact.filter(|exact| *exact != y.operand);
-                args.extend([Arg::Int(number(*act)), Arg::maybe_out(exact), Arg::Out(y.operand), Arg::Null]);
-                let sizes = [x.n, x.h, x.w, x.c, y.c, y.h, y.w, *kernel, *stride, kernel / 2];
-                args.extend(sizes.map(Arg::Int));
-                run.rows(Program::new("conv").t(run.kind), "stem_forward", Grid::stem(y.rows(), y.c), &args)
-            }
-            Self::Pointwise { conv, act, x, y, p, pooled } => {
-                conv.multiply(run, x.operand, x.rows(), *p)?;
-                let act = Arg::Int(number(*act));
-                if *pooled {
-                    let pixels = x.h * x.w;
-                    let (mean, c) = (Arg::Out(y.operand), Arg::Int(y.c));
-                    let args = [Arg::In(*p), Arg::In(conv.affine), act, Arg::Int(pixels), mean, c];
-                    let grid = Grid::images(x.n, pixels, y.c);
-                    return run.rows(Program::new("squeeze_excite"), "pool_forward", grid, &args);
-                }
-                normalize(run, *p, (conv.affine, act), (Arg::Null, 1), y)
-            }
-            Self::Depthwise { conv, depthwise, act, x, y } => {
-                let filter = conv.filter.unwrap_or(conv.weight.values);
-                let folded = Some((conv.bias(), *act));
-                depthwise.forward(run, (x.operand, None), filter, folded, y.operand).map(drop)
-            }
-            Self::Block(block) => block.run(run),
-        }
-    }
-}
-
-impl Block {
-    fn run<B: Backend>(&self, run: &mut Run<B>) -> Result<()> {
-        let (n, c, rows) = (self.x.n, self.filter.c, self.depthwise.rows_out());
-        let mut input = (self.x.operand, None);
-        if let Some((conv, e)) = &self.expand {
-            conv.multiply(run, self.x.operand, self.x.rows(), *e)?;
-            input = (*e, Some(conv.affine));
-        }
-        let filter = self.filter.filter.unwrap_or(self.filter.weight.values);
-        self.depthwise.forward(run, input, filter, Some((self.filter.bias(), self.act)), self.a)?;
-        if let Some(gates) = &self.squeeze_excite {
-            let pixels = self.depthwise.pixels_out();
-            let [mean, hidden, before, gate] = gates.tensors;
-            let identity = Arg::Int(number(Activation::Identity));
-            let args = [Arg::In(self.a), Arg::In(gates.unit), identity, Arg::Int(pixels), Arg::Out(mean), Arg::Int(c)];
-            let grid = Grid::images(n, pixels, c);
-            run.rows(Program::new("squeeze_excite").x(run.kind), "pool_forward", grid, &args)?;
-            let mut args = vec![Arg::In(mean)];
-            args.extend(gates.weights.map(|weight| Arg::In(weight.values)));
-            args.extend([hidden, before, gate].map(Arg::Out));
-            args.extend([c, gates.squeeze].map(Arg::Int));
-            run.plain(Program::new("squeeze_excite"), "se_forward", [n, 1], [256, 1], &args)?;
-            let a = Tensor { n, h: pixels, w: 1, c, operand: self.a, exact: None };
-            normalize(run, self.a, (gates.unit, identity), (Arg::In(gate), pixels), &a)?;
-        }
-        self.project.multiply(run, self.a, rows, self.p)?;
-        let (y, exact) = (&self.y, self.y.exact.filter(|exact| *exact != self.y.operand));
-        let args = [
-            Arg::In(self.p),
-            Arg::In(self.project.affine),
-            Arg::In(self.project.bias()),
-            Arg::maybe_in(self.x.exact.filter(|_| self.residual)),
-            Arg::Out(y.operand),
-            Arg::maybe_out(exact),
-            Arg::Null,
-            Arg::Int(rows),
-            Arg::Int(y.c),
-        ];
-        run.rows(Program::norm(Kind::F32, run.kind), "output", Grid::rows(rows, y.c), &args)
-    }
-}
-
-/// `y = act(x + bias) · gate`
-fn normalize<B: Backend>(
-    run: &mut Run<B>,
-    x: View,
-    (affine, act): (View, Arg),
-    (gate, pixels): (Arg, usize),
-    y: &Tensor,
-) -> Result<()> {
-    let exact = y.exact.filter(|exact| *exact != y.operand);
-    let mut args = vec![Arg::In(x), Arg::In(affine), act, gate, Arg::Int(pixels), Arg::Out(y.operand)];
-    args.extend([Arg::maybe_out(exact), Arg::Int(y.rows()), Arg::Int(y.c)]);
-    run.rows(Program::norm(x.kind, run.kind), "normalize", Grid::rows(y.rows(), y.c), &args)
 }

@@ -3,6 +3,8 @@
 pub mod augment;
 pub mod backend;
 mod classifier;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod depthwise;
 #[cfg(feature = "emulate")]
 pub mod emulated;

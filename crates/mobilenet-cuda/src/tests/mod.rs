@@ -1,5 +1,6 @@
 //! The kernels, emulated, against the CPU's.
 
+mod chained;
 mod compare;
 mod networks;
 mod reference;

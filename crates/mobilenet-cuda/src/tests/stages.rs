@@ -19,7 +19,7 @@ use crate::variables::Variables;
 /// Of outputs, gradients and statistics: the largest difference, as a share of the tensor's largest value.
 const TOLERANCE: f64 = 1e-4;
 /// In bf16 the root mean square difference to float32, as a share of the root mean square: as the CPU's own test asks of
-/// values that are kept away from kinks; where the CPU is further off on the same values, a little more than it is.
+/// values that are kept away from kinks; where the CPU is further off on the same values, half as much again as it is.
 const BF16_TOLERANCE: f64 = 0.15;
 
 /// How a stage is run.
@@ -177,7 +177,7 @@ impl Bench<'_> {
                 }
                 Precision::Bf16 => {
                     let off = root_mean_square(found, expected);
-                    let allowed = BF16_TOLERANCE.max(1.25 * root_mean_square(&theirs[i], expected));
+                    let allowed = BF16_TOLERANCE.max(1.5 * root_mean_square(&theirs[i], expected));
                     assert!(off < allowed, "{what} is {off} off, allowed {allowed}: {:?} of {layer:?}", self.case);
                 }
             }
