@@ -22,7 +22,7 @@ mod run;
 mod stages;
 mod variables;
 
-#[cfg(all(test, feature = "emulate"))]
+#[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
 mod tests;
 
 pub use error::{Error, Result};

@@ -154,14 +154,14 @@ impl Network {
     }
 
     /// One stage of [`forward`](Self::forward), and its batch norms before activations.
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub(crate) fn forward_stage<B: Backend>(&self, backend: &mut B, stage: usize) -> Result<Vec<crate::stages::Kink>> {
         let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
         self.stages[stage].forward(&mut run, self.input_of(stage))?;
         Ok(self.stages[stage].kinks())
     }
 
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub(crate) fn depth(&self) -> usize {
         self.stages.len()
     }

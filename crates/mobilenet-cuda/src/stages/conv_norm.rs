@@ -191,7 +191,7 @@ impl ConvNorm {
         run.product([rows, input.c, c], gp, Matrix::new(self.weight.operand, input.c), gx, false)
     }
 
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub fn kinks(&self) -> Vec<super::Kink> {
         vec![super::Kink { pre: self.p, affine: self.norm.affine, bias: self.norm.bias(), act: self.act }]
     }

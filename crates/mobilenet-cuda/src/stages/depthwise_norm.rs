@@ -99,7 +99,7 @@ impl DepthwiseNorm {
         run.plain(Program::new("finish").t(run.kind), "add_rows", steps(input.len()), [256, 1], &args)
     }
 
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub fn kinks(&self) -> Vec<super::Kink> {
         vec![super::Kink { pre: self.d, affine: self.norm.affine, bias: self.norm.bias(), act: self.act }]
     }

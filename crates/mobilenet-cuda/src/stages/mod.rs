@@ -111,7 +111,7 @@ impl Stage {
 
     /// Where the statistics of the batch norms before activations are, and their activations: for tests that look for
     /// values near a kink.
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub fn kinks(&self) -> Vec<Kink> {
         match &self.kind {
             Kind::ConvNorm(stage) => stage.kinks(),
@@ -122,7 +122,7 @@ impl Stage {
 }
 
 /// A batch norm before an activation: what it normalizes, how, and its bias.
-#[cfg(all(test, feature = "emulate"))]
+#[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
 #[derive(Clone, Debug)]
 pub(crate) struct Kink {
     /// `[rows, c]`

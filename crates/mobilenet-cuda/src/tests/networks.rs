@@ -7,15 +7,15 @@ use super::chained::{CLASSES, Linear, SMOOTHING, Tensors, expected, labels, mask
 use super::compare::{root_mean_square, squares};
 use super::reference::{self, names};
 use super::values::{fill, reset_running, settle, uniform};
+use super::{Subject, missing, subject};
 use crate::backend::Backend;
-use crate::emulated::Emulated;
 use crate::loss::{Comparison, Loss};
 use crate::{Inference, Network, Variables};
 
 const PLAIN: Comparison = Comparison { label_smoothing: SMOOTHING, lambda: None, teacher: None };
 
 /// The values of all variables and running statistics.
-fn all_values(backend: &mut Emulated, variables: &Variables) -> Tensors {
+fn all_values(backend: &mut Subject, variables: &Variables) -> Tensors {
     let trained = variables.trained().map(|(name, variable)| (name.to_owned(), variable.values));
     let running = variables.running().map(|(name, view)| (name.to_owned(), view));
     let views: Vec<_> = trained.chain(running).collect();
@@ -30,7 +30,7 @@ fn emulated(
     seed: u32,
     given: Option<&Tensors>,
 ) -> (Tensors, Tensors) {
-    let mut backend = Emulated::new(seed);
+    let mut backend = subject(seed);
     let network = Network::new(&mut backend, config, (n, (size, size)), precision).unwrap();
     let images = network.images();
     backend.write_f32(images, &uniform(images.len, 1.5, 11)).unwrap();
@@ -94,6 +94,9 @@ fn floor(expected: &Tensors) -> f64 {
 
 #[test]
 fn a_training_step_in_float32() {
+    if missing() {
+        return;
+    }
     for (i, (config, size)) in cases().enumerate() {
         let n = 4;
         let (found, values) = emulated(&config, (n, size), Precision::F32, i as u32, None);
@@ -111,6 +114,9 @@ fn a_training_step_in_float32() {
 /// The order of threads and of blocks changes no bit.
 #[test]
 fn threads_change_no_bit() {
+    if missing() {
+        return;
+    }
     for arch in [Arch::V2, Arch::V3Small] {
         let config = ModelConfig { width_mult: 0.5, ..ModelConfig::new(arch, CLASSES, Preset::Cifar) };
         for precision in [Precision::F32, Precision::Bf16] {
@@ -127,6 +133,9 @@ fn threads_change_no_bit() {
 /// kink, and that adds up from layer to layer.
 #[test]
 fn a_training_step_in_bf16() {
+    if missing() {
+        return;
+    }
     for arch in Arch::published() {
         let (config, n, size) = (ModelConfig::new(arch, CLASSES, Preset::Cifar), 4, 32);
         let (_, values) = emulated(&config, (n, size), Precision::F32, 1, None);
@@ -157,10 +166,13 @@ fn a_training_step_in_bf16() {
 /// Inference with folded batch norms, against the CPU's with running statistics.
 #[test]
 fn inference_in_float32_and_bf16() {
+    if missing() {
+        return;
+    }
     for (i, (config, size)) in cases().enumerate() {
         let n = 1 + i % 3;
         for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.1)] {
-            let mut backend = Emulated::new(i as u32);
+            let mut backend = subject(i as u32);
             let network = Inference::new(&mut backend, &config, (n, (size, size)), precision).unwrap();
             fill(&mut backend, network.variables(), 5);
             for (j, (name, view)) in network.variables().running().enumerate() {

@@ -19,7 +19,7 @@ pub enum Stage {
 pub enum Saved {
     Conv(conv_norm::Saved),
     Depthwise(depthwise_norm::Saved),
-    Block(inverted_residual::Saved),
+    Block(Box<inverted_residual::Saved>),
 }
 
 fn depthwise(config: &ConvBnActConfig, h: usize, w: usize, c: usize) -> DepthwiseShape {
@@ -95,7 +95,7 @@ impl Stage {
         let saved = match self {
             Self::Conv(g) => Saved::Conv(conv_norm::forward(g, x, theta, &mut y)),
             Self::Depthwise(g) => Saved::Depthwise(depthwise_norm::forward(g, x, theta, &mut y)),
-            Self::Block(g) => Saved::Block(inverted_residual::forward(g, x, theta, &mut y)),
+            Self::Block(g) => Saved::Block(inverted_residual::forward(g, x, theta, &mut y).into()),
         };
         (y, saved)
     }

@@ -7,8 +7,8 @@ use mobilenet_arch::{Arch, ModelConfig, Precision, Preset};
 use super::compare::{largest, root_mean_square};
 use super::reference::{self, names, running};
 use super::values::{fill, reset_running, settle, uniform};
+use super::{Subject, missing, subject};
 use crate::backend::{Backend, Kind, View};
-use crate::emulated::Emulated;
 use crate::network::kind_of;
 use crate::norm::Gradient;
 use crate::rows::{Rows, Wants};
@@ -37,14 +37,14 @@ struct Case {
 type Outcome = Vec<(String, Vec<f32>)>;
 
 struct Bench<'a> {
-    backend: Emulated,
+    backend: Subject,
     variables: Variables,
     layer: &'a LayerPlan,
     path: &'a str,
     case: Case,
 }
 
-fn variables(backend: &mut Emulated, config: &ModelConfig, kind: Kind) -> Variables {
+fn variables(backend: &mut Subject, config: &ModelConfig, kind: Kind) -> Variables {
     let plan = Plan::new(config).unwrap();
     Variables::new(backend, &operations(&plan, (32, 32)).unwrap(), kind, true).unwrap()
 }
@@ -54,14 +54,14 @@ fn bf16(value: f32) -> [u8; 2] {
     (((bits + 0x7fff + (bits >> 16 & 1)) >> 16) as u16).to_le_bytes()
 }
 
-fn write_operand(backend: &mut Emulated, to: View, values: &[f32]) {
+fn write_operand(backend: &mut Subject, to: View, values: &[f32]) {
     match to.kind {
         Kind::F32 => backend.write_f32(to, values).unwrap(),
         _ => backend.write(to, &values.iter().flat_map(|value| bf16(*value)).collect::<Vec<_>>()).unwrap(),
     }
 }
 
-fn read(backend: &mut Emulated, from: View) -> Vec<f32> {
+fn read(backend: &mut Subject, from: View) -> Vec<f32> {
     if from.kind == Kind::F32 {
         return backend.read_f32(from).unwrap();
     }
@@ -199,7 +199,7 @@ impl Bench<'_> {
 }
 
 /// The operands of products, as a network's forward makes them.
-fn refresh(backend: &mut Emulated, values: View, operands: View) {
+fn refresh(backend: &mut Subject, values: View, operands: View) {
     if values != operands {
         let values = backend.read_f32(values).unwrap();
         write_operand(backend, operands, &values);
@@ -218,7 +218,7 @@ fn check(config: &ModelConfig, case: Case) -> usize {
             continue;
         }
         seen.push(row);
-        let mut backend = Emulated::new(case.seed);
+        let mut backend = subject(case.seed);
         let variables = variables(&mut backend, config, kind_of(case.precision));
         fill(&mut backend, &variables, 5);
         let case = Case { size: of, ..case };
@@ -238,6 +238,9 @@ const BASE: Case = Case { n: 2, size: (16, 16), precision: Precision::F32, seed:
 
 #[test]
 fn every_row_of_every_table() {
+    if missing() {
+        return;
+    }
     for arch in Arch::all() {
         assert!(check(&ModelConfig::new(arch, 10, Preset::Cifar), BASE) > 8);
     }
@@ -245,6 +248,9 @@ fn every_row_of_every_table() {
 
 #[test]
 fn rows_with_the_strides_of_large_images_and_odd_sides() {
+    if missing() {
+        return;
+    }
     for arch in Arch::published() {
         let config = ModelConfig { width_mult: 0.5, ..ModelConfig::new(arch, 10, Preset::Imagenet) };
         check(&config, Case { n: 3, size: (37, 29), seed: 2, centered: false, ..BASE });
@@ -253,6 +259,9 @@ fn rows_with_the_strides_of_large_images_and_odd_sides() {
 
 #[test]
 fn a_batch_of_one_and_dilated_windows() {
+    if missing() {
+        return;
+    }
     for arch in Arch::published() {
         let v3 = arch.is_v3();
         let narrow = ModelConfig { width_mult: 0.35, ..ModelConfig::new(arch, 10, Preset::Cifar) };
@@ -263,6 +272,9 @@ fn a_batch_of_one_and_dilated_windows() {
 
 #[test]
 fn every_row_in_bf16() {
+    if missing() {
+        return;
+    }
     for arch in Arch::published().chain([Arch::V2HSwishSe5x5]) {
         check(
             &ModelConfig::new(arch, 10, Preset::Cifar),

@@ -6,10 +6,10 @@ use mobilenet_arch::{Arch, ModelConfig, Preset};
 
 use super::compare::largest;
 use super::values::uniform;
+use super::{Subject, missing, subject};
 use crate::Variables;
 use crate::augment::{Augment, Change, Mixing};
 use crate::backend::{Backend, Kind};
-use crate::emulated::Emulated;
 use crate::loss::{Comparison, Loss};
 use crate::optimizer::{AdamW, Average, Optimizer, Rule};
 
@@ -45,6 +45,9 @@ fn loss_of(
 
 #[test]
 fn the_loss_and_its_gradient() {
+    if missing() {
+        return;
+    }
     for (n, classes) in [(1, 2), (9, 10), (5, 100)] {
         let (logits, teacher) = (uniform(n * classes, 4., 1), uniform(n * classes, 4., 2));
         let labels: Vec<u32> = (0..n).map(|i| (i * 3 % classes) as u32).collect();
@@ -57,7 +60,7 @@ fn the_loss_and_its_gradient() {
             (0.2, Some(0.3), Some((2., 0.25))),
         ] {
             let comparison = Comparison { label_smoothing, lambda, teacher: of_teacher };
-            let mut backend = Emulated::new(3);
+            let mut backend = subject(3);
             let view = backend.values(Kind::F32, n * classes).unwrap();
             backend.write_f32(view, &logits).unwrap();
             let loss = Loss::new(&mut backend, n, classes).unwrap();
@@ -97,7 +100,10 @@ fn the_loss_and_its_gradient() {
 
 #[test]
 fn labels_that_are_no_class_are_refused() {
-    let mut backend = Emulated::new(0);
+    if missing() {
+        return;
+    }
+    let mut backend = subject(0);
     let loss = Loss::new(&mut backend, 2, 10).unwrap();
     let error = loss.upload(&mut backend, &[3, 10], None).unwrap_err().to_string();
     assert_eq!(error, "a label's class, counted from 1: expected 10 values, found 11");
@@ -105,7 +111,7 @@ fn labels_that_are_no_class_are_refused() {
 }
 
 /// A network's variables with values and gradients.
-fn variables(backend: &mut Emulated) -> Variables {
+fn variables(backend: &mut Subject) -> Variables {
     let config = ModelConfig { width_mult: 0.35, ..ModelConfig::new(Arch::V2, 10, Preset::Cifar) };
     let list = operations(&Plan::new(&config).unwrap(), (32, 32)).unwrap();
     let variables = Variables::new(backend, &list, Kind::F32, true).unwrap();
@@ -139,6 +145,9 @@ fn orthogonalized(direction: &[f64], rows: usize, columns: usize) -> Vec<f64> {
 
 #[test]
 fn optimizers_follow_their_rules() {
+    if missing() {
+        return;
+    }
     let adamw = AdamW { betas: (0.9, 0.99), eps: 1e-8, weight_decay: 0.1 };
     for rule in [
         Rule::AdamW(adamw),
@@ -147,7 +156,7 @@ fn optimizers_follow_their_rules() {
         Rule::Sgd { momentum: 0., nesterov: false, weight_decay: 0.01 },
         Rule::Muon { momentum: 0.95, nesterov: true, adamw },
     ] {
-        let (mut backend, lr) = (Emulated::new(7), 0.05);
+        let (mut backend, lr) = (subject(7), 0.05);
         let variables = variables(&mut backend);
         let mut optimizer = Optimizer::new(&mut backend, &variables, rule, false).unwrap();
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
@@ -211,7 +220,10 @@ fn optimizers_follow_their_rules() {
 
 #[test]
 fn the_average_approaches_the_weights() {
-    let mut backend = Emulated::new(5);
+    if missing() {
+        return;
+    }
+    let mut backend = subject(5);
     let variables = variables(&mut backend);
     let mut average = Average::new(&mut backend, &variables, 0.75).unwrap();
     let (name, variable) = variables.trained().next().unwrap();
@@ -249,6 +261,9 @@ fn pixel(picture: &[u8], (h, w): (i32, i32), change: &Change, levels: &[[f32; 25
 
 #[test]
 fn pictures_change_as_drawn() {
+    if missing() {
+        return;
+    }
     let (n, h, w) = (5, 6, 7);
     let pictures: Vec<u8> = (0..n * h * w * 3).map(|i| (i * 37 % 251) as u8).collect();
     let levels = [0.5f32, 1., 2.].map(|scale| std::array::from_fn(|value| scale * value as f32 - 100.));
@@ -261,7 +276,7 @@ fn pictures_change_as_drawn() {
         change((-9, 0), false, false, [0; 4]),
     ];
     for mixing in [None, Some(Mixing::Blend(0.75, 0.25)), Some(Mixing::Paste([1, 2, 3, 4]))] {
-        let mut backend = Emulated::new(2);
+        let mut backend = subject(2);
         let images = backend.values(Kind::F32, n * h * w * 3).unwrap();
         let augment = Augment::new(&mut backend, n, (h, w), &levels).unwrap();
         augment.run(&mut backend, &pictures, &changes, mixing, images).unwrap();

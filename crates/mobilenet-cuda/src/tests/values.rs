@@ -6,8 +6,8 @@
 use mobilenet_arch::Activation;
 use mobilenet_common::random::SplitMix64;
 
+use super::Subject;
 use crate::backend::Backend;
-use crate::emulated::Emulated;
 use crate::stages::Kink;
 use crate::variables::Variables;
 
@@ -18,7 +18,7 @@ pub fn uniform(len: usize, most: f64, seed: u64) -> Vec<f32> {
 }
 
 /// Gives every variable values: weights for their fan-in, batch norm's weights about 1, running statistics as at first.
-pub fn fill(backend: &mut Emulated, variables: &Variables, seed: u64) {
+pub fn fill(backend: &mut Subject, variables: &Variables, seed: u64) {
     for (i, (name, variable)) in variables.trained().enumerate() {
         let len = variable.values.len;
         let seed = seed + i as u64;
@@ -40,7 +40,7 @@ pub fn fill(backend: &mut Emulated, variables: &Variables, seed: u64) {
     reset_running(backend, variables);
 }
 
-pub fn reset_running(backend: &mut Emulated, variables: &Variables) {
+pub fn reset_running(backend: &mut Subject, variables: &Variables) {
     for (name, view) in variables.running() {
         let value = if name.ends_with("var") { 1. } else { 0. };
         backend.write_f32(view, &vec![value; view.len]).unwrap();
@@ -48,7 +48,7 @@ pub fn reset_running(backend: &mut Emulated, variables: &Variables) {
 }
 
 /// Chooses the biases of a batch norm whose statistics are known: of some, those that keep farthest from the kinks.
-pub fn settle(backend: &mut Emulated, kink: &Kink) {
+pub fn settle(backend: &mut Subject, kink: &Kink) {
     let kinks: &[f32] = match kink.act {
         Activation::Identity => return,
         Activation::Relu => &[0.],

@@ -277,7 +277,7 @@ impl InvertedResidual {
         run.rows(Program::norm(Kind::F32, run.kind), "output", Grid::rows(rows, c), &args)
     }
 
-    #[cfg(all(test, feature = "emulate"))]
+    #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub fn kinks(&self) -> Vec<super::Kink> {
         let units = self.expand.iter().map(|expand| &expand.unit).chain([&self.filter]);
         let kink = |unit: &Unit| super::Kink {
