@@ -81,7 +81,13 @@ impl Ema {
         let most = if self.warm_up { (1.0 + n) / (10.0 + n) } else { 1.0 };
         let step = if self.updates == 0 { 1.0 } else { 1.0 - self.decay.min(most) };
         self.updates += 1;
-        self.slots.par_iter().try_for_each(|slot| approach(&slot.average, &slot.var, step))?;
+        let update = |slot: &Slot| approach(&slot.average, &slot.var, step);
+        // On the CPU variables side by side; a device's queue wants one thread: others would use streams of their own.
+        if self.slots.iter().all(|slot| slot.var.device().is_cpu()) {
+            self.slots.par_iter().try_for_each(update)?;
+        } else {
+            self.slots.iter().try_for_each(update)?;
+        }
         Ok(())
     }
 

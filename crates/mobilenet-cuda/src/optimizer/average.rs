@@ -13,6 +13,7 @@ pub struct Average {
     table: Option<Table>,
     averages: BTreeMap<String, View>,
     decay: f64,
+    warm_up: bool,
     updates: u64,
 }
 
@@ -34,7 +35,13 @@ impl Average {
         if let Some(table) = &mut table {
             table.moved = 4 * 3 * len;
         }
-        Ok(Self { table, averages, decay, updates: 0 })
+        Ok(Self { table, averages, decay, warm_up: false, updates: 0 })
+    }
+
+    /// The same average with a warm-up: the decay of update `n`, from 0, is at most `(1 + n) / (10 + n)`.
+    #[must_use]
+    pub fn with_warm_up(self) -> Self {
+        Self { warm_up: true, ..self }
     }
 
     /// Takes the present values into the average.
@@ -42,7 +49,9 @@ impl Average {
     /// # Errors
     /// Those of the back end.
     pub fn update<B: Backend>(&mut self, backend: &mut B) -> Result<()> {
-        let step = if self.updates == 0 { 1. } else { 1. - self.decay };
+        let n = self.updates as f64;
+        let most = if self.warm_up { (1. + n) / (10. + n) } else { 1. };
+        let step = if self.updates == 0 { 1. } else { 1. - self.decay.min(most) };
         self.updates += 1;
         backend.enter("moving average");
         let Some(table) = &self.table else { return Ok(()) };

@@ -3,6 +3,7 @@
 mod chained;
 mod compare;
 mod networks;
+mod odd;
 mod reference;
 mod stages;
 mod training;

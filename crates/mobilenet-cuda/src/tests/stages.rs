@@ -1,6 +1,6 @@
 //! Every row of every table: a stage, emulated, against the CPU's.
 
-use mobilenet_arch::graph::operations;
+use mobilenet_arch::graph::{Operation, operations};
 use mobilenet_arch::plan::{LayerPlan, Plan};
 use mobilenet_arch::{Arch, ModelConfig, Precision, Preset};
 
@@ -24,13 +24,13 @@ const BF16_TOLERANCE: f64 = 0.15;
 
 /// How a stage is run.
 #[derive(Clone, Copy, Debug)]
-struct Case {
-    n: usize,
-    size: (usize, usize),
-    precision: Precision,
-    seed: u32,
+pub(super) struct Case {
+    pub n: usize,
+    pub size: (usize, usize),
+    pub precision: Precision,
+    pub seed: u32,
     /// Input and output about an origin, where the layer allows for it.
-    centered: bool,
+    pub centered: bool,
 }
 
 /// Names and values of what a stage gives.
@@ -42,11 +42,6 @@ struct Bench<'a> {
     layer: &'a LayerPlan,
     path: &'a str,
     case: Case,
-}
-
-fn variables(backend: &mut Subject, config: &ModelConfig, kind: Kind) -> Variables {
-    let plan = Plan::new(config).unwrap();
-    Variables::new(backend, &operations(&plan, (32, 32)).unwrap(), kind, true).unwrap()
 }
 
 fn bf16(value: f32) -> [u8; 2] {
@@ -206,6 +201,14 @@ fn refresh(backend: &mut Subject, values: View, operands: View) {
     }
 }
 
+/// A layer, whose variables are among those of the operations. Returns how far the output is off.
+pub(super) fn check_layer(list: &[Operation], (layer, path): (&LayerPlan, &str), case: Case) -> f64 {
+    let mut backend = subject(case.seed);
+    let variables = Variables::new(&mut backend, list, kind_of(case.precision), true).unwrap();
+    fill(&mut backend, &variables, 5);
+    Bench { backend, variables, layer, path, case }.compare()
+}
+
 /// Each distinct layer of a network, at the sizes that it has there.
 fn check(config: &ModelConfig, case: Case) -> usize {
     let plan = Plan::new(config).unwrap();
@@ -218,12 +221,9 @@ fn check(config: &ModelConfig, case: Case) -> usize {
             continue;
         }
         seen.push(row);
-        let mut backend = subject(case.seed);
-        let variables = variables(&mut backend, config, kind_of(case.precision));
-        fill(&mut backend, &variables, 5);
         let case = Case { size: of, ..case };
-        let mut bench = Bench { backend, variables, layer: &placed.layer, path: &placed.path, case };
-        let off = bench.compare();
+        let list = operations(&plan, (32, 32)).unwrap();
+        let off = check_layer(&list, (&placed.layer, &placed.path), case);
         rounded += usize::from(off > 1e-4);
     }
     assert!(

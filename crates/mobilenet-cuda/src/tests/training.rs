@@ -238,6 +238,15 @@ fn the_average_approaches_the_weights() {
     assert!(largest(&backend.read_f32(of).unwrap(), &expected) < 1e-6);
     let (name, running) = variables.running().next().unwrap();
     assert_eq!(average.get(name).unwrap().len, running.len);
+
+    // The second update's decay is 2 / 11 at most.
+    let mut average = Average::new(&mut backend, &variables, 0.75).unwrap().with_warm_up();
+    let (name, variable) = variables.trained().next().unwrap();
+    average.update(&mut backend).unwrap();
+    backend.write_f32(variable.values, &first).unwrap();
+    average.update(&mut backend).unwrap();
+    let expected: Vec<f32> = second.iter().zip(&first).map(|(a, b)| (2. * a + 9. * b) / 11.).collect();
+    assert!(largest(&backend.read_f32(average.get(name).unwrap()).unwrap(), &expected) < 1e-6);
 }
 
 /// A pixel that a change makes, by the rule in words: shifted, mirrored, reflected or black, looked up; erased is 0.
