@@ -60,7 +60,10 @@ fn told(signal: Signal, first: Instant) {
     if ASKED.swap(signal.0, Ordering::SeqCst) == 0 {
         spawn(move || {
             sleep(GRACE);
-            end(signal, &format!("{} before the work could stop by itself; {way_on}", signal.participle()));
+            end(
+                signal,
+                &format!("{} before a checkpoint could be written, the last one stays; {way_on}", signal.participle()),
+            );
         });
     } else if first.elapsed() > TOGETHER {
         end(signal, &format!("{}; {way_on}", signal.participle()));

@@ -58,9 +58,9 @@ fn what_does_not_fit_is_one_short_line() {
         let _ = fs::remove_dir_all(place.path("new"));
     }
     // A run of another network: the error says which.
-    let line = format!("train --model v2 --data-dir data --epochs 1 --out new --init run/model.safetensors");
-    let output = place.command(&line).output().unwrap();
-    assert_fails(&output, &line, 1, "(the file holds MobileNetV3-Small, width 0.35, 10 classes)");
+    let line = "train --model v2 --data-dir data --epochs 1 --out new --init run/model.safetensors";
+    let output = place.command(line).output().unwrap();
+    assert_fails(&output, line, 1, "(the file holds MobileNetV3-Small, width 0.35, 10 classes)");
 }
 
 #[test]

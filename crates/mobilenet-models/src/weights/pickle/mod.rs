@@ -156,11 +156,14 @@ impl<'a> Machine<'a> {
                 self.stack.push(value);
             }
             0x81 => {
-                (self.pop()?, self.pop()?);
+                self.pop()?;
+                self.pop()?;
                 self.instance();
             }
             0x92 => {
-                (self.pop()?, self.pop()?, self.pop()?);
+                for _class_and_arguments in 0..3 {
+                    self.pop()?;
+                }
                 self.instance();
             }
             b'b' => self.build()?,
