@@ -29,6 +29,8 @@ use crate::progress::Progress;
 const MAX_BATCH: usize = 4_096;
 /// The largest number of timed passes, each of which leaves a number in memory.
 const MAX_PASSES: usize = 1_000_000;
+/// Most pixels of a picture's side.
+const MAX_SIDE: usize = 16_384;
 /// The largest number of classes of a network without data: five times that of ImageNet-21k.
 const MAX_CLASSES: usize = 100_000;
 
@@ -408,7 +410,7 @@ pub struct SourceArgs {
     #[arg(long, value_name = "SET", help_heading = "Data", conflicts_with_all = ["data", "data_dir"])]
     pub hub: Option<String>,
     /// Height and width to scale pictures to [default: 32; train: the preset's; CIFAR and shapes10 keep theirs]
-    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, help_heading = "Data")]
+    #[arg(long, value_name = "PIXELS", value_parser = up_to::<MAX_SIDE>, allow_negative_numbers = true, help_heading = "Data")]
     pub image_size: Option<usize>,
     /// Name of the part to train on [default: train or training]
     #[arg(long, value_name = "NAME", help_heading = "Data")]
@@ -420,7 +422,7 @@ pub struct SourceArgs {
     #[arg(long, value_name = "SHARE", value_parser = part, allow_negative_numbers = true, help_heading = "Data")]
     pub test_share: Option<f64>,
     /// Seed that draws what is held out; that of a training does not change it [default: 0]
-    #[arg(long, value_name = "SEED", help_heading = "Data")]
+    #[arg(long, value_name = "SEED", allow_negative_numbers = true, help_heading = "Data")]
     pub split_seed: Option<u64>,
     /// Column of parquet or of a list that has the pictures [default: told by its name]
     #[arg(long, value_name = "NAME", help_heading = "Data")]
@@ -514,6 +516,20 @@ mod tests {
             ("bench --model v2 --blocks --train", "--train"),
             ("roofline --threads 0", "at least 1"),
             ("data --images 1,2", "--json"),
+            ("data --image-size -1", "'--image-size <PIXELS>': expected a whole number, at least 1 and at most 16,384"),
+            ("data --image-size 20000", "'--image-size <PIXELS>'"),
+            ("data --split-seed -1", "'--split-seed <SEED>'"),
+            ("data --test-share 1", "'--test-share <SHARE>': expected a number above 0 and below 1"),
+            ("data --crop-share -0.5", "'--crop-share <SHARE>'"),
+            ("train --model v2 --out r --limit-train -1", "'--limit-train <N>': expected a whole number, at least 1"),
+            (
+                "train --model v2 --out r --low-resolution 20000 --low-resolution-share 0.5",
+                "'--low-resolution <PIXELS>'",
+            ),
+            ("train --model v2 --out r --resized-crop -1,1", "'--resized-crop <MIN,MAX>': expected two shares"),
+            ("train --model v2 --out r --policy auto", "trivial-augment-wide, rand-augment or rand-augment:N,M"),
+            ("train --model v2 --out r --color-jitter 1,2,3", "expected four numbers"),
+            ("train --model v2 --out r --no-augment --policy rand-augment", "cannot be used with"),
             ("choose --max-params 3X", "3M, 2.5M, 500k or 120000"),
             ("choose --max-params 0", "3M, 2.5M, 500k or 120000"),
             ("choose --max-macs -1M", "3M, 2.5M, 500k or 120000"),

@@ -117,6 +117,52 @@ fn binary() {
     assert!(errors > 50, "{errors}");
 }
 
+/// A batch of CIFAR's Python version.
+#[test]
+fn pickles() {
+    let dir = tempdir().unwrap();
+    let good = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pickles/protocol2");
+    for name in ["data_batch_1", "test_batch"] {
+        fs::copy(&good, dir.path().join(name)).unwrap();
+    }
+    let errors = errors(dir.path(), "data_batch_1", 300);
+    assert!(errors > 50, "{errors}");
+}
+
+/// Lists of pictures.
+#[test]
+fn lists() {
+    let dir = tempdir().unwrap();
+    for i in 0..6 {
+        write(&dir.path().join(format!("img/{i}.png")), encoded(&picture(i, 9, 9), ImageFormat::Png));
+    }
+    let rows = "file,label\n0.png,\"a, b\"\n1.png,c\n2.png,\"a, b\"\n3.png,c\n4.png,c\n5.png,c\n";
+    write(&dir.path().join("labels.csv"), rows);
+    assert!(errors(dir.path(), "labels.csv", 200) > 20);
+}
+
+/// Every format, from files of other programs: an error or a picture, and never more than a moment.
+#[test]
+fn pictures_of_other_programs() {
+    let mut numbers = Numbers(7);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pictures");
+    let (mut errors, mut files) = (0, 0);
+    for entry in fs::read_dir(folder).unwrap() {
+        let good = fs::read(entry.unwrap().path()).unwrap();
+        files += 1;
+        for _ in 0..150 {
+            match decode_image(&numbers.damage(&good), 16) {
+                Ok(pixels) => assert_eq!(pixels.len(), 16 * 16 * 3),
+                Err(error) => {
+                    errors += 1;
+                    assert!(!error.to_string().contains('\n'), "{error}");
+                }
+            }
+        }
+    }
+    assert!(files >= 29 && errors > files * 20, "{files} {errors}");
+}
+
 #[test]
 fn pictures() {
     let mut numbers = Numbers(42);

@@ -6,7 +6,8 @@ use clap::Args;
 use mobilenet_data::{Augment, ColorJitter, Mix, Padding, Policy, ResizedCrop};
 use mobilenet_train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 
-use super::values::{above_0, at_least_0, at_least_1, color_jitter, fraction, policy, resized_crop, share};
+use super::MAX_SIDE;
+use super::values::{above_0, at_least_0, at_least_1, color_jitter, fraction, policy, resized_crop, share, up_to};
 
 /// Path of all layers below the classifier among the variables.
 const FEATURES: &str = "features";
@@ -43,7 +44,7 @@ pub struct TechniqueArgs {
     #[arg(long, value_name = "ALPHA", value_parser = above_0, allow_negative_numbers = true, help_heading = "Augmentation")]
     pub cutmix: Option<f64>,
     /// Train on images of this height and width in the first epochs
-    #[arg(long, value_name = "PIXELS", value_parser = at_least_1, requires = "low_resolution_share", help_heading = "Augmentation")]
+    #[arg(long, value_name = "PIXELS", value_parser = up_to::<MAX_SIDE>, allow_negative_numbers = true, requires = "low_resolution_share", help_heading = "Augmentation")]
     pub low_resolution: Option<usize>,
     /// Share of the epochs, 0 to 1, that use --low-resolution
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, requires = "low_resolution", help_heading = "Augmentation")]

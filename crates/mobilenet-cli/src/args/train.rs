@@ -65,15 +65,15 @@ pub struct TrainArgs {
 
     #[command(flatten)]
     pub source: SourceArgs,
-    /// Train on the first N images only
-    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    /// Train on N images only, a fair part of each class
+    #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true, help_heading = "Data")]
     pub limit_train: Option<usize>,
-    /// Evaluate on the first N test images only
-    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    /// Evaluate on N test images only, a fair part of each class
+    #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true, help_heading = "Data")]
     pub limit_test: Option<usize>,
     /// Hold out N training images, evaluate each epoch on them instead of the test images and keep the best epoch's
     /// weights
-    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Data")]
+    #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true, help_heading = "Data")]
     pub validation: Option<usize>,
 
     /// Passes over the training images; with --resume, more than the run has make it go on [default: 100]

@@ -5,6 +5,7 @@ pub(crate) mod kind;
 mod limits;
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, RgbImage};
@@ -100,7 +101,13 @@ pub(crate) fn decode_rgb(bytes: &[u8]) -> Result<RgbImage, String> {
     Ok(image)
 }
 
+/// Decodes, with an error in the place of a decoder's panic.
 fn decode(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_unguarded(bytes, format)));
+    decoded.unwrap_or_else(|_| Err(format!("a damaged {}: its decoder gave up", kind::name(format))))
+}
+
+fn decode_unguarded(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
     reader.limits(limits::of_decoders());
     let damaged = |error: ImageError| {

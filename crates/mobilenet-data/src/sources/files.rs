@@ -7,6 +7,7 @@ use mobilenet_common::files;
 use mobilenet_common::numbers::thousands;
 use sha2::{Digest, Sha256};
 
+use super::names;
 use crate::Error;
 
 /// What `dir` holds, sorted by name. Hidden names and what a Mac's archives leave are left out.
@@ -65,7 +66,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 /// `train.parquet (sha256 eb8ac7f385dc)`.
 pub(crate) fn with_sum(path: &Path, sha256: &str) -> String {
-    format!("{} (sha256 {})", name(path), sha256.get(..12).unwrap_or(sha256))
+    format!("{} (sha256 {})", names::text(name(path).as_bytes()), sha256.get(..12).unwrap_or(sha256))
 }
 
 /// ` of 256`, if pictures are cut out of that size.

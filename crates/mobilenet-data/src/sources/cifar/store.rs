@@ -37,7 +37,8 @@ impl Store {
         match self {
             Self::Folder(dir) => {
                 let entries = super::super::files::list(dir)?;
-                Ok(entries.iter().filter(|path| path.is_file()).map(|path| super::super::files::name(path)).collect())
+                // A pipe is refused when it is read, which says more than that a file is missing.
+                Ok(entries.iter().filter(|path| !path.is_dir()).map(|path| super::super::files::name(path)).collect())
             }
             Self::Archive { files, .. } => Ok(files.keys().cloned().collect()),
         }

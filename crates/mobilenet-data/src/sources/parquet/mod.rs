@@ -20,7 +20,7 @@ use self::labels::{Classes, FileLabels, Label};
 use super::cifar::classes;
 use super::folder::few;
 use super::pictures::{missing_classes, settle_broken};
-use super::{files, parts};
+use super::{files, names, parts};
 use crate::decode::{decode_rgb, kind, square};
 use crate::error::Broken;
 use crate::{Dataset, Error, Place, Progress, ReadOptions, Source, Split};
@@ -122,7 +122,7 @@ pub(crate) fn load(
         sums.join(", "),
         files::counts(train.len(), test.len())
     );
-    let name = if is_cifar { source.to_string() } else { files::name(dir) };
+    let name = if is_cifar { source.to_string() } else { names::text(files::name(dir).as_bytes()) };
     Ok(Dataset { notes, left_out, ..Dataset::new(name, copy, classes.names, train, test) })
 }
 
