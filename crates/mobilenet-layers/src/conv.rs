@@ -56,6 +56,23 @@ impl Conv2d {
         Ok(Self { weight, bias, config })
     }
 
+    /// The layer with a weight `[c_out, c_in, k, k]` that is given, which need not be a variable, without bias or with one
+    /// `[c_out]`.
+    ///
+    /// # Errors
+    /// An even or zero kernel, one that is not square, a zero stride, or a bias of another length.
+    pub fn from_tensors(weight: Tensor, bias: Option<Tensor>, stride: usize) -> Result<Self> {
+        let (c_out, _, kernel, width) = weight.dims4()?;
+        if kernel % 2 == 0 || width != kernel || stride == 0 {
+            bail!("convolution: expected an odd square kernel and a stride, found {:?} and {stride}", weight.shape())
+        }
+        if let Some(bias) = bias.as_ref().filter(|bias| bias.dims() != [c_out]) {
+            bail!("convolution: expected a bias of {c_out} channels, found {:?}", bias.shape())
+        }
+        let config = Conv2dConfig { kernel, stride, bias: bias.is_some() };
+        Ok(Self { weight, bias, config })
+    }
+
     pub(crate) fn window(&self) -> Window {
         Window::same(self.config.kernel, self.config.stride, 1)
     }
@@ -87,7 +104,7 @@ impl Conv2d {
 
     fn without_bias(&self, xs: &Tensor) -> Result<Tensor> {
         let (n, c, h, w) = xs.dims4()?;
-        let (c_out, c_in, kernel, _) = self.weight.dims4()?;
+        let (c_out, c_in, ..) = self.weight.dims4()?;
         if c != c_in || h * w == 0 {
             bail!("convolution: expected images of {c_in} channels, found {:?}", xs.shape())
         }
@@ -98,14 +115,37 @@ impl Conv2d {
         if !has_kernels(xs) {
             return self.compose(xs);
         }
-        let stride = self.config.stride;
-        let xs = to_nhwc(xs)?;
-        to_nchw(&if kernel == 1 && stride == 1 {
-            xs.apply_op2(&self.weight, FilterOp(Pointwise { h, w, c_in, c_out }))?
+        to_nchw(&self.filtered(&to_nhwc(xs)?)?)
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`, without the bias, by the kernels.
+    fn filtered(&self, xs: &Tensor) -> Result<Tensor> {
+        let (_, h, w, c_in) = xs.dims4()?;
+        let Conv2dConfig { kernel, stride, .. } = self.config;
+        let c_out = self.c_out();
+        if kernel == 1 && stride == 1 {
+            xs.apply_op2(&self.weight, FilterOp(Pointwise { h, w, c_in, c_out }))
         } else {
             let geometry = ConvShape { h, w, c_in, c_out, kernel, stride, padding: kernel / 2 };
-            xs.apply_op2(&self.weight, FilterOp(geometry))?
-        })
+            xs.apply_op2(&self.weight, FilterOp(geometry))
+        }
+    }
+
+    /// `[n, h, w, c_in] -> [n, h', w', c_out]`: [`Module::forward`] on channels-last tensors. Between layers that take each
+    /// other's results like this, Candle's backward permutes nothing.
+    ///
+    /// # Errors
+    /// Images of other channels, or without pixels.
+    pub fn forward_channels_last(&self, xs: &Tensor) -> Result<Tensor> {
+        let (n, h, w, c) = xs.dims4()?;
+        if !has_kernels(xs) || n * h * w == 0 || c != self.c_in() {
+            return to_nhwc(&self.forward(&to_nchw(xs)?)?);
+        }
+        let ys = self.filtered(&xs.contiguous()?)?;
+        match &self.bias {
+            Some(bias) => ys.broadcast_add(bias),
+            None => Ok(ys),
+        }
     }
 }
 
@@ -179,17 +219,19 @@ mod tests {
             let xs = image((3, c_in, 7, 6), 1., 1)?;
             let weight = image((c_out, c_in, kernel, kernel), 1., 2)?;
             let bias = image((c_out, 1, 1, 1), 1., 3)?.flatten_all()?;
-            let conv = |args: &[Tensor]| Conv2d {
-                weight: args[1].clone(),
-                bias: Some(args[2].clone()),
-                config: Conv2dConfig { kernel, stride, bias: true },
-            };
+            let conv = |args: &[Tensor]| Conv2d::from_tensors(args[1].clone(), Some(args[2].clone()), stride);
             let compared = Compared::new(
                 &[&xs, &weight, &bias],
-                |args| conv(args).forward(&args[0]),
-                |args| conv(args).compose(&args[0])?.broadcast_add(&args[2].reshape((1, (), 1, 1))?),
+                |args| conv(args)?.forward(&args[0]),
+                |args| conv(args)?.compose(&args[0])?.broadcast_add(&args[2].reshape((1, (), 1, 1))?),
             )?;
             compared.assert_close(1e-5, (kernel, stride, c_in, c_out));
+            let compared = Compared::new(
+                &[&xs, &weight, &bias],
+                |args| to_nchw(&conv(args)?.forward_channels_last(&to_nhwc(&args[0])?)?),
+                |args| conv(args)?.forward(&args[0]),
+            )?;
+            compared.assert_close(1e-6, (kernel, stride, c_in, c_out));
         }
         Ok(())
     }
@@ -204,6 +246,17 @@ mod tests {
             let error = (got - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
             assert!(error < 1e-5, "{config:?}: {error}");
         }
+        Ok(())
+    }
+
+    #[test]
+    fn tensors_that_are_no_convolution_are_errors() -> Result<()> {
+        let weight = |k: usize, w: usize| image((4, 3, k, w), 1., 1);
+        let bias = image((3, 1, 1, 1), 1., 1)?.flatten_all()?;
+        assert!(Conv2d::from_tensors(weight(2, 2)?, None, 1).is_err());
+        assert!(Conv2d::from_tensors(weight(3, 1)?, None, 1).is_err());
+        assert!(Conv2d::from_tensors(weight(3, 3)?, None, 0).is_err());
+        assert!(Conv2d::from_tensors(weight(3, 3)?, Some(bias), 1).is_err());
         Ok(())
     }
 }

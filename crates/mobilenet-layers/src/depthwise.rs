@@ -33,8 +33,43 @@ impl DepthwiseConv2d {
         Ok(Self { weight: vb.get_with_hints((channels, 1, kernel, kernel), "weight", init)?, window: config })
     }
 
+    /// The layer with a weight `[channels, 1, k, k]` that is given, which need not be a variable.
+    ///
+    /// # Errors
+    /// A weight of another shape than the window's, or a stride or dilation of 0.
+    pub fn from_tensor(weight: Tensor, window: Window) -> Result<Self> {
+        let Window { kernel, stride, dilation, .. } = window;
+        let (_, per_channel, height, width) = weight.dims4()?;
+        if (per_channel, height, width) != (1, kernel, kernel) || kernel * stride * dilation == 0 {
+            bail!("depthwise convolution: expected a weight for {window:?}, found {:?}", weight.shape())
+        }
+        Ok(Self { weight, window })
+    }
+
     pub(crate) fn channels(&self) -> usize {
         self.weight.dims()[0]
+    }
+
+    /// `[n, h, w, c] -> [n, h', w', c]`, by the kernels.
+    fn filtered(&self, xs: &Tensor) -> Result<Tensor> {
+        let (_, h, w, c) = xs.dims4()?;
+        let Window { kernel, stride, dilation, padding } = self.window;
+        let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
+        xs.apply_op2(&windows, FilterOp(DepthwiseShape { h, w, c, kernel, stride, dilation, padding }))
+    }
+
+    /// `[n, h, w, c] -> [n, h', w', c]`: [`Module::forward`] on channels-last tensors. Between layers that take each other's
+    /// results like this, Candle's backward permutes nothing.
+    ///
+    /// # Errors
+    /// Images of other channels, or too small for the window.
+    pub fn forward_channels_last(&self, xs: &Tensor) -> Result<Tensor> {
+        let (n, h, w, c) = xs.dims4()?;
+        let fits = c == self.channels() && self.window.output_len(h) * self.window.output_len(w) > 0;
+        if !has_kernels(xs) || n == 0 || !fits {
+            return to_nhwc(&self.forward(&to_nchw(xs)?)?);
+        }
+        self.filtered(&xs.contiguous()?)
     }
 
     /// The definition in Candle's own ops: a sum over the window's taps of shifted images, each scaled channel by
@@ -72,10 +107,7 @@ impl Module for DepthwiseConv2d {
         if !has_kernels(xs) {
             return self.compose(xs);
         }
-        let Window { kernel, stride, dilation, padding } = self.window;
-        let windows = self.weight.reshape((c, kernel * kernel))?.t()?.contiguous()?;
-        let geometry = DepthwiseShape { h, w, c, kernel, stride, dilation, padding };
-        to_nchw(&to_nhwc(xs)?.apply_op2(&windows, FilterOp(geometry))?)
+        to_nchw(&self.filtered(&to_nhwc(xs)?)?)
     }
 }
 
@@ -115,13 +147,19 @@ mod tests {
                         let config = Window { kernel, stride, dilation, padding };
                         let xs = image((2, c, h, w), 1., 1)?;
                         let weight = image((c, 1, kernel, kernel), 1., 2)?;
-                        let conv = |args: &[Tensor]| DepthwiseConv2d { weight: args[1].clone(), window: config };
+                        let conv = |args: &[Tensor]| DepthwiseConv2d::from_tensor(args[1].clone(), config);
                         let compared = Compared::new(
                             &[&xs, &weight],
-                            |args| conv(args).forward(&args[0]),
-                            |args| conv(args).compose(&args[0]),
+                            |args| conv(args)?.forward(&args[0]),
+                            |args| conv(args)?.compose(&args[0]),
                         )?;
                         compared.assert_close(1e-5, config);
+                        let compared = Compared::new(
+                            &[&xs, &weight],
+                            |args| to_nchw(&conv(args)?.forward_channels_last(&to_nhwc(&args[0])?)?),
+                            |args| conv(args)?.forward(&args[0]),
+                        )?;
+                        compared.assert_close(1e-6, config);
                     }
                 }
             }
@@ -148,6 +186,10 @@ mod tests {
         let conv = DepthwiseConv2d { weight: image((2, 1, 5, 5), 1., 1)?, window: config };
         for shape in [(1, 2, 4, 8), (1, 2, 8, 4), (1, 3, 8, 8), (1, 2, 0, 0)] {
             assert!(conv.forward(&Tensor::zeros(shape, candle_core::DType::F32, &candle_core::Device::Cpu)?).is_err());
+        }
+        let window = Window { kernel: 3, ..config };
+        for shape in [(2, 1, 5, 5), (2, 2, 3, 3)] {
+            assert!(DepthwiseConv2d::from_tensor(image(shape, 1., 1)?, window).is_err(), "{shape:?}");
         }
         Ok(())
     }

@@ -17,7 +17,12 @@ pub fn global_avg_pool(xs: &Tensor) -> Result<Tensor> {
     if n == 0 {
         return Tensor::zeros((0, c), xs.dtype(), xs.device());
     }
-    if has_kernels(xs) { to_nhwc(xs)?.apply_op1(Mean) } else { xs.mean((2, 3)) }
+    if has_kernels(xs) { mean_channels_last(&to_nhwc(xs)?) } else { xs.mean((2, 3)) }
+}
+
+/// `[n, h, w, c] -> [n, c]`, of float32 on the CPU, contiguous, with pixels.
+pub(crate) fn mean_channels_last(xs: &Tensor) -> Result<Tensor> {
+    xs.apply_op1(Mean)
 }
 
 /// `[n, h, w, c] -> [n, c]`

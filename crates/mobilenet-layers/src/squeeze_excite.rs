@@ -12,6 +12,7 @@ use candle_nn::VarBuilder;
 use mobilenet_kernels::pool as kernels;
 
 use crate::channels_last::{as_slice, gradient, has_kernels, to_nchw, to_nhwc};
+use crate::pool::mean_channels_last;
 use crate::{Activate, Activation, Conv2d, Conv2dConfig, global_avg_pool};
 
 /// The squeeze-and-excite layer of MobileNetV3.
@@ -37,6 +38,23 @@ impl SqueezeExcite {
         })
     }
 
+    /// The layer of two given 1×1 convolutions with bias, from channels to the hidden width and back.
+    ///
+    /// # Errors
+    /// They do not fit each other.
+    pub fn from_layers(fc1: Conv2d, fc2: Conv2d) -> Result<Self> {
+        let fits = (fc1.c_in(), fc1.c_out()) == (fc2.c_out(), fc2.c_in());
+        let expected = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
+        if !fits || fc1.config != expected || fc2.config != expected {
+            bail!(
+                "squeeze-and-excite: expected two 1×1 convolutions with bias that fit, found {:?} and {:?}",
+                fc1.weight.shape(),
+                fc2.weight.shape()
+            )
+        }
+        Ok(Self { fc1, fc2 })
+    }
+
     pub(crate) fn channels(&self) -> usize {
         self.fc1.c_in()
     }
@@ -50,12 +68,26 @@ impl SqueezeExcite {
         [&self.fc1, &self.fc2].into_iter().flat_map(of).flatten().collect()
     }
 
-    /// The gates: `[n, c, h, w] -> [n, c]`, each in `[0, 1]`.
-    fn gates(&self, xs: &Tensor) -> Result<Tensor> {
-        let (n, c, _, _) = xs.dims4()?;
-        let mean = global_avg_pool(xs)?.reshape((n, c, 1, 1))?;
-        let hidden = Activate(Activation::Relu).forward(&self.fc1.forward(&mean)?)?;
-        Activate(Activation::HSigmoid).forward(&self.fc2.forward(&hidden)?)?.reshape((n, c))
+    /// The gates of channels with these means: `[n, c] -> [n, c]`, each in `[0, 1]`.
+    fn gates(&self, means: &Tensor) -> Result<Tensor> {
+        let (n, c) = means.dims2()?;
+        let hidden = self.fc1.forward_channels_last(&means.reshape((n, 1, 1, c))?)?.reshape((n, ()))?;
+        let hidden = Activate(Activation::Relu).forward(&hidden)?.reshape((n, 1, 1, ()))?;
+        Activate(Activation::HSigmoid).forward(&self.fc2.forward_channels_last(&hidden)?.reshape((n, c))?)
+    }
+
+    /// `[n, h, w, c] -> [n, h, w, c]`: [`Module::forward`] on channels-last tensors. Between layers that take each other's
+    /// results like this, Candle's backward permutes nothing.
+    ///
+    /// # Errors
+    /// Images of other channels, or without pixels.
+    pub fn forward_channels_last(&self, xs: &Tensor) -> Result<Tensor> {
+        let (n, h, w, _) = xs.dims4()?;
+        if !has_kernels(xs) || n * h * w == 0 {
+            return to_nhwc(&self.forward(&to_nchw(xs)?)?);
+        }
+        let xs = xs.contiguous()?;
+        xs.apply_op2(&self.gates(&mean_channels_last(&xs)?)?.contiguous()?, Scale)
     }
 }
 
@@ -65,7 +97,7 @@ impl Module for SqueezeExcite {
         if xs.dim(0)? == 0 {
             return Ok(xs.clone());
         }
-        scale_channels(xs, &self.gates(xs)?)
+        scale_channels(xs, &self.gates(&global_avg_pool(xs)?)?)
     }
 }
 
@@ -124,16 +156,9 @@ mod tests {
                 args.push(image(shape, 1., 2 + i as u64)?);
             }
             let layer = |args: &[Tensor]| -> Result<SqueezeExcite> {
-                let vb = |weight: &Tensor, bias: &Tensor| -> Result<_> {
-                    let tensors = [("weight", weight.clone()), ("bias", bias.flatten_all()?)];
-                    let tensors = tensors.map(|(name, t)| (name.to_string(), t)).into_iter().collect();
-                    Ok(VarBuilder::from_tensors(tensors, weight.dtype(), weight.device()))
-                };
-                let config = Conv2dConfig { bias: true, ..Conv2dConfig::POINTWISE };
-                Ok(SqueezeExcite {
-                    fc1: Conv2d::new(c, squeeze, config, vb(&args[1], &args[2])?)?,
-                    fc2: Conv2d::new(squeeze, c, config, vb(&args[3], &args[4])?)?,
-                })
+                let conv =
+                    |weight: &Tensor, bias: &Tensor| Conv2d::from_tensors(weight.clone(), Some(bias.flatten_all()?), 1);
+                SqueezeExcite::from_layers(conv(&args[1], &args[2])?, conv(&args[3], &args[4])?)
             };
             let compose = |args: &[Tensor]| -> Result<Tensor> {
                 let mean = args[0].mean((2, 3))?;
@@ -146,6 +171,8 @@ mod tests {
             };
             let args: Vec<&Tensor> = args.iter().collect();
             Compared::new(&args, |args| layer(args)?.forward(&args[0]), compose)?.assert_close(1e-5, (n, c, squeeze));
+            let last = |args: &[Tensor]| to_nchw(&layer(args)?.forward_channels_last(&to_nhwc(&args[0])?)?);
+            Compared::new(&args, last, compose)?.assert_close(1e-5, (n, c, squeeze));
         }
         Ok(())
     }
