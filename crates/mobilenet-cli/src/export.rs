@@ -1,22 +1,22 @@
 //! `mobilenet export`
 
+mod images;
+mod report;
+mod training;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use mobilenet_data::LoadOptions;
-use mobilenet_deploy::{LayerNoise, QuantizeOptions, Quantized, Weights, fold, layer_noise, quantize, swap, to_onnx};
+use mobilenet_deploy::{QuantizeOptions, Weights, fold, layer_noise, quantize, requantize, swap, to_onnx};
 use mobilenet_runtime::{Description, Input, Network, Origin};
 use mobilenet_schema::{Eval, RunConfig};
-use serde::Serialize;
 
 use crate::args::ExportArgs;
-use crate::data;
-use crate::model_file::normalized;
-use crate::output::{check_writable, note, print, print_json};
+use crate::output::{check_writable, print, print_json};
 use crate::run::{self, CONFIG_FILE, EVAL_FILE, WEIGHTS_FILE};
-
-/// Training images that ranges are measured on, if nobody says how many.
-const CALIBRATE: usize = 512;
+use images::Images;
+use report::{Report, Step, said};
+use training::{Plan, clean_up, train};
 
 /// Images that the noise of each operation is measured on.
 const NOISE_IMAGES: usize = 64;
@@ -28,30 +28,6 @@ enum Kind {
     Onnx,
 }
 
-#[derive(Serialize)]
-struct Report<'a> {
-    run: &'a Path,
-    file: &'a Path,
-    bytes: u64,
-    precision: &'static str,
-    changes: &'a [String],
-    /// Ways to end a range, and what the logits differ by on held-out images, in shares of their own size.
-    tried: Vec<Tried>,
-    noise: Vec<Noise>,
-}
-
-#[derive(Serialize)]
-struct Tried {
-    calibration: String,
-    error: f64,
-}
-
-#[derive(Serialize)]
-struct Noise {
-    operation: String,
-    signal_to_noise_db: f64,
-}
-
 pub fn run(args: &ExportArgs) -> Result<()> {
     let kind = match args.out.extension().and_then(|extension| extension.to_str()) {
         Some("safetensors") => Kind::Safetensors,
@@ -60,48 +36,112 @@ pub fn run(args: &ExportArgs) -> Result<()> {
     };
     let config = run::read_config(&args.run)?;
     check_writable(&args.out)?;
-    let mut float = folded(&args.run, &config)?;
-    if let Some(asked) = args.activation {
-        let count = swap(&mut float, asked)?;
-        ensure!(
-            count > 0,
-            "--activation: {} has no activation that this would take the place of",
-            config.model.title()
-        );
-    }
-    let (mut tried, mut noise) = (Vec::new(), Vec::new());
-    let network = if args.int8 {
-        let images = calibration_images(args, &config)?;
-        let quantized = quantize(&float, &images, QuantizeOptions::default())?;
-        if args.report {
-            let image = config.data.image[0] * config.data.image[1] * 3;
-            noise = layer_noise(&float, &quantized.network, &images[..images.len().min(NOISE_IMAGES * image)])?;
-        }
-        let Quantized { network, tried: ways, .. } = quantized;
-        tried = ways;
-        network
-    } else {
-        float
-    };
+    let folded = folded(&args.run, &config)?;
+    let mut making = Making { args, config: &config, images: None, plans: Vec::new(), report: report(args) };
+    let float = making.activations(folded)?;
+    let network = if args.int8 { making.eight_bits(float)? } else { float };
     let bytes = match kind {
         Kind::Safetensors => network.to_bytes()?,
         Kind::Onnx => to_onnx(&network, args.onnx_profile)?,
     };
     mobilenet_common::files::write(&args.out, &bytes)
         .with_context(|| format!("cannot write {}", args.out.display()))?;
-    let report = Report {
+    making.plans.iter().try_for_each(clean_up)?;
+    let changes = &network.description.origin.changes;
+    let report = Report { bytes: bytes.len() as u64, changes, ..making.report };
+    if args.json { print_json(&report) } else { print(&said(&report, &config)) }
+}
+
+fn report(args: &ExportArgs) -> Report<'_> {
+    Report {
         run: &args.run,
         file: &args.out,
-        bytes: bytes.len() as u64,
+        bytes: 0,
         precision: if args.int8 { "int8" } else { "float32" },
-        changes: &network.description.origin.changes,
-        tried: tried.iter().map(|&(way, error)| Tried { calibration: way.to_string(), error }).collect(),
-        noise: noise
-            .into_iter()
-            .map(|LayerNoise { name, signal_to_noise_db }| Noise { operation: name, signal_to_noise_db })
-            .collect(),
-    };
-    if args.json { print_json(&report) } else { print(&said(&report, &config)) }
+        changes: &[],
+        steps: Vec::new(),
+        tried: Vec::new(),
+        noise: Vec::new(),
+    }
+}
+
+/// A network on its way to the file.
+struct Making<'a> {
+    args: &'a ExportArgs,
+    config: &'a RunConfig,
+    /// Loaded once they are needed.
+    images: Option<Images>,
+    /// The trainings that were done.
+    plans: Vec<Plan<'a>>,
+    report: Report<'a>,
+}
+
+impl<'a> Making<'a> {
+    fn images(&mut self) -> Result<&Images> {
+        if self.images.is_none() {
+            self.images = Some(Images::load(self.args, self.config)?);
+        }
+        self.images.as_ref().context("the images were loaded")
+    }
+
+    /// Notes how good a network is, if asked to, and wherever something is trained: what it brought is to be seen.
+    fn measure(&mut self, network: &Network) -> Result<()> {
+        let is_trained = self.args.finetune_epochs.is_some() || self.args.qat_epochs.is_some();
+        if self.args.report || is_trained {
+            let step = Step::measure(network, self.images()?)?;
+            self.report.steps.push(step);
+        }
+        Ok(())
+    }
+
+    fn train(&mut self, plan: Plan<'a>, network: &Network, quantized: Option<&Network>) -> Result<Network> {
+        let config = self.config;
+        let trained = train(&plan, network, quantized, self.images()?, config)?;
+        self.plans.push(plan);
+        Ok(trained)
+    }
+
+    /// The network with the activations that are asked for.
+    fn activations(&mut self, mut network: Network) -> Result<Network> {
+        let Some(asked) = self.args.activation else {
+            self.measure(&network)?;
+            return Ok(network);
+        };
+        let before = network.clone();
+        let count = swap(&mut network, asked)?;
+        let title = self.config.model.title();
+        ensure!(count > 0, "--activation: {title} has no activation that this would take the place of");
+        self.measure(&before)?;
+        self.measure(&network)?;
+        let Some(epochs) = self.args.finetune_epochs else { return Ok(network) };
+        let plan = Plan { what: "fine-tuned", epochs, lr: self.args.finetune_lr, out: &self.args.out };
+        let trained = self.train(plan, &network, None)?;
+        self.measure(&trained)?;
+        Ok(trained)
+    }
+
+    /// The network in 8 bits.
+    fn eight_bits(&mut self, float: Network) -> Result<Network> {
+        let (args, config) = (self.args, self.config);
+        let images = self.images()?.for_ranges(args.calibrate, config)?;
+        let quantized = quantize(&float, &images, QuantizeOptions::default())?;
+        self.report.tried = quantized.tried.iter().map(|&tried| tried.into()).collect();
+        let (mut float, mut network) = (quantized.float, quantized.network);
+        self.measure(&network)?;
+        if let Some(epochs) = args.qat_epochs {
+            let plan = Plan { what: "trained in 8 bits", epochs, lr: args.qat_lr, out: &args.out };
+            float = self.train(plan, &float, Some(&network))?;
+            network = requantize(&float, &network)?;
+            network.description.origin.changes.extend(float.description.origin.changes.last().cloned());
+            self.measure(&network)?;
+        }
+        if args.report {
+            let image = config.data.image[0] * config.data.image[1] * 3;
+            let noise = layer_noise(&float, &network, &images[..images.len().min(NOISE_IMAGES * image)])?;
+            self.report.noise = noise.into_iter().map(Into::into).collect();
+        }
+        Ok(network)
+    }
 }
 
 /// The run's network, folded.
@@ -135,47 +175,4 @@ fn folded(folder: &Path, config: &RunConfig) -> Result<Network> {
     let description = Description { input, classes: data.classes.clone(), origin };
     fold(&config.model, &weights, description)
         .with_context(|| format!("{}: not the weights of {CONFIG_FILE}", path.display()))
-}
-
-/// Training images, as the network takes them.
-fn calibration_images(args: &ExportArgs, config: &RunConfig) -> Result<Vec<f32>> {
-    let options = LoadOptions {
-        source: config.data.source,
-        data_dir: args.data_dir.clone().or(config.data.data_dir.clone()),
-        image_size: config.data.image_size,
-        read: config.data.read.clone(),
-        ..LoadOptions::default()
-    };
-    let dataset = data::load(&options).context("the run's data cannot be read (--data-dir names another folder)")?;
-    let mut data = config.data.clone();
-    run::check_same(&data, &dataset)?;
-    let train = run::cut(&mut data, dataset, config.train.config.seed)?.train;
-    let wanted = args.calibrate.unwrap_or(CALIBRATE);
-    if train.len() < wanted {
-        note(&format!("ranges come from all {} training images", train.len()));
-    }
-    let images = train.take(wanted);
-    ensure!(images.len() >= 4, "--int8: expected at least 4 training images, found {}", images.len());
-    Ok(normalized(images.pixels(), config.data.mean, config.data.std))
-}
-
-fn said(report: &Report, config: &RunConfig) -> String {
-    let mut text = format!(
-        "{}: {} in {}, {:.2} MB\n",
-        report.file.display(),
-        config.model.title(),
-        report.precision,
-        report.bytes as f64 / 1e6
-    );
-    for change in report.changes {
-        text += &format!("{change}\n");
-    }
-    for Tried { calibration, error } in &report.tried {
-        text += &format!("ranges by {calibration:<10}  logits differ by {:.2} % on held-out images\n", 100.0 * error);
-    }
-    let width = report.noise.iter().map(|noise| noise.operation.len()).max().unwrap_or(0);
-    for Noise { operation, signal_to_noise_db } in &report.noise {
-        text += &format!("{operation:<width$}  {signal_to_noise_db:>6.1} dB\n");
-    }
-    text
 }

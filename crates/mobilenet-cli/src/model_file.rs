@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
-use mobilenet_bench::{Protocol, peak_rss_bytes, rss_bytes, time_steps};
+use mobilenet_bench::{Protocol, Timing, peak_rss_bytes, rss_bytes, time_steps};
 use mobilenet_data::{LoadOptions, Source, Split};
 use mobilenet_runtime::{Description, Model, Session};
 use mobilenet_schema::{Shipped, ShippedBench, ShippedEval};
@@ -109,14 +109,15 @@ pub fn eval(file: &Path, source: Option<Source>, data_dir: Option<&Path>, json: 
     ))
 }
 
-struct Evaluated {
+/// What a network answers to labeled images.
+pub struct Evaluated {
     predicted: Vec<usize>,
-    top1: f64,
-    loss: f64,
+    pub top1: f64,
+    pub loss: f64,
 }
 
 /// Runs all images; the loss is the mean cross-entropy.
-fn evaluated(session: &mut Session, images: &Split, shown: &mut dyn FnMut(usize, usize)) -> Result<Evaluated> {
+pub fn evaluated(session: &mut Session, images: &Split, shown: &mut dyn FnMut(usize, usize)) -> Result<Evaluated> {
     let input = session.model().description().input.clone();
     let (len, classes) = (input.height * input.width * 3, session.model().description().classes.len());
     let (mut predicted, mut right, mut loss) = (Vec::new(), 0usize, 0f64);
@@ -138,14 +139,20 @@ fn evaluated(session: &mut Session, images: &Split, shown: &mut dyn FnMut(usize,
     Ok(Evaluated { predicted, top1: right as f64 / count, loss: loss / count })
 }
 
+/// Times passes of made-up images.
+pub fn timed(session: &mut Session, batch: usize, protocol: Protocol) -> Result<Timing> {
+    let input = &session.model().description().input;
+    let len = input.height * input.width * 3;
+    let images: Vec<f32> = (0..batch * len).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
+    Ok(time_steps(protocol, batch, &mut || Ok(session.run(&images)?.first().copied().unwrap_or(0.0)))?)
+}
+
 /// Times a file's network on made-up images.
 pub fn bench(file: &Path, batch: usize, protocol: Protocol, json: bool) -> Result<()> {
     let baseline_rss_bytes = rss_bytes();
     let mut session = open(file)?;
     let description = session.model().description().clone();
-    let len = description.input.height * description.input.width * 3;
-    let images: Vec<f32> = (0..batch * len).map(|i| ((i * 7919) % 1000) as f32 / 250.0 - 2.0).collect();
-    let timing = time_steps(protocol, batch, &mut || Ok(session.run(&images)?.first().copied().unwrap_or(0.0)))?;
+    let timing = timed(&mut session, batch, protocol)?;
     let environment = crate::environment::collect();
     let report = ShippedBench {
         shipped: shipped(file, &description)?,

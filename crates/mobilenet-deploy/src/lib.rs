@@ -14,6 +14,8 @@ pub use mobilenet_runtime as runtime;
 pub use error::{Error, Result};
 pub use fold::fold;
 pub use onnx::{OnnxProfile, to_onnx};
-pub use quantize::{Calibration, LayerNoise, QuantizeOptions, Quantized, layer_noise, quantize};
+pub use quantize::{
+    Calibration, LayerNoise, QuantizeOptions, Quantized, Tried, layer_noise, quantize, quantize_weight, requantize,
+};
 pub use swap::{MAX_PIECES, Swap, swap};
 pub use weights::Weights;

@@ -51,20 +51,23 @@ struct Seen {
     bins: Vec<u64>,
     /// Sums of each channel, then means.
     means: Vec<f64>,
+    /// The greatest distance from 0 of each channel.
+    peaks: Vec<f32>,
     pixels: u64,
 }
 
 impl Seen {
     fn new(channels: usize) -> Self {
-        Self { low: 0., high: 0., bins: vec![0; BINS], means: vec![0.; channels], pixels: 0 }
+        Self { low: 0., high: 0., bins: vec![0; BINS], means: vec![0.; channels], peaks: vec![0.; channels], pixels: 0 }
     }
 
     /// The first time: the range, which holds 0, and the channels' sums.
     fn measure(&mut self, values: &[f32]) {
         let channels = self.means.len();
         for pixel in values.chunks_exact(channels) {
-            for (sum, value) in self.means.iter_mut().zip(pixel) {
+            for ((sum, peak), value) in self.means.iter_mut().zip(&mut self.peaks).zip(pixel) {
                 *sum += f64::from(*value);
+                *peak = peak.max(value.abs());
                 self.low = self.low.min(*value);
                 self.high = self.high.max(*value);
             }
@@ -168,6 +171,11 @@ impl Ranges {
         let (low, high) = self.values[value].range(calibration);
         let scale = ((high - low) / 255.).max(f32::MIN_POSITIVE * 1e6);
         Quantization { scale, zero_point: (-low / scale).round_ties_even() as u8 }
+    }
+
+    /// The greatest distance from 0 of each channel of a value.
+    pub(super) fn peaks(&self, value: usize) -> &[f32] {
+        &self.values[value].peaks
     }
 
     /// The mean of each channel of a value.

@@ -14,10 +14,10 @@ fn weight<'a>(network: &'a Network, name: &str) -> Result<(&'a [usize], &'a [f32
     }
 }
 
-/// A weight in 8 bits and the scale of each output channel: the channel's greatest value is 127 steps.
-pub(super) fn quantized(network: &Network, name: &str) -> Result<(Vec<i8>, Vec<f32>)> {
-    let (shape, values) = weight(network, name)?;
-    let channels = shape.first().copied().unwrap_or(1).max(1);
+/// A weight in 8 bits and the scale of each of its `channels` output channels: the channel's greatest value is 127 steps.
+#[must_use]
+pub fn quantize_weight(values: &[f32], channels: usize) -> (Vec<i8>, Vec<f32>) {
+    let channels = channels.max(1);
     let (mut bytes, mut scales) = (Vec::with_capacity(values.len()), Vec::with_capacity(channels));
     for channel in values.chunks_exact((values.len() / channels).max(1)) {
         let most = channel.iter().fold(0f32, |most, value| most.max(value.abs()));
@@ -26,7 +26,13 @@ pub(super) fn quantized(network: &Network, name: &str) -> Result<(Vec<i8>, Vec<f
         scales.push(scale);
         bytes.extend(channel.iter().map(|value| (value / scale).round_ties_even().clamp(-MOST, MOST) as i8));
     }
-    Ok((bytes, scales))
+    (bytes, scales)
+}
+
+/// A network's weight in 8 bits.
+pub(super) fn quantized(network: &Network, name: &str) -> Result<(Vec<i8>, Vec<f32>)> {
+    let (shape, values) = weight(network, name)?;
+    Ok(quantize_weight(values, shape.first().copied().unwrap_or(1)))
 }
 
 /// By how much rounding the weight changes each output channel on average, for inputs of these means by channel. What the

@@ -1,0 +1,12 @@
+#![doc = include_str!("../README.md")]
+
+mod error;
+mod fake;
+mod finish;
+mod tuned;
+
+pub use error::{Error, Result};
+pub use tuned::Tuned;
+
+// What its functions take and give.
+pub use mobilenet_deploy as deploy;
