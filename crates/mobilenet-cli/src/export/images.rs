@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use mobilenet_data::LoadOptions;
+use mobilenet_data::{LoadOptions, Split};
 use mobilenet_schema::RunConfig;
 use mobilenet_train::{EvalSplit, FitData};
 
@@ -49,7 +49,7 @@ impl Images {
         if train.len() < wanted {
             note(&format!("ranges come from all {} training images", train.len()));
         }
-        Ok(normalized(train.take(wanted).pixels(), config.data.mean, config.data.std))
+        Ok(normalized(Split::clone(train).take(wanted).pixels(), config.data.mean, config.data.std))
     }
 
     /// What the images to judge by are called.
