@@ -10,9 +10,9 @@
 //! ```
 //!
 //! Kept of the forward are `e`, `d`, `a` (which the projection's product needs in memory anyway) and `p`. The rest of
-//! `bn(e)`'s gradient is a product with small matrices (`finish.cu`), as on the CPU, whose `inverted_residual` derives it:
-//! so the expanded tensors are passed over 3 times before the depthwise convolution and 3 times after it in the forward (4
-//! with squeeze-and-excite), and 4 and 7 times (9) in the backward.
+//! `bn(e)`'s gradient is a product with small matrices (`finish.cu`), as on the CPU, whose `inverted_residual` derives
+//! it. So the expanded tensors are passed over 3 times before the depthwise convolution and 4 times after it in the forward
+//! (5 with squeeze-and-excite), and 4 and 7 times (9) in the backward.
 
 mod backward;
 
