@@ -1,7 +1,10 @@
 //! An expansion and the depthwise convolution that follows, panel by panel of channels through a frame in the cache.
 
-use super::depthwise::{Framed, WindowShape, Windows, convolve};
-use super::panels::{Aligned, Places, multiply};
+use super::aligned::Aligned;
+use super::convolve::{Rows, convolve};
+use super::depthwise::{WindowShape, Windows};
+use super::multiply::multiply;
+use super::panels::{Left, Places};
 use super::shards::Shards;
 use super::{Crew, Epilogue, Panels};
 
@@ -45,7 +48,10 @@ pub fn depthwise(
     assert!(ys.len() == n * pixels_out * c && xs.len() == n * pixels_in * c_in, "images of {shape:?}");
     let strips = Strips::new(shape, windows.widest());
     assert!(sums.is_empty() || sums.len() == n * strips.count * c, "sums of {shape:?}");
-    frames.fit(crew.threads(), shape.rows_in(strips.rows) * shape.framed_width() * windows.widest());
+    // Whole registers of an image's channels need no frame.
+    let is_direct = matches!(expansion, Expansion::None) && c.is_multiple_of(windows.lanes);
+    let frame_len = shape.rows_in(strips.rows) * shape.framed_width() * windows.widest();
+    frames.fit(crew.threads(), if is_direct { 0 } else { frame_len });
 
     let (frames, to, all_sums) = (Shards::new(&mut frames.0), Shards::new(ys), Shards::new(sums));
     // Panels first: neighboring tasks read the same weights.
@@ -59,18 +65,25 @@ pub fn depthwise(
         let first_out = strip * strips.rows;
         let rows_out = strips.rows.min(shape.h_out() - first_out);
         let xs = &xs[image * pixels_in * c_in..(image + 1) * pixels_in * c_in];
-        let rows = FramedRows::new(shape, first_out, rows_out, windows_panel.width);
-        let values = &mut frame.values_mut()[..rows.len()];
-        rows.fill_border(0., values);
-        let inner = &xs[rows.first * shape.w * c_in..rows.end * shape.w * c_in];
-        match expansion {
-            Expansion::None => rows.copy(inner, c, windows_panel.first, windows_panel.channels, values),
-            Expansion::Product(panels, epilogue) => {
-                let panel = panels.panel(panel);
-                multiply(panels.level, inner, panel, panel.width, epilogue, None, Shards::new(values), rows.places());
+        let first = (image * pixels_out + first_out * shape.w_out()) * c;
+        let rows = if is_direct {
+            let (h, w, padding, top) = (shape.h, shape.w, shape.padding(), first_out * shape.stride);
+            Rows { values: xs, h, w, step: c, channel: windows_panel.first, padding, top, rows_out, first, pixel: c }
+        } else {
+            let rows = FramedRows::new(shape, first_out, rows_out, windows_panel.width);
+            let values = frame.bordered(rows, 0.);
+            let inner = &xs[rows.first * shape.w * c_in..rows.end * shape.w * c_in];
+            match expansion {
+                Expansion::None => rows.copy(inner, c, windows_panel.first, windows_panel.channels, values),
+                Expansion::Product(panels, epilogue) => {
+                    let (panel, left) = (panels.panel(panel), Left::plain(inner, c_in));
+                    let to = Shards::new(&mut *values);
+                    multiply(panels.level, left, panel, panel.width, epilogue, None, to, rows.places());
+                }
             }
-        }
-        let framed = Framed { values, rows_out, first: (image * pixels_out + first_out * shape.w_out()) * c, pixel: c };
+            let (h, w, step) = (rows.rows, shape.framed_width(), windows_panel.width);
+            Rows { values, h, w, step, channel: 0, padding: 0, top: 0, rows_out, first, pixel: c }
+        };
         let mut none = [];
         let sums = if all_sums.is_empty() {
             &mut none[..]
@@ -79,7 +92,7 @@ pub fn depthwise(
             // SAFETY: these channels' sums over this strip are this task's alone.
             unsafe { all_sums.values(first, windows_panel.channels) }
         };
-        convolve(windows.level, shape, framed, windows_panel, epilogue, sums, to);
+        convolve(windows.level, shape, rows, windows_panel, epilogue, sums, to);
     });
 }
 
@@ -107,25 +120,57 @@ pub fn strips(shape: WindowShape, windows: &Windows) -> usize {
 
 /// Scratch of a depthwise convolution.
 #[derive(Debug, Default)]
-pub struct Frames<T = f32>(pub(super) Vec<Aligned<T>>);
+pub struct Frames<T = f32>(pub(super) Vec<Frame<T>>);
+
+/// A thread's frame, and what lies around which rows of it.
+#[derive(Debug)]
+pub(super) struct Frame<T> {
+    values: Aligned<T>,
+    border: Option<(FramedRows, T)>,
+}
+
+impl<T: Copy + Default> Default for Frame<T> {
+    fn default() -> Self {
+        Self { values: Aligned::default(), border: None }
+    }
+}
+
+impl<T: Copy + Default + PartialEq> Frame<T> {
+    /// The frame of such rows, with `value` around them. Only what is within may be written.
+    pub(super) fn bordered(&mut self, rows: FramedRows, value: T) -> &mut [T] {
+        let values = &mut self.values.values_mut()[..rows.len()];
+        // The panel before this one mostly left just that.
+        let same = |rows: &FramedRows| FramedRows { first: 0, end: rows.end - rows.first, ..*rows };
+        let border = Some((same(&rows), value));
+        if self.border != border {
+            rows.fill_border(value, values);
+            self.border = border;
+        }
+        values
+    }
+}
 
 impl<T: Copy + Default> Frames<T> {
     /// Makes it a scratch of so many values for each of so many threads.
     pub(super) fn fit(&mut self, threads: usize, len: usize) {
         if self.0.len() < threads {
-            self.0.resize_with(threads, Aligned::default);
+            self.0.resize_with(threads, Frame::default);
         }
-        self.0.iter_mut().for_each(|frame| frame.grow(len));
+        for frame in &mut self.0 {
+            if frame.values.len() < len {
+                *frame = Frame { values: Aligned::zeroed(len), border: None };
+            }
+        }
     }
 
     /// Bytes that are held.
     pub fn bytes(&self) -> usize {
-        self.0.iter().map(|frame| frame.len() * size_of::<T>()).sum()
+        self.0.iter().map(|frame| frame.values.len() * size_of::<T>()).sum()
     }
 }
 
 /// Rows of an image within a frame of zeros.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct FramedRows {
     /// Rows of the image: the first, and the one after the last.
     pub(super) first: usize,
@@ -164,7 +209,7 @@ impl FramedRows {
     }
 
     /// Sets what is around the image.
-    pub(super) fn fill_border<T: Copy>(&self, value: T, frame: &mut [T]) {
+    fn fill_border<T: Copy>(&self, value: T, frame: &mut [T]) {
         let row = self.framed * self.width;
         let (left, right) = (self.padding * self.width, (self.padding + self.w) * self.width);
         let below = self.above + (self.end - self.first);

@@ -7,10 +7,13 @@
 //!
 //! Images are `[n, h, w, c]`. The number of threads changes no bit: no sum is divided among them.
 
+mod aligned;
+mod convolve;
 mod depthwise;
 mod epilogue;
 mod expand;
 pub mod int8;
+mod multiply;
 mod panels;
 mod pool;
 mod product;
@@ -18,10 +21,11 @@ mod shards;
 mod stem;
 mod team;
 
+pub use aligned::Aligned as AlignedBuffer;
 pub use depthwise::{WindowShape, Windows};
 pub use epilogue::{Epilogue, Pieces, PiecesError};
 pub use expand::{Expansion, Frames, depthwise, strips};
-pub use panels::{Aligned as AlignedBuffer, Panels};
+pub use panels::Panels;
 pub use pool::{means, means_of_sums, scale_channels};
 pub use product::product;
 pub use stem::{StemShape, Unfolded, stem};

@@ -1,6 +1,7 @@
 //! Products of images' pixels with packed weights.
 
-use super::panels::{Places, multiply};
+use super::multiply::multiply;
+use super::panels::{Left, Places};
 use super::shards::Shards;
 use super::{Crew, Epilogue, Panels};
 
@@ -39,7 +40,7 @@ pub fn product(crew: Crew, xs: &[f32], panels: &Panels, epilogue: &Epilogue, sho
         for i in panel_block * panels.len() / panel_blocks..(panel_block + 1) * panels.len() / panel_blocks {
             let panel = panels.panel(i);
             let places = Places::plain(first * columns + panel.first, columns);
-            multiply(panels.level, xs, panel, panel.columns, epilogue, shortcut, to, places);
+            multiply(panels.level, Left::plain(xs, inner), panel, panel.columns, epilogue, shortcut, to, places);
         }
     });
 }

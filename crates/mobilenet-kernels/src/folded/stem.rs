@@ -1,11 +1,16 @@
-//! The first convolution: of images of few channels, whose windows are laid out as rows of a product.
+//! The first convolution: of images of few channels, whose windows are rows of a product.
 
-use super::panels::{Aligned, Places, multiply};
+use super::aligned::Aligned;
+use super::multiply::multiply;
+use super::panels::{Left, Places};
 use super::shards::Shards;
 use super::{Crew, Epilogue, Panels};
 
 /// Values of the rows that are laid out at once, at most.
 pub(super) const ROWS_VALUES: usize = 16 << 10;
+
+/// Tasks for each thread, where there are rows for so many.
+const TASKS_PER_THREAD: usize = 4;
 
 /// A dense convolution of images `[h, w, c_in]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,11 @@ impl StemShape {
     /// Values of a window.
     pub fn window(&self) -> usize {
         self.kernel * self.kernel * self.c_in
+    }
+
+    /// Values of a row of the image with what is around it.
+    fn framed_row(&self) -> usize {
+        (self.w + self.kernel - 1).max((self.w_out() - 1) * self.stride + self.kernel) * self.c_in
     }
 
     /// A weight `[c_out, c_in, k, k]` in the order of the rows here, `[c_out, k, k, c_in]`.
@@ -91,7 +101,20 @@ impl StemShape {
 #[derive(Debug, Default)]
 pub struct Unfolded<T = f32>(pub(super) Vec<Aligned<T>>);
 
+impl<T: Copy + Default> Unfolded<T> {
+    /// Makes it a scratch of so many values for each of so many threads.
+    pub(super) fn fit(&mut self, threads: usize, len: usize) {
+        if self.0.len() < threads {
+            self.0.resize_with(threads, Aligned::default);
+        }
+        self.0.iter_mut().for_each(|unfolded| unfolded.grow(len));
+    }
+}
+
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`, activated. `panels` holds the [`reordered`](StemShape::reordered) weight.
+///
+/// Rows of the image are copied into a frame of zeros. A window is a part of some of its rows, so that a product takes its
+/// left side from there.
 ///
 /// # Panics
 /// A slice has another length.
@@ -104,30 +127,48 @@ pub fn stem(
     scratch: &mut Unfolded,
     ys: &mut [f32],
 ) {
-    let (window, c_out, pixels) = (shape.window(), panels.columns(), shape.h_out() * shape.w_out());
-    let image = shape.h * shape.w * shape.c_in;
+    let StemShape { h, w, c_in, kernel, stride } = shape;
+    let (c_out, w_out, pixels) = (panels.columns(), shape.w_out(), shape.h_out() * shape.w_out());
+    let (image, padding, framed) = (h * w * c_in, (kernel - 1) / 2, shape.framed_row());
     let n = ys.len() / (pixels * c_out);
     assert!(ys.len() == n * pixels * c_out && xs.len() == n * image, "images of {shape:?}");
-    assert_eq!(panels.inner(), window, "a weight of {shape:?}");
-    let rows = (ROWS_VALUES / (shape.w_out() * window)).clamp(1, shape.h_out());
+    assert_eq!(panels.inner(), shape.window(), "a weight of {shape:?}");
+    let wanted = match crew.threads() {
+        1 => 1,
+        threads => (threads * TASKS_PER_THREAD).div_ceil(n.max(1)),
+    };
+    let rows = (ROWS_VALUES / (framed * stride)).min(shape.h_out().div_ceil(wanted)).max(1);
     let strips = shape.h_out().div_ceil(rows);
-    let len = rows * shape.w_out() * window;
-    if scratch.0.len() < crew.threads() {
-        scratch.0.resize_with(crew.threads(), Aligned::default);
-    }
-    scratch.0.iter_mut().for_each(|unfolded| unfolded.grow(len));
+    let rows_in = |rows: usize| (rows - 1) * stride + kernel;
+    scratch.fit(crew.threads(), rows_in(rows) * framed);
 
     let (scratch, to) = (Shards::new(&mut scratch.0), Shards::new(ys));
     crew.run(n * strips, &|worker, task| {
         let (i, strip) = (task / strips, task % strips);
         let (first, end) = (strip * rows, ((strip + 1) * rows).min(shape.h_out()));
         // SAFETY: a worker does one task at a time, and the scratch of its number is its alone.
-        let unfolded = unsafe { &mut scratch.values(worker, 1)[0] };
-        let unfolded = &mut unfolded.values_mut()[..(end - first) * shape.w_out() * window];
-        shape.unfold(&xs[i * image..(i + 1) * image], 0., first, end, window, unfolded);
-        for panel in (0..panels.len()).map(|i| panels.panel(i)) {
-            let places = Places::plain((i * pixels + first * shape.w_out()) * c_out + panel.first, c_out);
-            multiply(panels.level, unfolded, panel, panel.columns, epilogue, None, to, places);
+        let frame = unsafe { &mut scratch.values(worker, 1)[0] };
+        let frame = &mut frame.values_mut()[..rows_in(end - first) * framed];
+        let xs = &xs[i * image..(i + 1) * image];
+        for (y, row) in frame.chunks_exact_mut(framed).enumerate() {
+            let (left, right) = (padding * c_in, (padding + w) * c_in);
+            match (first * stride + y).checked_sub(padding) {
+                Some(y) if y < h => {
+                    row[..left].fill(0.);
+                    row[left..right].copy_from_slice(&xs[y * w * c_in..][..w * c_in]);
+                    row[right..].fill(0.);
+                }
+                _ => row.fill(0.),
+            }
+        }
+        for (y, line) in (first..end).enumerate() {
+            let values = &frame[y * stride * framed..];
+            let left =
+                Left { values, rows: w_out, stride: stride * c_in, parts: kernel, len: kernel * c_in, jump: framed };
+            for panel in (0..panels.len()).map(|i| panels.panel(i)) {
+                let places = Places::plain((i * pixels + line * w_out) * c_out + panel.first, c_out);
+                multiply(panels.level, left, panel, panel.columns, epilogue, None, to, places);
+            }
         }
     });
 }

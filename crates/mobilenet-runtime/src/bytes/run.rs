@@ -58,7 +58,7 @@ impl ByteScratch {
         observer: &mut Observer,
     ) {
         self.fit(plan, n);
-        int8::quantize(images, plan.image, &mut self.image.values_mut()[..images.len()]);
+        int8::quantize(level, images, plan.image, &mut self.image.values_mut()[..images.len()]);
         for step in &plan.steps {
             self.step(level, crew, step, n, images.len(), logits);
             let Some(observer) = observer else { continue };
@@ -111,7 +111,7 @@ impl ByteScratch {
             StepKind::Pool { pixels, from, to } => {
                 let means = &mut means[..output.len()];
                 int8::means(input, *pixels, output.len() / n, *from, means);
-                int8::quantize(means, *to, output);
+                int8::quantize(level, means, *to, output);
             }
             StepKind::Logits { panels, output: kept } => {
                 int8::product_to_floats(crew, input, panels, kept, words, logits);

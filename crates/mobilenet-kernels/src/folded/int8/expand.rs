@@ -1,8 +1,8 @@
 //! An expansion and the depthwise convolution that follows, in bytes, panel by panel of channels.
 
+use super::super::aligned::Aligned;
 use super::super::depthwise::WindowShape;
 use super::super::expand::{FramedRows, Strips};
-use super::super::panels::Aligned;
 use super::super::shards::Shards;
 use super::super::{Crew, Frames};
 use super::output::Output;
@@ -80,14 +80,13 @@ pub fn depthwise(
         let rows_out = strips.rows.min(shape.h_out() - first_out);
         let xs = &xs[image * pixels_in * c_in..(image + 1) * pixels_in * c_in];
         let rows = FramedRows::new(shape, first_out, rows_out, windows_panel.width);
-        let values = &mut frame.values_mut()[..rows.len()];
-        rows.fill_border(windows.zero_point, values);
+        let values = frame.bordered(rows, windows.zero_point);
         let inner = &xs[rows.first * shape.w * c_in..rows.end * shape.w * c_in];
         match expansion {
             ByteExpansion::None => rows.copy(inner, c, windows_panel.first, windows_panel.channels, values),
             ByteExpansion::Product(panels, output) => {
                 let words = words(panels.step, inner, scratch.values_mut());
-                let (panel, to) = (panels.panel(panel), output.to(Shards::new(values)));
+                let (panel, to) = (panels.panel(panel), output.to(Shards::new(&mut *values)));
                 multiply(panels.level, words, panel, panel.width, &output.epilogue, None, to, rows.places());
             }
         }

@@ -1,7 +1,9 @@
 //! Weights of a product of bytes, laid out for it.
 
 use super::super::Epilogue;
-use super::super::panels::{Aligned, MOST_ROWS, Places, panels, unrolled};
+use super::super::aligned::Aligned;
+use super::super::multiply::{MOST_ROWS, unrolled};
+use super::super::panels::{Places, panels};
 use super::super::shards::Shards;
 use super::output::{Affine, Output, Scales, scale_and_bias};
 use crate::simd::{ByteIsa, Level, Set, for_each_byte_level, load, load_unchecked, store};
@@ -254,21 +256,55 @@ fn finish<I: ByteIsa, const L: usize, const V: usize>(
     places: Places,
     row: usize,
 ) {
+    // One loop for each kind, so that a loop does not ask which it is.
+    match epilogue {
+        Epilogue::Clamp { low, high } => {
+            let clamp = |values| isa.at_most(*high, isa.at_least(*low, values));
+            write(isa, sums, panel, columns, clamp, shortcut, to, places, row);
+        }
+        Epilogue::HSwish => {
+            let h_swish = |values| Epilogue::HSwish.apply(isa, values);
+            write(isa, sums, panel, columns, h_swish, shortcut, to, places, row);
+        }
+        other => write(isa, sums, panel, columns, |values| other.apply(isa, values), shortcut, to, places, row),
+    }
+}
+
+/// [`finish`] with an activation.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn write<I: ByteIsa, const L: usize, const V: usize>(
+    isa: I,
+    sums: &[[[i32; L]; V]],
+    panel: BytePanel,
+    columns: usize,
+    activation: impl Fn([f32; L]) -> [f32; L],
+    shortcut: Shortcut,
+    to: To,
+    places: Places,
+    row: usize,
+) {
     let whole = columns == V * L;
     let [mut scale, mut bias] = [[[0f32; L]; V]; 2];
     unrolled!(V, v => {
         scale[v] = load(panel.scales.scale, v * L);
         bias[v] = load(panel.scales.bias, v * L)
     });
-    for ((r, sums), place) in sums.iter().enumerate().zip(places.from(row)) {
+    let rows = sums.iter().zip(places.from(row));
+    if let (To::Bytes(to, affine), true, None) = (to, whole, shortcut) {
+        for (sums, place) in rows {
+            // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.
+            let to = unsafe { to.values(place, V * L) };
+            unrolled!(V, v => {
+                let value = isa.add(isa.mul(isa.floats(sums[v]), scale[v]), bias[v]);
+                store(to, v * L, affine.bytes(isa, activation(value)))
+            });
+        }
+        return;
+    }
+    for (r, (sums, place)) in rows.enumerate() {
         let mut values = [[0f32; L]; V];
-        unrolled!(V, v => {
-            let value = isa.add(isa.mul(isa.floats(sums[v]), scale[v]), bias[v]);
-            values[v] = match epilogue {
-                Epilogue::Clamp { low, high } => isa.at_most(*high, isa.at_least(*low, value)),
-                other => other.apply(isa, value),
-            }
-        });
+        unrolled!(V, v => values[v] = activation(isa.add(isa.mul(isa.floats(sums[v]), scale[v]), bias[v])));
         if let Some((bytes, stride, affine)) = shortcut {
             let from = &bytes[(row + r) * stride + panel.first..][..columns];
             let mut blocks = [[0; L]; V];
@@ -281,7 +317,7 @@ fn finish<I: ByteIsa, const L: usize, const V: usize>(
         }
         match to {
             To::Bytes(to, affine) => {
-                // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.
+                // SAFETY: as above.
                 let to = unsafe { to.values(place, columns) };
                 let mut bytes = [[0u8; L]; V];
                 unrolled!(V, v => bytes[v] = affine.bytes(isa, values[v]));

@@ -41,9 +41,20 @@ pub fn means(xs: &[u8], pixels: usize, c: usize, affine: Affine, means: &mut [f3
 ///
 /// # Panics
 /// The slices differ in length.
-pub fn quantize(values: &[f32], affine: Affine, bytes: &mut [u8]) {
+pub fn quantize(level: Level, values: &[f32], affine: Affine, bytes: &mut [u8]) {
     assert_eq!(values.len(), bytes.len(), "values and bytes");
-    bytes.iter_mut().zip(values).for_each(|(byte, value)| *byte = affine.byte(*value));
+    quantized(level, values, affine, bytes);
+}
+
+for_each_byte_level! {
+    fn quantized(values: &[f32], affine: Affine, bytes: &mut [u8]) = quantized_body
+}
+
+#[inline(always)]
+fn quantized_body<I: ByteIsa, const L: usize>(isa: I, values: &[f32], affine: Affine, bytes: &mut [u8]) {
+    let ((values, rest), (blocks, last)) = (values.as_chunks::<L>(), bytes.as_chunks_mut::<L>());
+    blocks.iter_mut().zip(values).for_each(|(block, values)| *block = affine.bytes(isa, *values));
+    last.iter_mut().zip(rest).for_each(|(byte, value)| *byte = affine.byte(*value));
 }
 
 /// What bytes stand for.
@@ -144,9 +155,11 @@ mod tests {
             }
             let mut back = vec![0.; xs.len()];
             dequantize(&xs, from, &mut back);
-            let mut again = vec![0; xs.len()];
-            quantize(&back, from, &mut again);
-            assert_eq!(again, xs);
+            for level in Level::available() {
+                let mut again = vec![0; xs.len()];
+                quantize(level, &back, from, &mut again);
+                assert_eq!(again, xs, "{level}");
+            }
         }
     }
 }

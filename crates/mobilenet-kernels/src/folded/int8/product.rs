@@ -1,7 +1,8 @@
 //! Products of images' pixels with packed weights, in bytes.
 
 use super::super::Crew;
-use super::super::panels::{Aligned, Places};
+use super::super::aligned::Aligned;
+use super::super::panels::Places;
 use super::super::shards::Shards;
 use super::output::{Affine, Output};
 use super::panels::{BytePanels, To, multiply};

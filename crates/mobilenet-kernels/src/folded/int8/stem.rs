@@ -1,7 +1,7 @@
 //! The first convolution, in bytes.
 
 use super::super::Crew;
-use super::super::panels::{Aligned, Places};
+use super::super::panels::Places;
 use super::super::shards::Shards;
 use super::super::stem::{ROWS_VALUES, StemShape, Unfolded};
 use super::output::Output;
@@ -33,10 +33,7 @@ pub fn stem(
     let rows = (ROWS_VALUES / (shape.w_out() * window)).clamp(1, shape.h_out());
     let strips = shape.h_out().div_ceil(rows);
     let len = rows * shape.w_out() * window;
-    if unfolded.0.len() < crew.threads() {
-        unfolded.0.resize_with(crew.threads(), Aligned::default);
-    }
-    unfolded.0.iter_mut().for_each(|unfolded| unfolded.grow(len));
+    unfolded.fit(crew.threads(), len);
     scratch.fit(crew.threads(), len / 2);
 
     let (unfolded, scratch) = (Shards::new(&mut unfolded.0), Shards::new(&mut scratch.0));

@@ -4,8 +4,11 @@
 //! that a step of a sum takes several taps. A word serves every window that its column is part of.
 
 use super::super::Epilogue;
-use super::super::depthwise::{MOST_PIXELS, WindowShape};
-use super::super::panels::{Aligned, panels, unrolled};
+use super::super::aligned::Aligned;
+use super::super::convolve::MOST_PIXELS;
+use super::super::depthwise::WindowShape;
+use super::super::multiply::unrolled;
+use super::super::panels::panels;
 use super::super::shards::Shards;
 use super::output::{Affine, Output, Scales, scale_and_bias};
 use super::panels::{lanes_and_step, word};
@@ -217,11 +220,16 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
             let mut x = 0;
             let mut found = [[0i32; L]; MOST_PIXELS];
             while x < w_out {
-                let pixels = match w_out - x {
-                    MOST_PIXELS.. => tile::<I, L, K, MOST_PIXELS>(isa, shape, line, panel, x, &mut found),
-                    4.. => tile::<I, L, K, 4>(isa, shape, line, panel, x, &mut found),
-                    _ => tile::<I, L, K, 1>(isa, shape, line, panel, x, &mut found),
-                };
+                let pixels = (w_out - x).div_ceil((w_out - x).div_ceil(MOST_PIXELS));
+                macro_rules! tile {
+                    ($($T:literal)*) => {
+                        match pixels {
+                            $($T => tile::<I, L, K, $T>(isa, shape, line, panel, x, &mut found),)*
+                            _ => {}
+                        }
+                    };
+                }
+                tile!(1 2 3 4 5 6 7 8);
                 finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut total), line, x, to);
                 x += pixels;
             }
@@ -246,7 +254,7 @@ struct Line<'a> {
     pixel: usize,
 }
 
-/// The sums of `T` neighboring pixels of the result; returns how many.
+/// The sums of `T` neighboring pixels of the result.
 #[inline(always)]
 fn tile<I: ByteIsa, const L: usize, const K: usize, const T: usize>(
     isa: I,
@@ -255,7 +263,7 @@ fn tile<I: ByteIsa, const L: usize, const K: usize, const T: usize>(
     panel: ByteWindowPanel,
     x: usize,
     kept: &mut [[i32; L]; MOST_PIXELS],
-) -> usize {
+) {
     let kernel = if K == 0 { line.kernel } else { K };
     let groups = kernel.div_ceil(I::STEP);
     let mut sums = [[0i32; L]; T];
@@ -276,7 +284,6 @@ fn tile<I: ByteIsa, const L: usize, const K: usize, const T: usize>(
         }
     }
     kept[..T].copy_from_slice(&sums);
-    T
 }
 
 /// Makes sums of neighboring pixels what they stand for, activates and writes them.
@@ -292,28 +299,46 @@ fn finish<I: ByteIsa, const L: usize>(
     x: usize,
     to: Shards<u8>,
 ) {
-    let (scale, bias) = (load(panel.scales.scale, line.lane), load(panel.scales.bias, line.lane));
-    let mut kept = [[0u8; L]; MOST_PIXELS];
-    for (bytes, sums) in kept.iter_mut().zip(sums) {
-        let value = isa.add(isa.mul(isa.floats(*sums), scale), bias);
-        let value = match &output.epilogue {
-            Epilogue::Clamp { low, high } => isa.at_most(*high, isa.at_least(*low, value)),
-            other => other.apply(isa, value),
-        };
-        *bytes = output.affine.bytes(isa, value);
+    // One loop for each kind, so that a loop does not ask which it is.
+    match &output.epilogue {
+        Epilogue::Clamp { low, high } => {
+            let clamp = |values| isa.at_most(*high, isa.at_least(*low, values));
+            write(isa, sums, panel, clamp, output.affine, total, line, x, to);
+        }
+        Epilogue::HSwish => {
+            let h_swish = |values| Epilogue::HSwish.apply(isa, values);
+            write(isa, sums, panel, h_swish, output.affine, total, line, x, to);
+        }
+        other => write(isa, sums, panel, |values| other.apply(isa, values), output.affine, total, line, x, to),
     }
-    let kept = &kept[..sums.len()];
-    for (t, bytes) in kept.iter().enumerate() {
+}
+
+/// [`finish`] with an activation.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn write<I: ByteIsa, const L: usize>(
+    isa: I,
+    sums: &[[i32; L]],
+    panel: ByteWindowPanel,
+    activation: impl Fn([f32; L]) -> [f32; L],
+    affine: Affine,
+    mut total: Option<&mut [u32; L]>,
+    line: Line,
+    x: usize,
+    to: Shards<u8>,
+) {
+    let (scale, bias) = (load(panel.scales.scale, line.lane), load(panel.scales.bias, line.lane));
+    for (t, sums) in sums.iter().enumerate() {
+        let value = activation(isa.add(isa.mul(isa.floats(*sums), scale), bias));
+        let bytes = affine.bytes(isa, value);
         // SAFETY: these channels of these pixels are this task's alone.
         let to = unsafe { to.values(line.first + (x + t) * line.pixel, line.channels) };
         if line.channels == L {
-            store(to, 0, *bytes);
+            store(to, 0, bytes);
         } else {
             to.copy_from_slice(&bytes[..line.channels]);
         }
-    }
-    if let Some(total) = total {
-        for bytes in kept {
+        if let Some(total) = &mut total {
             for l in 0..L {
                 total[l] += u32::from(bytes[l]);
             }
