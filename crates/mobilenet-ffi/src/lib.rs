@@ -11,7 +11,7 @@ use std::ptr;
 
 use guard::guard;
 use handle::text;
-use mobilenet_runtime::{Model, Network};
+use mobilenet_runtime::Model;
 
 pub use handle::Mobilenet;
 pub use memory::{mobilenet_allocate, mobilenet_free};
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn mobilenet_open_bytes(
         }
         // SAFETY: it is not null, so that `len` bytes can be read there, says the caller; no more than a slice may have.
         let bytes = unsafe { std::slice::from_raw_parts(bytes, len) };
-        Mobilenet::new(Network::from_bytes(bytes).and_then(|network| Model::new(&network)), threads)
+        Mobilenet::new(Model::from_bytes(bytes), threads)
     });
     // SAFETY: what is said of `error` is the same.
     unsafe { give(opened, error) }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::network::{Activation, Network, Operation, OperationKind, Quantization, Shape, Tensor, Values};
+use crate::network::{Activation, Network, Operation, OperationKind, Quantization, Shape};
+use crate::tensors::{Info, Parts};
 use crate::{Error, Result};
 
 /// The largest height or width of an image, in pixels.
@@ -23,6 +24,13 @@ impl Network {
     /// # Errors
     /// Names the first part that does not fit.
     pub fn shapes(&self) -> Result<Vec<Shape>> {
+        self.parts().shapes()
+    }
+}
+
+impl Parts<'_> {
+    /// [`Network::shapes`]. Of a file, the numbers themselves are looked at when they are read.
+    pub(crate) fn shapes(&self) -> Result<Vec<Shape>> {
         let input = &self.description.input;
         for (what, side) in [("input height", input.height), ("input width", input.width)] {
             within(what, side, 1, MAX_SIDE)?;
@@ -42,7 +50,7 @@ impl Network {
         let mut shapes = vec![Shape { h: input.height, w: input.width, c: 3 }];
         let mut names = BTreeSet::new();
         let mut used = BTreeSet::new();
-        for operation in &self.operations {
+        for operation in self.operations {
             let name = &operation.name;
             if !names.insert(name) {
                 return Err(Error::value("operations", "names of their own", format!("{name:?} twice")));
@@ -57,7 +65,7 @@ impl Network {
             }
             shapes.push(shape);
         }
-        if let Some(name) = self.tensors.keys().find(|name| !used.contains(*name)) {
+        if let Some(name) = self.tensors.names().into_iter().find(|name| !used.contains(*name)) {
             return Err(Error::value("tensors", "those of the operations", format!("{name:?}")));
         }
         let (last, classes) = (shapes[shapes.len() - 1], self.description.classes.len());
@@ -98,7 +106,7 @@ impl Network {
                 ));
             }
             self.vector(&format!("{name}.bias"), columns, used)?;
-            if matches!(weight.values, Values::I8(_)) {
+            if weight.is_bytes {
                 self.vector(&format!("{name}.weight_scale"), columns, used)?;
             }
             Ok(columns)
@@ -138,32 +146,20 @@ impl Network {
         Ok(shape)
     }
 
-    fn tensor(&self, name: &str, used: &mut BTreeSet<String>) -> Result<&Tensor> {
+    fn tensor(&self, name: &str, used: &mut BTreeSet<String>) -> Result<Info<'_>> {
         used.insert(name.to_owned());
-        let tensor = self.tensors.get(name);
-        let tensor = tensor.ok_or_else(|| Error::value("tensors", format!("one named {name:?}"), "none"))?;
-        let len = tensor.shape.iter().try_fold(1usize, |len, &side| len.checked_mul(side));
-        if len != Some(tensor.values.len()) {
-            let (expected, found) = (format!("numbers for shape {:?}", tensor.shape), tensor.values.len().to_string());
-            return Err(Error::value(format!("tensor {name:?}"), expected, found));
-        }
-        if let Values::F32(values) = &tensor.values
-            && let Some(value) = values.iter().find(|value| !value.is_finite())
-        {
-            return Err(Error::value(format!("tensor {name:?}"), "finite numbers", value.to_string()));
-        }
-        Ok(tensor)
+        self.tensors.check(name)?;
+        self.tensors.info(name).ok_or_else(|| Error::value("tensors", format!("one named {name:?}"), "none"))
     }
 
     /// A float32 tensor of one dimension.
     fn vector(&self, name: &str, len: usize, used: &mut BTreeSet<String>) -> Result<()> {
-        let tensor = self.tensor(name, used)?;
-        match (&tensor.values, &tensor.shape[..]) {
-            (Values::F32(_), &[found]) if found == len => Ok(()),
-            (Values::F32(_), shape) => {
+        match self.tensor(name, used)? {
+            Info { is_bytes: true, .. } => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
+            Info { shape: &[found], .. } if found == len => Ok(()),
+            Info { shape, .. } => {
                 Err(Error::value(format!("tensor {name:?}"), format!("shape [{len}]"), format!("{shape:?}")))
             }
-            (Values::I8(_), _) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
         }
     }
 }

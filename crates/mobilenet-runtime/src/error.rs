@@ -1,5 +1,5 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The result of loading or running a network.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -50,5 +50,13 @@ pub enum Error {
 impl Error {
     pub(crate) fn value(what: impl Into<String>, expected: impl Into<String>, found: impl Into<String>) -> Self {
         Self::Value { what: what.into(), expected: expected.into(), found: found.into() }
+    }
+
+    /// What is wrong in the file at `path`; unless it says so already.
+    pub(crate) fn within(self, path: &Path) -> Self {
+        match self {
+            Self::File { .. } | Self::Within { .. } => self,
+            error => Self::Within { path: path.to_owned(), source: Box::new(error) },
+        }
     }
 }

@@ -12,6 +12,7 @@ mod observer;
 mod plan;
 mod preprocess;
 mod session;
+mod tensors;
 
 pub use error::{Error, Result};
 pub use file::{FORMAT, FORMAT_VERSION};

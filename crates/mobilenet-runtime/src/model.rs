@@ -6,8 +6,10 @@ use std::sync::Arc;
 use mobilenet_kernels::Level;
 
 use crate::bytes::BytePlan;
+use crate::file::File;
 use crate::network::{Description, Network};
 use crate::plan::Plan;
+use crate::tensors::Parts;
 use crate::{Error, Result};
 
 /// A network with its weights packed for this processor. Sessions and threads share it; a clone is the same one.
@@ -41,14 +43,22 @@ impl Inner {
 }
 
 impl Model {
-    /// Opens a file.
+    /// Opens a file: reads a tensor at a time and packs it, so that no more of it is held than that.
     ///
     /// # Errors
     /// Those of [`Network::open`] and [`new`](Self::new).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Self::new(&Network::open(path)?)
-            .map_err(|error| Error::Within { path: path.to_owned(), source: Box::new(error) })
+        let opened = File::open(path).and_then(|file| Self::planned(file.parts(), Level::best(), true));
+        opened.map_err(|error| error.within(path))
+    }
+
+    /// Reads a file's bytes, without a copy beside what is packed.
+    ///
+    /// # Errors
+    /// Those of [`Network::from_bytes`] and [`new`](Self::new).
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Self::planned(File::from_bytes(bytes)?.parts(), Level::best(), true)
     }
 
     /// Packs a network's weights for the best instruction set of this processor, or the one that the environment names.
@@ -64,7 +74,7 @@ impl Model {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub fn at(network: &Network, level: Level) -> Result<Self> {
-        Self::planned(network, level, true)
+        Self::planned(network.parts(), level, true)
     }
 
     /// A model that runs each operation by itself, slower, so that [`Session::observe`](crate::Session::observe) shows every
@@ -73,15 +83,15 @@ impl Model {
     /// # Errors
     /// Those of [`new`](Self::new).
     pub fn observable(network: &Network) -> Result<Self> {
-        Self::planned(network, Level::best(), false)
+        Self::planned(network.parts(), Level::best(), false)
     }
 
-    fn planned(network: &Network, level: Level, together: bool) -> Result<Self> {
-        let plan = match network.description.input.quantization {
-            Some(image) => Plans::Bytes(BytePlan::new(network, level, image.into(), together)?),
-            None => Plans::Floats(Plan::new(network, level, together)?),
+    fn planned(parts: Parts, level: Level, together: bool) -> Result<Self> {
+        let plan = match parts.description.input.quantization {
+            Some(image) => Plans::Bytes(BytePlan::new(parts, level, image.into(), together)?),
+            None => Plans::Floats(Plan::new(parts, level, together)?),
         };
-        Ok(Self(Arc::new(Inner { description: network.description.clone(), level, plan })))
+        Ok(Self(Arc::new(Inner { description: parts.description.clone(), level, plan })))
     }
 
     /// What it takes and gives, and where it is from.

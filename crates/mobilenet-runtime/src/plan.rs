@@ -4,7 +4,8 @@ use mobilenet_kernels::folded::{Epilogue, Panels, Pieces, PiecesError, StemShape
 use mobilenet_kernels::{Activation as Named, Level};
 
 use crate::groups::{Group, aliases, groups, places};
-use crate::network::{Activation, Network, OperationKind, Shape, Values};
+use crate::network::{Activation, OperationKind, Shape};
+use crate::tensors::Parts;
 use crate::{Error, Result};
 
 /// One step.
@@ -74,11 +75,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(network: &Network, level: Level, together: bool) -> Result<Self> {
+    pub(crate) fn new(network: Parts, level: Level, together: bool) -> Result<Self> {
         let shapes = network.shapes()?;
-        let groups = groups(&network.operations, together);
-        let aliases = aliases(&network.operations, &groups);
-        let (starts, arena) = places(&network.operations, &groups, &shapes, &aliases);
+        let groups = groups(network.operations, together);
+        let aliases = aliases(network.operations, &groups);
+        let (starts, arena) = places(network.operations, &groups, &shapes, &aliases);
         let place = |value: usize| Place { start: starts[aliases[value]], len: shapes[value].len() };
         let mut plan = Self { steps: Vec::new(), arena, sums: 0, gated: 0, squeezed: 0 };
         for (i, group) in groups.iter().enumerate() {
@@ -131,20 +132,21 @@ impl Plan {
 }
 
 /// Packs an operation's weights.
-fn kind(network: &Network, level: Level, group: &Group, input: Shape, output: Shape) -> Result<StepKind> {
+fn kind(network: Parts, level: Level, group: &Group, input: Shape, output: Shape) -> Result<StepKind> {
     let operation = &network.operations[group.operation];
     let name = &operation.name;
     let epilogue =
         operation.activation.epilogue().map_err(|error| Error::value(name, "straight pieces", error.to_string()))?;
     let panels = |name: &str| -> Result<Panels> {
-        let (weight, bias) = (network.floats(&format!("{name}.weight"))?, network.floats(&format!("{name}.bias"))?);
-        Ok(Panels::new(level, weight, weight.len() / bias.len(), bias))
+        let (weight, bias) = (format!("{name}.weight"), network.floats(&format!("{name}.bias"))?);
+        let inner = network.len(&weight)? / bias.len();
+        Panels::read(level, inner, &bias, |column, to| network.tensors.floats(&weight, column * inner, to))
     };
     let unsupported = |what: &str| Err(Error::value(format!("{name:?}"), "an operation that this runtime has", what));
     Ok(match operation.kind {
         OperationKind::Conv { kernel, stride, dilation, depthwise: true } => {
             let weight = network.floats(&format!("{name}.weight"))?;
-            let windows = Windows::new(level, weight, kernel, network.floats(&format!("{name}.bias"))?);
+            let windows = Windows::new(level, &weight, kernel, &network.floats(&format!("{name}.bias"))?);
             let expansion = match group.expansion.map(|i| &network.operations[i]) {
                 Some(first) => {
                     let error = |error: PiecesError| Error::value(&first.name, "straight pieces", error.to_string());
@@ -167,8 +169,8 @@ fn kind(network: &Network, level: Level, group: &Group, input: Shape, output: Sh
                 return unsupported("a dense convolution over several pixels with a sum");
             }
             let shape = StemShape { h: input.h, w: input.w, c_in: input.c, kernel, stride };
-            let weight = shape.reordered(network.floats(&format!("{name}.weight"))?);
-            let panels = Panels::new(level, &weight, shape.window(), network.floats(&format!("{name}.bias"))?);
+            let weight = shape.reordered(&network.floats(&format!("{name}.weight"))?);
+            let panels = Panels::new(level, &weight, shape.window(), &network.floats(&format!("{name}.bias"))?);
             StepKind::Stem { shape, panels, epilogue }
         }
         OperationKind::Linear => StepKind::Product { panels: panels(name)?, epilogue },
@@ -184,17 +186,6 @@ fn kind(network: &Network, level: Level, group: &Group, input: Shape, output: Sh
         }
         OperationKind::Pool => StepKind::Pool { pixels: input.pixels() },
     })
-}
-
-impl Network {
-    /// A float32 tensor.
-    pub(crate) fn floats(&self, name: &str) -> Result<&[f32]> {
-        match self.tensors.get(name).map(|tensor| &tensor.values) {
-            Some(Values::F32(values)) => Ok(values),
-            Some(Values::I8(_)) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
-            None => Err(Error::value("tensors", format!("one named {name:?}"), "none")),
-        }
-    }
 }
 
 impl Activation {

@@ -1,10 +1,11 @@
-//! Once it has seen a batch of some size, a session allocates nothing.
+//! Opening a file takes little more memory than the packed weights. Once it has seen a batch of some size, a session
+//! allocates nothing.
 
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod common;
 
 use common::{network, values};
-use mobilenet_runtime::{Model, Session};
+use mobilenet_runtime::{Model, Session, Tensor};
 
 #[test]
 fn the_second_call_allocates_nothing() {
@@ -21,4 +22,22 @@ fn the_second_call_allocates_nothing() {
         let counted = allocation_counter::measure(calls);
         assert_eq!(counted.count_total, 0, "{threads} threads: {counted:?}");
     }
+}
+
+#[test]
+fn a_file_is_opened_in_little_more_than_its_packed_weights() {
+    let mut network = network(8, 8);
+    const WIDE: usize = 40_000;
+    for (name, shape) in
+        [("last.weight", vec![WIDE, 12, 1, 1]), ("last.bias", vec![WIDE]), ("classifier.weight", vec![7, WIDE])]
+    {
+        let numbers = values(shape.iter().product(), 3);
+        network.tensors.insert(name.to_owned(), Tensor::f32(shape, numbers));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.safetensors");
+    network.save(&path).unwrap();
+    let mut weights = 0;
+    let counted = allocation_counter::measure(|| weights = Model::open(&path).unwrap().weight_bytes() as u64);
+    assert!(weights > 3_000_000 && counted.bytes_max < weights * 3 / 2, "{counted:?} for {weights} bytes");
 }

@@ -3,8 +3,8 @@
 #[allow(dead_code, reason = "each test uses a part of it")]
 mod common;
 
-use common::network;
-use mobilenet_runtime::{Model, Network, Tensor};
+use common::{network, values};
+use mobilenet_runtime::{Model, Network, Session, Tensor};
 
 #[test]
 fn what_is_written_is_read() {
@@ -16,7 +16,11 @@ fn what_is_written_is_read() {
     let path = folder.path().join("network.safetensors");
     network.save(&path).unwrap();
     assert_eq!(Network::open(&path).unwrap(), network);
-    assert!(Model::open(&path).is_ok());
+    let image = values(16 * 16 * 3, 1);
+    let logits = |model: Model| Session::new(&model, 1).unwrap().run(&image).unwrap().to_vec();
+    let expected = logits(Model::new(&network).unwrap());
+    assert_eq!(logits(Model::open(&path).unwrap()), expected);
+    assert_eq!(logits(Model::from_bytes(&bytes).unwrap()), expected);
 }
 
 /// The file's bytes with a text of its header replaced by one of the same length.
@@ -61,6 +65,13 @@ fn damaged_files_are_refused_in_a_line() {
     for cut in [0, 4, 8, 100, bytes.len() - 1] {
         let error = Network::from_bytes(&bytes[..cut]).unwrap_err().to_string();
         assert!(error.starts_with("not a safetensors file: "), "{error}");
+        assert!(Model::from_bytes(&bytes[..cut]).is_err());
+    }
+    let mut infinite = bytes.clone();
+    let end = infinite.len();
+    infinite[end - 4..].copy_from_slice(&f32::INFINITY.to_le_bytes());
+    for error in [Network::from_bytes(&infinite).unwrap_err(), Model::from_bytes(&infinite).unwrap_err()] {
+        assert!(error.to_string().ends_with("expected finite numbers, found inf"), "{error}");
     }
 }
 
@@ -115,9 +126,13 @@ fn no_mutation_of_a_file_panics() {
                 _ => bytes[random(header)],
             };
         }
-        if let Ok(network) = Network::from_bytes(&bytes) {
-            read += 1;
-            let _ = Model::new(&network);
+        let model = Model::from_bytes(&bytes);
+        match Network::from_bytes(&bytes) {
+            Ok(network) => {
+                read += 1;
+                assert_eq!(Model::new(&network).is_ok(), model.is_ok(), "read at once and part by part");
+            }
+            Err(_) => assert!(model.is_err(), "read part by part alone"),
         }
     }
     assert!(read > 10, "{read}: almost nothing was worth reading");

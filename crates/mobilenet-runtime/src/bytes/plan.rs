@@ -5,8 +5,9 @@ use mobilenet_kernels::folded::int8::{self, Affine, BytePanels, ByteWindows, Out
 use mobilenet_kernels::folded::{Panels, StemShape, WindowShape};
 
 use crate::groups::{Group, aliases, groups, places};
-use crate::network::{Network, Operation, OperationKind, Quantization, Shape, Values};
+use crate::network::{Operation, OperationKind, Quantization, Shape};
 use crate::plan::Place;
+use crate::tensors::Parts;
 use crate::{Error, Result};
 
 /// All steps, and the memory they need for one image.
@@ -82,11 +83,11 @@ impl From<Quantization> for Affine {
 }
 
 impl BytePlan {
-    pub(crate) fn new(network: &Network, level: Level, image: Affine, together: bool) -> Result<Self> {
+    pub(crate) fn new(network: Parts, level: Level, image: Affine, together: bool) -> Result<Self> {
         let shapes = network.shapes()?;
-        let groups = groups(&network.operations, together);
-        let aliases = aliases(&network.operations, &groups);
-        let (starts, arena) = places(&network.operations, &groups, &shapes, &aliases);
+        let groups = groups(network.operations, together);
+        let aliases = aliases(network.operations, &groups);
+        let (starts, arena) = places(network.operations, &groups, &shapes, &aliases);
         let place = |value: usize| Place { start: starts[aliases[value]], len: shapes[value].len() };
         let image_len = shapes[0].len();
         let mut plan = Self { steps: Vec::new(), image, image_len, arena, sums: 0, gated: 0, squeezed: 0 };
@@ -162,7 +163,7 @@ fn unsupported(operation: &Operation, what: &str) -> Error {
 
 /// Packs operations' weights.
 struct Packer<'a> {
-    network: &'a Network,
+    network: Parts<'a>,
     level: Level,
     shapes: &'a [Shape],
     image: Affine,
@@ -185,27 +186,21 @@ impl Packer<'_> {
     }
 
     /// A weight in 8 bits, its scales, and the bias.
-    fn parts(&self, name: &str) -> Result<(&[i8], &[f32], &[f32])> {
+    fn parts(&self, name: &str) -> Result<(Vec<i8>, Vec<f32>, Vec<f32>)> {
         let weight = format!("{name}.weight");
-        match self.network.tensors.get(&weight).map(|tensor| &tensor.values) {
-            Some(Values::I8(values)) => {
-                let (scales, bias) = (format!("{weight}_scale"), format!("{name}.bias"));
-                Ok((values, self.network.floats(&scales)?, self.network.floats(&bias)?))
-            }
-            Some(Values::F32(_)) => Err(Error::value(format!("tensor {weight:?}"), "8 bits", "float32")),
-            None => Err(Error::value("tensors", format!("one named {weight:?}"), "none")),
-        }
+        let (scales, bias) = (format!("{weight}_scale"), format!("{name}.bias"));
+        Ok((self.network.bytes(&weight)?, self.network.floats(&scales)?, self.network.floats(&bias)?))
     }
 
     fn panels(&self, name: &str, input: Affine) -> Result<BytePanels> {
         let (weight, scales, bias) = self.parts(name)?;
-        Ok(BytePanels::new(self.level, weight, weight.len() / bias.len(), scales, bias, input))
+        Ok(BytePanels::new(self.level, &weight, weight.len() / bias.len(), &scales, &bias, input))
     }
 
     /// The float32 product of a gate: kept in 8 bits to be small, computed in float32.
     fn gate(&self, name: &str) -> Result<Panels> {
         let (weight, bias) = (self.network.numbers(name)?, self.network.floats(&format!("{name}.bias"))?);
-        Ok(Panels::new(self.level, &weight, weight.len() / bias.len(), bias))
+        Ok(Panels::new(self.level, &weight, weight.len() / bias.len(), &bias))
     }
 
     fn kind(&self, group: &Group, is_last: bool) -> Result<StepKind> {
@@ -247,7 +242,7 @@ impl Packer<'_> {
                     None => (None, from),
                 };
                 let (weight, scales, bias) = self.parts(name)?;
-                let windows = ByteWindows::new(self.level, weight, kernel, scales, bias, middle);
+                let windows = ByteWindows::new(self.level, &weight, kernel, &scales, &bias, middle);
                 StepKind::Depthwise { shape, expansion, windows, output, strips: 0 }
             }
             OperationKind::Linear | OperationKind::Conv { kernel: 1, stride: 1, .. } => {
@@ -259,8 +254,8 @@ impl Packer<'_> {
                 }
                 let shape = StemShape { h: input.h, w: input.w, c_in: input.c, kernel, stride };
                 let (weight, scales, bias) = self.parts(name)?;
-                let weight = shape.reordered(weight);
-                let panels = BytePanels::new(self.level, &weight, shape.window(), scales, bias, from);
+                let weight = shape.reordered(&weight);
+                let panels = BytePanels::new(self.level, &weight, shape.window(), &scales, &bias, from);
                 StepKind::Stem { shape, zero_point: from.zero_point, panels, output }
             }
             OperationKind::SqueezeExcite if plain => {
@@ -275,17 +270,15 @@ impl Packer<'_> {
     }
 }
 
-impl Network {
+impl Parts<'_> {
     /// A weight as float32 numbers, however it is kept.
     fn numbers(&self, name: &str) -> Result<Vec<f32>> {
         let weight = format!("{name}.weight");
-        match self.tensors.get(&weight).map(|tensor| &tensor.values) {
-            Some(Values::I8(values)) => {
-                let scales = self.floats(&format!("{weight}_scale"))?;
-                let inner = values.len() / scales.len();
-                Ok(values.iter().enumerate().map(|(i, value)| f32::from(*value) * scales[i / inner]).collect())
-            }
-            _ => self.floats(&weight).map(<[f32]>::to_vec),
+        if !self.tensors.info(&weight).is_some_and(|info| info.is_bytes) {
+            return self.floats(&weight);
         }
+        let (values, scales) = (self.bytes(&weight)?, self.floats(&format!("{weight}_scale"))?);
+        let inner = values.len() / scales.len();
+        Ok(values.iter().enumerate().map(|(i, value)| f32::from(*value) * scales[i / inner]).collect())
     }
 }
