@@ -1,4 +1,4 @@
-//! `cargo xtask peers`: this project, PyTorch and ONNX Runtime on the same networks, side by side, in turns.
+//! `cargo xtask peers`: this project and others on the same networks, side by side, in turns.
 
 mod arguments;
 mod cell;
@@ -8,6 +8,7 @@ mod measure;
 mod process;
 mod quiet;
 mod render;
+mod runtime;
 mod settings;
 mod task;
 
@@ -17,53 +18,77 @@ use anyhow::{Context, Result};
 use mobilenet_arch::Arch;
 use mobilenet_report::text;
 
+use self::environment::{Environment, PACKAGES, RUNTIME_PACKAGES};
+use self::runtime::{RuntimePlan, RuntimeProgram};
 use self::settings::PeersPlan;
 use crate::compare::{build, unique};
 use crate::files;
 
-/// Measure this project against PyTorch and ONNX Runtime on this machine
+/// Measure this project against PyTorch, ONNX Runtime, OpenVINO and tract on this machine
 ///
-/// Times training steps, evaluation and the latency of a single image, and takes the memory of training, of this
-/// project, of PyTorch (NCHW, channels_last, channels_last with bf16 autocast) and of ONNX Runtime, on the same
-/// networks for 32x32 images. The programs take turns in rounds, each measurement is a process of its own, and ratios
-/// are taken round by round, so that a machine that gets slower meanwhile slows all of them. The result is one Markdown
-/// file.
+/// Two parts, each with its own share of one Markdown file. The first times training steps, evaluation and the latency of
+/// a single image, and takes the memory of training, of this project, of PyTorch (NCHW, channels_last, channels_last with
+/// bf16 autocast) and of ONNX Runtime, on the same networks for 32x32 images. The second times networks that are ready to
+/// ship, float32 and int8, 32x32 and 224x224: the runtime, ONNX Runtime, OpenVINO, tract and compiled PyTorch. Programs
+/// take turns in rounds and ratios are taken round by round, so that a machine that gets slower meanwhile slows all of
+/// them.
 #[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
-  cargo xtask peers                                    about ten minutes on two cores
-  cargo xtask peers --models v2 --rounds 1 --iterations 2 --out target/try.md
+  cargo xtask peers                                    about half an hour on two cores
+  cargo xtask peers --part runtime                     what ships alone
+  cargo xtask peers --part runtime --level avx2 --out docs/benchmarks-avx2.md
+  cargo xtask peers --part training --models v2 --rounds 1 --iterations 2 --out target/try.md
   cargo xtask peers --rounds 5 --iterations 10         for figures to be published
   cargo xtask peers --python ~/torch/bin/python        with packages that are there already
 
 Without --python, the first call makes a Python environment in target/peers and installs torch, torchvision, timm,
-onnxruntime, onnx and numpy there: a download that, depending on the system, takes some gigabytes. Needed for that:
-python3 and a network. The peers run with glibc settings that keep the pages of freed memory, as our own binary does:
-PyTorch is much slower without. Leave the machine alone while it measures. On Linux, a measurement during which other
-programs used a tenth of a core or more is repeated, twice at most; if that does not help, the result opens with a
-warning.")]
+onnxruntime, onnx, openvino and numpy there: a download that, depending on the system, takes some gigabytes. Needed for
+that: python3 and a network. In the first part the peers run with glibc settings that keep the pages of freed memory, as
+our own binary does: PyTorch is much slower without. Leave the machine alone while it measures. On Linux, a measurement
+of the first part during which other programs used a tenth of a core or more is repeated, twice at most; if that does
+not help, and in the second part at once, the result opens with a warning.")]
 pub struct Args {
-    /// Networks, separated by commas
-    #[arg(long, value_parser = with_peer, value_delimiter = ',', default_value = "v2,v3-large")]
+    /// What is measured, separated by commas: training, runtime
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "training,runtime")]
+    part: Vec<Part>,
+    /// Networks, separated by commas [default: v2,v3-large, of the runtime v3-small too]
+    #[arg(long, value_parser = with_peer, value_delimiter = ',')]
     models: Vec<Arch>,
-    /// Images per step of training and of evaluation
+    /// Images per step of training and of evaluation; of the runtime at 224x224 a quarter of them
     #[arg(long, default_value = "128", value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
-    /// Threads of each process
+    /// Threads of each process; the runtime's latency is measured on one, too
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u64).range(1..))]
     threads: u64,
-    /// How often all programs take their turn
-    #[arg(long, default_value = "3", value_parser = clap::value_parser!(u64).range(1..))]
-    rounds: u64,
-    /// Timed steps of each process; twenty times as many single images for the latency
+    /// How often all programs take their turn [default: 3, of the runtime 9]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: Option<u64>,
+    /// Timed steps of each process of the first part; twenty times as many single images for the latency
     #[arg(long, default_value = "5", value_parser = clap::value_parser!(u64).range(1..))]
     iterations: u64,
+    /// Programs of the second part, separated by commas; this project is always one [default: all]
+    #[arg(long, value_enum, value_delimiter = ',')]
+    programs: Vec<RuntimeProgram>,
+    /// Instruction set of the second part, for us, OpenVINO and PyTorch; ONNX Runtime has no such switch
+    /// [default: the best]
+    #[arg(long, value_name = "LEVEL", value_parser = runtime::LEVELS)]
+    level: Option<String>,
     /// File for the result [default: docs/benchmarks.md of this workspace]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Python interpreter that has torch, torchvision, timm, onnxruntime, onnx and numpy; nothing is installed then
+    /// Python interpreter that has the packages of the parts; nothing is installed then
     #[arg(long, value_name = "PATH")]
     python: Option<PathBuf>,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Training, evaluation and latency of the stack that trains
+    Training,
+    /// Networks that are ready to ship
+    Runtime,
 }
 
 /// A network that there is in Python, too.
@@ -75,30 +100,72 @@ fn with_peer(name: &str) -> Result<Arch, String> {
 
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
-    let settings = PeersPlan {
-        models: unique(&args.models),
-        batch: args.batch,
-        threads: args.threads,
-        rounds: args.rounds,
-        iterations: args.iterations,
-    };
     let out = args.out.clone().unwrap_or_else(|| build::workspace_root().join("docs").join("benchmarks.md"));
     // Better to fail now than after all the measuring.
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
 
-    let environment = environment::prepare(args.python.as_deref())?;
-    eprintln!("building mobilenet (release) …");
-    let binary = build::mobilenet(&[])?;
-    let measured = measure::measure(&settings, &binary, &environment)?;
-    files::write(&out, render::render(&measured, &text::now()).as_bytes())?;
-    println!();
-    if let Some(warning) = render::disturbance(&measured) {
-        println!("WARNING: {warning}\n");
-    }
-    for sentence in render::verdicts(&measured) {
-        println!("{sentence}");
+    let packages: &[&str] = if args.part.contains(&Part::Training) { &PACKAGES } else { &RUNTIME_PACKAGES };
+    let environment = environment::prepare(args.python.as_deref(), packages)?;
+    for part in [Part::Training, Part::Runtime] {
+        if args.part.contains(&part) {
+            let sentences = match part {
+                Part::Training => training(args, &environment, &out)?,
+                Part::Runtime => shipped(args, &environment, &out)?,
+            };
+            println!();
+            sentences.iter().for_each(|sentence| println!("{sentence}"));
+        }
     }
     println!("\n{}", out.display());
     Ok(())
+}
+
+/// The file as it is; empty if it is not there.
+fn existing(out: &Path) -> String {
+    std::fs::read_to_string(out).unwrap_or_default()
+}
+
+/// Measures the first part; what to tell.
+fn training(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<String>> {
+    let models = if args.models.is_empty() { &[Arch::V2, Arch::V3Large][..] } else { &args.models };
+    let settings = PeersPlan {
+        models: unique(models),
+        batch: args.batch,
+        threads: args.threads,
+        rounds: args.rounds.unwrap_or(3),
+        iterations: args.iterations,
+    };
+    eprintln!("building mobilenet (release) …");
+    let binary = build::mobilenet(&[])?;
+    let measured = measure::measure(&settings, &binary, environment)?;
+    let mut document = render::render(&measured, &text::now());
+    if let Some(part) = runtime::part_of(&existing(out)) {
+        document = runtime::splice(&document, part) + "\n";
+    }
+    files::write(out, document.as_bytes())?;
+    let warning = render::disturbance(&measured).map(|warning| format!("WARNING: {warning}\n"));
+    Ok(warning.into_iter().chain(render::verdicts(&measured)).collect())
+}
+
+/// Measures the second part; what to tell.
+fn shipped(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<String>> {
+    let models = if args.models.is_empty() { &[Arch::V2, Arch::V3Large, Arch::V3Small][..] } else { &args.models };
+    let plan = RuntimePlan {
+        models: unique(models),
+        threads: args.threads,
+        batch: args.batch,
+        rounds: args.rounds.unwrap_or(9),
+        programs: RuntimeProgram::ALL
+            .into_iter()
+            .filter(|program| {
+                args.programs.is_empty() || args.programs.contains(program) || *program == RuntimeProgram::Ours
+            })
+            .collect(),
+        level: args.level.clone(),
+    };
+    let measured = runtime::run(&plan, environment)?;
+    let part = runtime::render(&measured, &text::now());
+    files::write(out, (runtime::splice(&existing(out), part.trim_end()) + "\n").as_bytes())?;
+    Ok(runtime::verdicts(&measured))
 }

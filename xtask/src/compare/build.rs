@@ -10,25 +10,34 @@ use crate::stop;
 
 /// Builds the binary in release mode and returns its path; cargo's progress goes to the terminal.
 pub fn mobilenet(features: &[&str]) -> Result<PathBuf> {
+    let features = features.join(",");
+    let more: &[&str] = if features.is_empty() { &[] } else { &["--features", &features] };
+    built("mobilenet", &[&["--package", "mobilenet-cli"], more].concat())
+}
+
+/// Builds the Rust side of the runtime's measurements, with tract if that is to be measured.
+pub fn peer(with_tract: bool) -> Result<PathBuf> {
+    let more: &[&str] = if with_tract { &["--features", "tract"] } else { &[] };
+    built("mobilenet-peer", &[&["--package", "mobilenet-peer"], more].concat())
+}
+
+fn built(name: &str, what: &[&str]) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--package", "mobilenet-cli"])
-        .arg("--message-format=json-render-diagnostics")
+        .args(["build", "--release", "--message-format=json-render-diagnostics"])
+        .args(what)
         .arg("--manifest-path")
         .arg(workspace_root().join("Cargo.toml"))
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit());
-    if !features.is_empty() {
-        command.args(["--features", &features.join(",")]);
-    }
     let output = stop::output(&mut command).context("cannot start cargo")?;
     stop::check()?;
     if !output.status.success() {
-        bail!("mobilenet does not build; cargo's messages are above");
+        bail!("{name} does not build; cargo's messages are above");
     }
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .context("cargo has built mobilenet but does not say where it is")
+    executable(name, &String::from_utf8_lossy(&output.stdout))
+        .with_context(|| format!("cargo has built {name} but does not say where it is"))
 }
 
 /// The root of this workspace.
@@ -38,11 +47,11 @@ pub fn workspace_root() -> PathBuf {
     manifest.parent().map_or(manifest.clone(), PathBuf::from)
 }
 
-/// The `mobilenet` executable named in cargo's messages, one JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
+/// The executable of a target, named in cargo's messages, one JSON object a line.
+fn executable(name: &str, messages: &str) -> Option<PathBuf> {
     messages.lines().rev().find_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
-        (message.pointer("/target/name")? == "mobilenet").then_some(())?;
+        (message.pointer("/target/name")? == name).then_some(())?;
         message["executable"].as_str().map(PathBuf::from)
     })
 }
@@ -56,7 +65,7 @@ mod tests {
         let messages = r#"{"reason":"compiler-artifact","target":{"name":"mobilenet_data"},"executable":null}
 {"reason":"compiler-artifact","target":{"name":"mobilenet"},"executable":"/t/release/mobilenet"}
 {"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/release/mobilenet")));
-        assert_eq!(executable("not json\n{}"), None);
+        assert_eq!(executable("mobilenet", messages), Some(PathBuf::from("/t/release/mobilenet")));
+        assert_eq!(executable("mobilenet", "not json\n{}"), None);
     }
 }

@@ -10,8 +10,11 @@ use mobilenet_report::lock;
 use crate::compare::build;
 use crate::files;
 
-/// What the worker needs, as `pip` and `import` both spell it.
+/// What the worker needs for the training part, as `pip` and `import` both spell it.
 pub const PACKAGES: [&str; 6] = ["torch", "torchvision", "timm", "onnxruntime", "onnx", "numpy"];
+
+/// What it needs for the runtime's part; PyTorch is one of the peers if it is there.
+pub const RUNTIME_PACKAGES: [&str; 3] = ["onnxruntime", "openvino", "numpy"];
 
 const WORKER: &str = include_str!("worker.py");
 
@@ -26,7 +29,7 @@ pub struct Environment {
 }
 
 /// Writes the worker and finds or makes its interpreter.
-pub fn prepare(python: Option<&Path>) -> Result<Environment> {
+pub fn prepare(python: Option<&Path>, packages: &[&str]) -> Result<Environment> {
     let folder = target_folder().join("peers");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let lock =
@@ -35,8 +38,8 @@ pub fn prepare(python: Option<&Path>) -> Result<Environment> {
     files::write(&worker, WORKER.as_bytes())?;
     let python = match python {
         Some(python) => {
-            check(python)
-                .with_context(|| format!("--python must be an interpreter that can import {}", PACKAGES.join(", ")))?;
+            check(python, packages)
+                .with_context(|| format!("--python must be an interpreter that can import {}", packages.join(", ")))?;
             python.to_owned()
         }
         None => installed(&folder.join("venv"))?,
@@ -53,7 +56,8 @@ fn target_folder() -> PathBuf {
 /// The interpreter of the environment `venv`, which is made if it is not there, and completed if it is not complete.
 fn installed(venv: &Path) -> Result<PathBuf> {
     let python = if cfg!(windows) { venv.join("Scripts").join("python.exe") } else { venv.join("bin").join("python") };
-    if check(&python).is_ok() {
+    let packages = [&PACKAGES[..], &RUNTIME_PACKAGES].concat();
+    if check(&python, &packages).is_ok() {
         return Ok(python);
     }
     if !python.exists() {
@@ -63,21 +67,21 @@ fn installed(venv: &Path) -> Result<PathBuf> {
              the packages with --python",
         )?;
     }
-    eprintln!("installing {} (a large download, once) …", PACKAGES.join(", "));
-    run(Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check"]).args(PACKAGES)).context(
+    eprintln!("installing {} (a large download, once) …", packages.join(", "));
+    run(Command::new(&python).args(["-m", "pip", "install", "--disable-pip-version-check"]).args(&packages)).context(
         "cannot install the packages; is there a network? The same call tries again, --python takes an interpreter \
          that has them already",
     )?;
-    check(&python).with_context(|| {
+    check(&python, &packages).with_context(|| {
         format!("the packages are installed but do not work; remove {} to start afresh", venv.display())
     })?;
     Ok(python)
 }
 
 /// Fails unless every package can be imported.
-fn check(python: &Path) -> Result<()> {
+fn check(python: &Path, packages: &[&str]) -> Result<()> {
     let output = Command::new(python)
-        .args(["-c", &format!("import {}", PACKAGES.join(", "))])
+        .args(["-c", &format!("import {}", packages.join(", "))])
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start {}", python.display()))?;
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn an_interpreter_that_is_not_there_is_named() {
-        let error = check(Path::new("no-such-python")).unwrap_err();
+        let error = check(Path::new("no-such-python"), &PACKAGES).unwrap_err();
         assert!(format!("{error:#}").contains("no-such-python"));
     }
 }

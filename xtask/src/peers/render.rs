@@ -3,7 +3,7 @@
 mod setup;
 mod tables;
 mod verdict;
-mod wrap;
+pub mod wrap;
 
 use std::fmt::Write as _;
 
@@ -231,7 +231,7 @@ mod tests {
         let document = document(&measured(), "2026-06-05 20:18 UTC");
         for part in [
             "2026-06-05 20:18 UTC",
-            "cargo xtask peers --models v2,v3-large --batch 100 --threads 2 --rounds 3 --iterations 5\n",
+            "cargo xtask peers --part training --models v2,v3-large --batch 100 --threads 2 --rounds 3 --iterations 5\n",
             "mobilenet bench --model v2 --train --batch 100 --threads 2",
             "Processor: A Processor, 2 cores",
             "torch 9.9",

@@ -18,7 +18,7 @@ impl PeersPlan {
     pub fn command(&self) -> String {
         let models: Vec<_> = self.models.iter().map(|arch| arch.name()).collect();
         format!(
-            "cargo xtask peers --models {} --batch {} --threads {} --rounds {} --iterations {}",
+            "cargo xtask peers --part training --models {} --batch {} --threads {} --rounds {} --iterations {}",
             models.join(","),
             self.batch,
             self.threads,

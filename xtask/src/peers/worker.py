@@ -3,7 +3,12 @@
     python worker.py export --library torchvision --model mobilenet_v2 --batch 128 --file v2-b128.onnx
     python worker.py training --program torch-nchw --library torchvision --model mobilenet_v2 --batch 128 --threads 2
 
+    python worker.py serve --program openvino --file v2-32.int8.onnx --size 32 --batch 1 --threads 2
+
 A measurement prints one JSON object: the milliseconds of each timed pass, the peak memory of the process, the versions.
+`serve` prints one when it is ready, with what it finds for the first image; then, for each line with a number on its
+input, it does so many passes and answers with their milliseconds. With --sessions N a pass is one of N sessions each, at
+the same time, and all the passes of a line are timed as one.
 """
 
 import argparse
@@ -95,6 +100,117 @@ def onnx_pass(args):
     return lambda: session.run(None, {"images": images})
 
 
+def made_up(args):
+    """A batch of images; the Rust side makes the same."""
+    import numpy
+
+    values = numpy.arange(args.batch * args.size * args.size * 3) * 7919 % 1000 / 250 - 2
+    images = values.astype(numpy.float32).reshape(args.batch, args.size, args.size, 3)
+    return numpy.ascontiguousarray(images.transpose(0, 3, 1, 2))
+
+
+def onnx_serving(args):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = args.threads
+    options.inter_op_num_threads = 1
+    images = made_up(args)
+
+    def session():
+        session = onnxruntime.InferenceSession(args.file, options, providers=["CPUExecutionProvider"])
+        return lambda: session.run(None, {"images": images})[0]
+
+    return [session() for _ in range(args.sessions)]
+
+
+def openvino_serving(args):
+    import openvino
+
+    core = openvino.Core()
+    network = core.read_model(args.file)
+    network.reshape([args.batch, 3, args.size, args.size])
+    options = {
+        # float32 on processors that have bf16, too.
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": args.threads * args.sessions,
+        "NUM_STREAMS": args.sessions,
+    }
+    compiled = core.compile_model(network, "CPU", options)
+    images = openvino.Tensor(made_up(args))
+
+    def session():
+        request = compiled.create_infer_request()
+        request.set_input_tensor(images)
+        return lambda: list(request.infer().values())[0]
+
+    return [session() for _ in range(args.sessions)]
+
+
+def torch_serving(args):
+    """Compiled, of fresh weights: what it finds is its own."""
+    import torch
+    import torchvision
+
+    torch.set_num_threads(args.threads)
+    if args.size == SIZE:
+        model = network(args)
+    else:
+        model = torchvision.models.get_model(args.model)
+    model = model.eval().to(memory_format=torch.channels_last)
+    images = torch.from_numpy(made_up(args)).contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(model)
+
+    def evaluate():
+        with torch.inference_mode():
+            compiled(images)
+
+    return [evaluate]
+
+
+def together(passes, count):
+    """`count` passes of each, at the same time: milliseconds of a pass of all."""
+    import threading
+
+    barrier = threading.Barrier(len(passes) + 1)
+
+    def work(one_pass):
+        barrier.wait()
+        for _ in range(count):
+            one_pass()
+
+    threads = [threading.Thread(target=work, args=(one_pass,)) for one_pass in passes]
+    for thread in threads:
+        thread.start()
+    barrier.wait()
+    begun = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    return 1e3 * (time.perf_counter() - begun) / count
+
+
+def serve(args):
+    serving = {"onnxruntime": onnx_serving, "openvino": openvino_serving, "torch-compiled": torch_serving}
+    passes = serving[args.program](args)
+    found = passes[0]()
+    logits = None if found is None else [float(value) for value in found[0]]
+    names = {"onnxruntime": ["onnxruntime"], "openvino": ["openvino"], "torch-compiled": ["torch", "torchvision"]}
+    versions = {name: version(name) for name in names[args.program]}
+    versions["python"] = platform.python_version()
+    print(json.dumps({"level": "its own", "logits": logits, "versions": versions}), flush=True)
+    for line in sys.stdin:
+        count = int(line)
+        milliseconds = []
+        if len(passes) > 1:
+            milliseconds.append(together(passes, count))
+        else:
+            for _ in range(count):
+                begun = time.perf_counter()
+                passes[0]()
+                milliseconds.append(1e3 * (time.perf_counter() - begun))
+        print(json.dumps({"milliseconds": milliseconds}), flush=True)
+
+
 def peak_rss_bytes():
     try:
         with open("/proc/self/status") as status:
@@ -128,17 +244,20 @@ def measure(args):
 def main():
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", choices=["export", "training", "evaluation", "latency"])
-    parser.add_argument("--program", choices=["torch-nchw", "torch-channels-last", "torch-bf16", "onnxruntime"])
+    parser.add_argument("task", choices=["export", "training", "evaluation", "latency", "serve"])
+    programs = ["torch-nchw", "torch-channels-last", "torch-bf16", "torch-compiled", "onnxruntime", "openvino"]
+    parser.add_argument("--program", choices=programs)
     parser.add_argument("--library", choices=["torchvision", "timm"], help="of the network; unless it is in --file")
-    parser.add_argument("--model", required=True, help="as the library calls it")
+    parser.add_argument("--model", help="as the library calls it; unless it is in --file")
     parser.add_argument("--batch", type=int, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--warmup", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=1)
     parser.add_argument("--file", help="the exported network")
+    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the images, of `serve`")
+    parser.add_argument("--sessions", type=int, default=1, help="sessions at the same time, of `serve`")
     args = parser.parse_args()
-    export(args) if args.task == "export" else measure(args)
+    {"export": export, "serve": serve}.get(args.task, measure)(args)
 
 
 if __name__ == "__main__":
