@@ -42,6 +42,7 @@ pub use lock::lock;
 pub use network::title;
 pub use plan::{
     BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Inspection, Sizes, Stage, forms, inspection, read_plan, run_name, summarized,
+    tuning_epochs,
 };
 pub use samples::example_images;
 

@@ -14,7 +14,7 @@ use mobilenet_schema::ComparisonPlan;
 
 use crate::error::Result;
 
-pub use forms::forms;
+pub use forms::{forms, tuning_epochs};
 pub use inspection::{Inspect, Inspection, inspection};
 pub use sizes::Sizes;
 pub use stage::{BENCH_ROUNDS, BLOCK_BATCHES, Stage, run_name, summarized};

@@ -114,7 +114,8 @@ pub enum Source {
     Folder,
 }
 
-/// How a network is shipped: in which numbers, and with which activations. Nothing is trained after the change.
+/// How a network is shipped: in which numbers, with which activations, and whether it was trained a little after that
+/// change.
 #[derive(
     Clone,
     Copy,
@@ -137,12 +138,20 @@ pub enum Form {
     Float32,
     /// Weights and values in 8 bits
     Int8,
+    /// Weights and values in 8 bits, after some training with them
+    Int8Qat,
     /// Four straight pieces for each h-swish
     Pieces4,
+    /// Four straight pieces for each h-swish, fine-tuned
+    Pieces4Tuned,
     /// ReLU6 for each h-swish
     Relu6,
+    /// ReLU6 for each h-swish, fine-tuned
+    Relu6Tuned,
     /// ReLU for each ReLU6
     Relu,
+    /// ReLU for each ReLU6, fine-tuned
+    ReluTuned,
 }
 
 impl Profile {
@@ -194,10 +203,32 @@ impl Form {
         match self {
             Self::Float32 => "float32",
             Self::Int8 => "int8",
+            Self::Int8Qat => "int8 after QAT",
             Self::Pieces4 => "4 straight pieces for h-swish",
+            Self::Pieces4Tuned => "4 straight pieces for h-swish, fine-tuned",
             Self::Relu6 => "ReLU6 for h-swish",
+            Self::Relu6Tuned => "ReLU6 for h-swish, fine-tuned",
             Self::Relu => "ReLU for ReLU6",
+            Self::ReluTuned => "ReLU for ReLU6, fine-tuned",
         }
+    }
+
+    /// The same after some training with the change; `None` of float32, and of those that are trained.
+    #[must_use]
+    pub fn tuned(self) -> Option<Self> {
+        match self {
+            Self::Int8 => Some(Self::Int8Qat),
+            Self::Pieces4 => Some(Self::Pieces4Tuned),
+            Self::Relu6 => Some(Self::Relu6Tuned),
+            Self::Relu => Some(Self::ReluTuned),
+            Self::Float32 | Self::Int8Qat | Self::Pieces4Tuned | Self::Relu6Tuned | Self::ReluTuned => None,
+        }
+    }
+
+    /// The same without training after the change, where there was some.
+    #[must_use]
+    pub fn untuned(self) -> Option<Self> {
+        Self::ALL.iter().copied().find(|form| form.tuned() == Some(self))
     }
 }
 
@@ -239,6 +270,9 @@ mod tests {
         check(RecipeName::ALL);
         check(Source::ALL);
         check(Form::ALL);
+        for form in Form::ALL {
+            assert_eq!(form.tuned().and_then(Form::untuned), form.tuned().map(|_| *form), "{form}");
+        }
         assert_eq!(format!("{:>8}|{}", Source::Cifar10, Source::Cifar10.name()), " cifar10|cifar10");
         assert_eq!(
             "imagenet".parse::<Source>().unwrap_err().to_string(),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mobilenet_arch::{Network, Width};
-use mobilenet_report::{Inspect, Stage, inspection, run_name};
+use mobilenet_report::{Inspect, Stage, inspection, run_name, tuning_epochs};
 use mobilenet_schema::{ComparisonPlan, DataInfo, Form, Source};
 
 use super::stages::block_passes;
@@ -93,17 +93,18 @@ pub fn arguments(
             let seed = settings.seeds.first().copied().unwrap_or_default();
             args.word("export").option("--run", out.join(run_name(*network, seed)).display());
             args.option("--out", stage.artefact(out).display());
-            match form {
-                Form::Float32 => {}
+            let epochs = form.untuned().and_then(|_| tuning_epochs(settings.profile));
+            match form.untuned().unwrap_or(*form) {
                 Form::Int8 => {
-                    args.word("--int8");
+                    args.word("--int8").changed("--qat-epochs", epochs);
                 }
                 Form::Pieces4 => {
-                    args.option("--activation", "pieces:4");
+                    args.option("--activation", "pieces:4").changed("--finetune-epochs", epochs);
                 }
-                Form::Relu6 | Form::Relu => {
-                    args.option("--activation", form.name());
+                swap @ (Form::Relu6 | Form::Relu) => {
+                    args.option("--activation", swap.name()).changed("--finetune-epochs", epochs);
                 }
+                _ => {}
             }
             args.changed("--data-dir", settings.data_dir.as_ref().map(|dir| dir.display()));
             threads(&mut args, settings);
@@ -276,6 +277,7 @@ mod tests {
     fn a_form_is_exported_from_the_first_seed_and_measured_from_its_file() {
         let mut settings = settings();
         (settings.seeds, settings.threads, settings.data_dir) = (vec![3, 1], Some(2), Some("data".into()));
+        settings.profile = Profile::Article;
         let network: Network = "v3-large".parse().unwrap();
         let line = |stage| arguments(&stage, &settings, Path::new("out"), None, &[]).join(" ");
         let file = |form: &str| format!("out/shipped/v3-large-{form}.safetensors");
@@ -285,6 +287,10 @@ mod tests {
             (Form::Pieces4, " --activation pieces:4"),
             (Form::Relu6, " --activation relu6"),
             (Form::Relu, " --activation relu"),
+            (Form::Int8Qat, " --int8 --qat-epochs 3"),
+            (Form::Pieces4Tuned, " --activation pieces:4 --finetune-epochs 3"),
+            (Form::Relu6Tuned, " --activation relu6 --finetune-epochs 3"),
+            (Form::ReluTuned, " --activation relu --finetune-epochs 3"),
         ] {
             let file = file(form.name());
             let want = format!("export --run out/v3-large-s3 --out {file}{option} --data-dir data --threads 2 --json");

@@ -1,7 +1,7 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
 use mobilenet_arch::{Arch, Network, Rate};
-use mobilenet_report::{Inspect, Sizes, Stage, inspection};
+use mobilenet_report::{Inspect, Sizes, Stage, inspection, tuning_epochs};
 use mobilenet_schema::{ComparisonPlan, Form};
 
 use super::stages::block_passes;
@@ -10,6 +10,9 @@ use super::stages::block_passes;
 /// proportion. From
 /// 0.35 to 1.4 this is within 15 % for all three published networks.
 const MACS_EXPONENT: f64 = 1.7;
+
+/// How many times as long as in a training a step takes after a change: operation by operation, and with the rounding.
+const TUNING: f64 = 3.0;
 
 /// The rates in force.
 pub struct Estimator {
@@ -63,6 +66,12 @@ impl Estimator {
                 let rate = self.rate(network);
                 let epoch = sizes.train as f64 / rate.train + sizes.test as f64 / rate.eval;
                 settings.recipe.epochs as f64 * epoch
+            }
+            // A little more training, with an evaluation before, one after each epoch and one after all.
+            Stage::Export(network, form) if form.untuned().is_some() => {
+                let (rate, epochs) = (self.rate(network), tuning_epochs(settings.profile).unwrap_or(0) as f64);
+                let images = (epochs + 3.0) * sizes.test as f64;
+                TUNING * epochs * sizes.train as f64 / rate.train + images / rate.eval
             }
             // Ranges of values are measured on some hundred images, several times.
             Stage::Export(network, Form::Int8) => 1.0 + 2_500.0 / self.rate(network).eval,

@@ -19,7 +19,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         blocks.push(Block::Plots(vec![plots::shipped(gathered)]));
     }
     blocks.push(Block::Table(table(&all)));
-    blocks.push(Block::Text(remark(any)));
+    blocks.push(Block::Text(remark(any, &all)));
     Some(Section { title: "As shipped".into(), blocks })
 }
 
@@ -42,6 +42,9 @@ fn of_network(model: &Model) -> Option<String> {
     );
     if let (Some(before), Some(now)) = (float32.latency(), int8.latency()) {
         said += &format!(", and an image takes {} of the time", whole_percent(now / before));
+    }
+    if let Some(found) = model.shipped(Form::Int8Qat).and_then(|qat| qat.beside_float32.as_ref()) {
+        said += &format!(" (after quantization-aware training {})", points(found.difference));
     }
     Some(said)
 }
@@ -86,15 +89,21 @@ fn table(all: &[(Network, &ShippedForm)]) -> Table {
 }
 
 /// How it was measured.
-fn remark(shipped: &ShippedForm) -> Inline {
+fn remark(shipped: &ShippedForm, all: &[(Network, &ShippedForm)]) -> Inline {
+    let training = if all.iter().any(|(_, shipped)| shipped.form.untuned().is_some()) {
+        "What is fine-tuned, or in 8 bits after QAT (quantization-aware training), was trained a little more with the \
+         change, on the same images; no other form was trained after its change."
+    } else {
+        "Nothing was trained after an activation was replaced, which would win some of the loss back."
+    };
     rich!(
         "Each network of the first seed was exported and runs on the CPU by `mobilenet-runtime`, which is what one \
          ships; everything else in this report is measured in Candle. Accuracy is that of {} test images, and \
-         differences are to the same network in float32 on the same images. Nothing was trained after an activation \
-         was replaced, which would win some of the loss back. Latency is of an image alone, the middle one of the \
-         rounds in which all forms took turns; memory the peak of the whole process; images per second those of the \
-         evaluation, in batches.",
-        thousands(shipped.eval.test_images)
+         differences are to the same network in float32 on the same images. {} Latency is of an image alone, the \
+         middle one of the rounds in which all forms took turns; memory the peak of the whole process; images per \
+         second those of the evaluation, in batches.",
+        thousands(shipped.eval.test_images),
+        training
     )
 }
 
@@ -132,6 +141,24 @@ mod tests {
         assert_eq!(rows[1][5..], ["1.00", "2.00", "1.00 / 1.10", "20", "800"]);
         assert_eq!(rows[3][5..9], ["–", "2.00", "–", "–"]);
         assert_eq!(rows[3][0], "V3-Large");
+    }
+
+    #[test]
+    fn what_was_trained_after_its_change_is_said_to_be() {
+        let out = copy_of_fixture("shipped-tuned");
+        ship(&out, "v2", Form::Float32, 9, &[]);
+        ship(&out, "v2", Form::Int8, 7, &[]);
+        ship(&out, "v2", Form::Int8Qat, 8, &[]);
+        let gathered = gather(&out, Scope::default()).unwrap();
+        std::fs::remove_dir_all(&out).unwrap();
+        let section = section(&gathered).unwrap();
+        let [Block::Text(verdict), Block::Table(table), Block::Text(remark)] = &section.blocks[..] else {
+            panic!("other blocks")
+        };
+        let qat = "100% of the size (after quantization-aware training −8.3 points).";
+        assert!(verdict.plain().ends_with(qat), "{}", verdict.plain());
+        assert_eq!(table.rows.len(), 3);
+        assert!(remark.plain().contains("was trained a little more"), "{}", remark.plain());
     }
 
     #[test]

@@ -3,9 +3,26 @@
 use mobilenet_arch::{Activation, LayerKind, ModelConfig, Network, Preset, summary};
 use mobilenet_schema::{Form, Profile};
 
+/// How many epochs a network is trained after a change, and with it, before it is measured once more; none where the
+/// trainings are so short that this would be much beside them, and would show how much was left to learn.
+pub fn tuning_epochs(profile: Profile) -> Option<u64> {
+    match profile {
+        Profile::Smoke | Profile::Quick => None,
+        Profile::Fast => Some(1),
+        Profile::Article => Some(3),
+    }
+}
+
 /// The forms of a network that a comparison measures, float32 first: what 8 bits cost, and what simpler activations
-/// cost where the network has others. `smoke` leaves the activations as they are.
+/// cost where the network has others; each of them also after [`tuning_epochs`]. `smoke` leaves the activations as they
+/// are.
 pub fn forms(network: Network, profile: Profile) -> Vec<Form> {
+    let tuned = |form: Form| form.tuned().filter(|_| tuning_epochs(profile).is_some());
+    changes(network, profile).into_iter().flat_map(|form| [Some(form), tuned(form)]).flatten().collect()
+}
+
+/// The forms without training after the change.
+fn changes(network: Network, profile: Profile) -> Vec<Form> {
     let mut forms = vec![Form::Float32, Form::Int8];
     if profile == Profile::Smoke {
         return forms;
@@ -32,14 +49,15 @@ mod tests {
 
     #[test]
     fn swaps_follow_the_activations() {
-        use Form::{Float32, Int8, Pieces4, Relu, Relu6};
+        use Form::{Float32, Int8, Int8Qat, Pieces4, Pieces4Tuned, Relu, Relu6, Relu6Tuned, ReluTuned};
         for (key, profile, want) in [
             ("v2", Profile::Smoke, vec![Float32, Int8]),
             ("v3-large", Profile::Smoke, vec![Float32, Int8]),
             ("v2@0.5", Profile::Quick, vec![Float32, Int8, Relu]),
-            ("v1", Profile::Article, vec![Float32, Int8]),
+            ("v1", Profile::Article, vec![Float32, Int8, Int8Qat]),
+            ("v2", Profile::Fast, vec![Float32, Int8, Int8Qat, Relu, ReluTuned]),
             ("v2-hs", Profile::Quick, vec![Float32, Int8, Pieces4, Relu6]),
-            ("v3-small", Profile::Fast, vec![Float32, Int8, Pieces4, Relu6]),
+            ("v3-small", Profile::Fast, vec![Float32, Int8, Int8Qat, Pieces4, Pieces4Tuned, Relu6, Relu6Tuned]),
         ] {
             assert_eq!(forms(key.parse().unwrap(), profile), want, "{key}, {profile}");
         }
