@@ -108,7 +108,6 @@ impl Panels {
             first,
             width,
             columns: width.min(self.columns - first),
-            inner: self.inner,
             weight: &self.weight.values()[first * self.inner..(first + width) * self.inner],
             bias: &self.bias.values()[first..first + width],
         }
@@ -141,7 +140,6 @@ pub(super) struct Panel<'a> {
     pub(super) width: usize,
     /// Columns that there are.
     pub(super) columns: usize,
-    pub(super) inner: usize,
     pub(super) weight: &'a [f32],
     pub(super) bias: &'a [f32],
 }
