@@ -20,6 +20,7 @@ use mobilenet_models::{Arch, ModelConfig, Preset};
 pub use self::export::ExportArgs;
 pub use self::technique::TechniqueArgs;
 pub use self::train::{Freeze, TrainArgs};
+pub use self::values::MeanStd;
 use self::values::{above_0, amount, at_least_1, fraction, parse, part, share, up_to, zero_up_to};
 pub use self::weights::WeightsArgs;
 use crate::device::DeviceArg;

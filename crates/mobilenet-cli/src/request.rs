@@ -12,7 +12,7 @@ use mobilenet_train::OptimizerConfig;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::args::{Freeze, TrainArgs};
+use crate::args::{Freeze, MeanStd, TrainArgs};
 use crate::recipe;
 use crate::run::{self, WEIGHTS_FILE};
 
@@ -35,6 +35,8 @@ pub struct TrainingRequest {
     pub limit_train: Option<usize>,
     pub limit_test: Option<usize>,
     pub validation: Option<usize>,
+    /// What images are normalized by; if nobody said, the weights that the training starts from decide.
+    pub mean_std: Option<MeanStd>,
 }
 
 impl TrainingRequest {
@@ -78,6 +80,7 @@ impl TrainingRequest {
             limit_train: data.limit_train,
             limit_test: data.limit_test,
             validation: data.validation,
+            mean_std: Some(stored_mean_std(data)),
         }
     }
 
@@ -109,6 +112,7 @@ impl TrainingRequest {
             limit_train: None,
             limit_test: None,
             validation: None,
+            mean_std: None,
             model,
         })
     }
@@ -126,6 +130,7 @@ impl TrainingRequest {
         self.limit_train = args.limit_train.or(self.limit_train);
         self.limit_test = args.limit_test.or(self.limit_test);
         self.validation = args.validation.or(self.validation);
+        self.mean_std = args.mean_std.or(self.mean_std);
 
         let TrainSettings { config: train, precision } = &mut self.train;
         *precision = args.precision.unwrap_or(*precision);
@@ -151,6 +156,10 @@ impl TrainingRequest {
 
     /// What `config.json` says of the data, with the set's names; the numbers follow with [`run::cut`].
     pub fn data_config(&self, name: String, copy: String, classes: Vec<String>) -> DataConfig {
+        let (mean, std, fixed_mean_std) = match self.mean_std {
+            Some(MeanStd::Fixed { mean, std }) => (mean, std, true),
+            Some(MeanStd::Data) | None => ([0.0; 3], [1.0; 3], false),
+        };
         DataConfig {
             source: self.source,
             data_dir: self.data_dir.clone(),
@@ -166,8 +175,9 @@ impl TrainingRequest {
             limit_train: self.limit_train,
             limit_test: self.limit_test,
             validation: self.validation,
-            mean: [0.0; 3],
-            std: [1.0; 3],
+            mean,
+            std,
+            fixed_mean_std,
             fallback: false,
         }
     }
@@ -194,6 +204,7 @@ impl TrainingRequest {
             limit_test: data.limit_test,
             validation: data.validation,
         };
+        let stored_mean_std = stored_mean_std(data);
         let mut train_now = self.train.clone();
         if self.has_more_epochs_than(stored) {
             train_now.config.epochs = train.config.epochs;
@@ -211,7 +222,20 @@ impl TrainingRequest {
             validation: self.validation,
         };
         let differences = differences(&then.value()?, &now.value()?);
-        Ok(differences.into_iter().map(|d| format!("{} is {}, was {}", d.field, d.now, d.before)).collect())
+        let mut said: Vec<String> =
+            differences.into_iter().map(|d| format!("{} is {}, was {}", d.field, d.now, d.before)).collect();
+        if self.mean_std.is_some_and(|now| now != stored_mean_std) {
+            said.push("--mean-std is another".to_owned());
+        }
+        Ok(said)
+    }
+}
+
+/// What a run's images are normalized by.
+fn stored_mean_std(data: &DataConfig) -> MeanStd {
+    match data.fixed_mean_std {
+        true => MeanStd::Fixed { mean: data.mean, std: data.std },
+        false => MeanStd::Data,
     }
 }
 
@@ -314,6 +338,7 @@ mod tests {
         for (line, expected) in [
             ("--resume --epochs 4", "train.epochs is 4, was 5"),
             ("--resume --model v3-small", "model.arch is \"v3-small\", was \"v2\""),
+            ("--resume --mean-std imagenet", "--mean-std is another"),
             ("--resume --validation 8", "validation is 8, was null"),
             ("--resume --lr 0.2", "train.optimizer.lr is 0.2, was 0.1"),
             ("--resume --precision bf16", "train.precision is \"bf16\", was \"f32\""),

@@ -32,8 +32,11 @@ pub struct RunData {
 
 /// Takes the run's part of a set and notes its numbers in `config`. The same set gives the same part.
 pub fn cut(config: &mut DataConfig, dataset: Dataset, seed: u64) -> Result<RunData> {
-    let Normalization { mean, std } = dataset.normalization();
-    (config.mean, config.std, config.fallback) = (mean, std, dataset.fallback);
+    if !config.fixed_mean_std {
+        let Normalization { mean, std } = dataset.normalization();
+        (config.mean, config.std) = (mean, std);
+    }
+    config.fallback = dataset.fallback;
     config.left_out = dataset.left_out;
     config.image = [dataset.train.height(), dataset.train.width()];
     let limited = |split: Split, limit: Option<usize>| split.take(limit.unwrap_or(usize::MAX));

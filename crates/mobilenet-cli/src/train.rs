@@ -15,13 +15,16 @@ use mobilenet_models::{MobileNet, weights};
 use mobilenet_schema::{RunConfig, TrainRecord};
 use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
 
-use crate::args::TrainArgs;
+use crate::args::{MeanStd, TrainArgs};
 use crate::data;
 use crate::interrupt;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Training, duration, percent};
 use crate::request::TrainingRequest;
 use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
+
+/// The classes of a network that was trained on ImageNet.
+const IMAGENET_CLASSES: usize = 1000;
 
 pub fn run(args: &TrainArgs) -> Result<()> {
     let out = args.out.as_path();
@@ -48,7 +51,12 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
     // Before the data is read: that it is no weights at all is soon said.
     if let Some(init) = request.init.as_ref().filter(|_| !out.join(CHECKPOINT_FILE).exists()) {
-        weights::inspect(init)?;
+        let found = weights::inspect(init)?;
+        let of_imagenet = found.network.is_some_and(|network| network.num_classes == IMAGENET_CLASSES);
+        if of_imagenet && request.mean_std.is_none() && args.init_from.is_none() {
+            request.mean_std = Some(MeanStd::IMAGENET);
+            note("images are normalized by ImageNet's mean and standard deviation, as its weights expect (--mean-std)");
+        }
     }
 
     let device = args.device.device.open()?;

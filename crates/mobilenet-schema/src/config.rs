@@ -100,6 +100,9 @@ pub struct DataConfig {
     pub mean: [f32; 3],
     /// Standard deviation of each channel of the training images, in the same units.
     pub std: [f32; 3],
+    /// Whether mean and standard deviation were chosen and are not the data's.
+    #[serde(default)]
+    pub fixed_mean_std: bool,
     /// Whether the set stands in for one that could not be had.
     pub fallback: bool,
 }

@@ -12,7 +12,7 @@ use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdCon
 use strum::{EnumString, VariantNames};
 
 use super::values::{above_0, at_least_0, at_least_1, fraction, parse};
-use super::{DeviceArgs, ShapeArgs, SourceArgs, TechniqueArgs};
+use super::{DeviceArgs, MeanStd, ShapeArgs, SourceArgs, TechniqueArgs};
 
 /// Train a network and keep everything about the run in a folder
 ///
@@ -75,6 +75,11 @@ pub struct TrainArgs {
     /// weights
     #[arg(long, value_name = "N", value_parser = at_least_1, allow_negative_numbers = true, help_heading = "Data")]
     pub validation: Option<usize>,
+
+    /// What images are normalized by: data (the training images' mean and standard deviation), imagenet, cifar10, or
+    /// M,M,M,S,S,S [default: imagenet with --init of a network for ImageNet's 1000 classes, else data]
+    #[arg(long, value_name = "SET", value_parser = parse::<MeanStd>, help_heading = "Data")]
+    pub mean_std: Option<MeanStd>,
 
     /// Passes over the training images; with --resume, more than the run has make it go on [default: 100]
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Training")]

@@ -39,6 +39,46 @@ pub fn amount(s: &str) -> Result<u64, String> {
     known.then_some(amount as u64).ok_or_else(|| "expected a number such as 3M, 2.5M, 500k or 120000".into())
 }
 
+/// `--mean-std`: what images are normalized by.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum MeanStd {
+    /// What the training images have.
+    Data,
+    /// Mean and standard deviation of red, green and blue, in units of 0 to 1.
+    Fixed { mean: [f32; 3], std: [f32; 3] },
+}
+
+impl MeanStd {
+    /// ImageNet's, as torchvision's and timm's weights expect them.
+    pub const IMAGENET: Self = Self::Fixed { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
+    /// CIFAR-10's, as most published trainings have them.
+    pub const CIFAR10: Self = Self::Fixed { mean: [0.4914, 0.4822, 0.4465], std: [0.2023, 0.1994, 0.2010] };
+}
+
+impl FromStr for MeanStd {
+    type Err = &'static str;
+
+    fn from_str(s: &str) -> Result<Self, Self::Err> {
+        match s {
+            "data" => return Ok(Self::Data),
+            "imagenet" => return Ok(Self::IMAGENET),
+            "cifar10" => return Ok(Self::CIFAR10),
+            _ => {}
+        }
+        let numbers: Option<Vec<f32>> = s.split(',').map(|part| part.trim().parse().ok()).collect();
+        match numbers.as_deref() {
+            Some(&[a, b, c, d, e, f])
+                if [a, b, c].iter().all(|x| x.is_finite()) && [d, e, f].iter().all(|x| *x > 0.0 && x.is_finite()) =>
+            {
+                Ok(Self::Fixed { mean: [a, b, c], std: [d, e, f] })
+            }
+            _ => Err(
+                "expected data, imagenet, cifar10, or six numbers: mean of red, green and blue, then their standard deviation, above 0",
+            ),
+        }
+    }
+}
+
 fn number(s: &str, ok: fn(f64) -> bool, expected: &str) -> Result<f64, String> {
     s.parse().ok().filter(|&x: &f64| x.is_finite() && ok(x)).ok_or_else(|| format!("expected {expected}"))
 }
@@ -113,6 +153,20 @@ mod tests {
         }
         for bad in ["", "rand", "rand-augment:", "rand-augment:0,9", "rand-augment:2,31", "trivial-augment-wide:1,1"] {
             assert!(policy(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn means_and_deviations() {
+        assert_eq!("data".parse(), Ok(MeanStd::Data));
+        let MeanStd::Fixed { mean, std } = "imagenet".parse().unwrap() else { panic!("numbers") };
+        assert_eq!((mean[0], std[2]), (0.485, 0.225));
+        let six = MeanStd::Fixed { mean: [0.1, 0.2, -0.3], std: [1.0, 2.0, 3.0] };
+        assert_eq!("0.1,0.2, -0.3,1,2,3".parse(), Ok(six));
+        for bad in
+            ["", "ImageNet", "1,2,3", "0,0,0,1,1,0", "0,0,0,1,1,-1", "0,0,nan,1,1,1", "0,0,0,1,1,inf", "1,2,3,4,5,6,7"]
+        {
+            assert!(bad.parse::<MeanStd>().is_err(), "{bad}");
         }
     }
 

@@ -116,6 +116,33 @@ fn weights_are_converted_to_timms_names_and_back() {
     }
 }
 
+/// Weights of ImageNet's classes want its mean and standard deviation; another choice is kept, too.
+#[test]
+fn images_are_normalized_as_the_weights_expect() {
+    let (place, mut weights) = trained();
+    let last = &weights["classifier.3.weight"];
+    let inner = last.dims()[1];
+    weights.insert("classifier.3.weight".into(), Tensor::zeros((1000, inner), last.dtype(), &Device::Cpu).unwrap());
+    weights.insert("classifier.3.bias".into(), Tensor::zeros(1000, last.dtype(), &Device::Cpu).unwrap());
+    candle_core::safetensors::save(&weights, place.path("imagenet.safetensors")).unwrap();
+    let train = |out: &str, more: &str| {
+        place.run(&(place.train(out).replace("--epochs 3", "--epochs 1") + more));
+        let config: serde_json::Value =
+            serde_json::from_slice(&fs::read(place.path(out).join("config.json")).unwrap()).unwrap();
+        place.run(&format!("eval --run {out}"));
+        place.run(&format!("train --resume --out {out}"));
+        config["data"].clone()
+    };
+    let imagenet = train("a", " --init imagenet.safetensors");
+    assert_eq!((&imagenet["fixed_mean_std"], imagenet["mean"][0].as_f64().unwrap() as f32), (&true.into(), 0.485));
+    let data = train("b", " --init imagenet.safetensors --mean-std data");
+    assert_eq!(data["fixed_mean_std"], false);
+    let own = train("c", " --mean-std 0.5,0.5,0.5,0.25,0.25,0.25");
+    assert_eq!((&own["mean"], &own["std"]), (&vec![0.5; 3].into(), &vec![0.25; 3].into()));
+    let line = place.train("d") + " --mean-std 0,0,0,0,0,0";
+    assert_fails(&place.command(&line).output().unwrap(), &line, 2, "--mean-std");
+}
+
 /// Numbers that no network works with are refused wherever weights are read.
 #[test]
 fn weights_that_are_not_finite_are_refused() {
