@@ -121,9 +121,9 @@ fn weights_are_converted_to_timms_names_and_back() {
 fn images_are_normalized_as_the_weights_expect() {
     let (place, mut weights) = trained();
     let last = &weights["classifier.3.weight"];
-    let inner = last.dims()[1];
-    weights.insert("classifier.3.weight".into(), Tensor::zeros((1000, inner), last.dtype(), &Device::Cpu).unwrap());
-    weights.insert("classifier.3.bias".into(), Tensor::zeros(1000, last.dtype(), &Device::Cpu).unwrap());
+    let (inner, dtype) = (last.dims()[1], last.dtype());
+    weights.insert("classifier.3.weight".into(), Tensor::zeros((1000, inner), dtype, &Device::Cpu).unwrap());
+    weights.insert("classifier.3.bias".into(), Tensor::zeros(1000, dtype, &Device::Cpu).unwrap());
     candle_core::safetensors::save(&weights, place.path("imagenet.safetensors")).unwrap();
     let train = |out: &str, more: &str| {
         place.run(&(place.train(out).replace("--epochs 3", "--epochs 1") + more));
