@@ -19,8 +19,9 @@ KERNEL(dw_any_forward, ROW_THREADS,
     RunningMoments<1> moments;
     moments.begin();
     if (ch < c) {
-        for (Index row = first_row(); row < (Index)n * ho * wo; row += row_step()) {
-            const int ox = (int)(row % wo), oy = (int)(row / wo % ho);
+        // Pixels are counted in 32 bits: dividing wider numbers takes registers.
+        for (int row = (int)first_row(); row < n * ho * wo; row += (int)row_step()) {
+            const int ox = row % wo, oy = row / wo % ho;
             const Index image = row / wo / ho;
             float sum[1] = {0.f};
             for (int tap = 0; tap < kernel * kernel; tap++) {
@@ -31,7 +32,7 @@ KERNEL(dw_any_forward, ROW_THREADS,
                 sum[0] += v * weight[(Index)ch * kernel * kernel + tap];
             }
             if (bias) sum[0] = activate(act_out, sum[0] + bias[ch]);
-            store<1>(d + row * c + ch, sum);
+            store<1>(d + (Index)row * c + ch, sum);
             moments.add(sum);
         }
     }
@@ -56,8 +57,8 @@ KERNEL(dw_any_backward_input, ROW_THREADS,
     const int ch = first_channel<1>();
     float sum[1] = {0.f}, dot[1] = {0.f};
     if (ch < c) {
-        for (Index row = first_row(); row < (Index)n * h * w; row += row_step()) {
-            const int x = (int)(row % w), y = (int)(row / w % h);
+        for (int row = (int)first_row(); row < n * h * w; row += (int)row_step()) {
+            const int x = row % w, y = row / w % h;
             const Index image = row / w / h;
             float ga[1] = {0.f};
             for (int tap = 0; tap < kernel * kernel; tap++) {
@@ -69,13 +70,13 @@ KERNEL(dw_any_backward_input, ROW_THREADS,
             }
             if (act != NONE) {
                 float v[1];
-                load<1>(e + row * c + ch, v);
+                load<1>(e + (Index)row * c + ch, v);
                 ga[0] *= derivative(act, (v[0] - affine[ch]) * affine[c + ch] + affine[2 * c + ch]);
                 sum[0] += ga[0];
                 dot[0] += ga[0] * (v[0] - affine[ch]);
                 ga[0] *= affine[c + ch];
             }
-            store<1>(out + row * c + ch, ga);
+            store<1>(out + (Index)row * c + ch, ga);
         }
     }
     if (act == NONE) return;
@@ -97,13 +98,13 @@ KERNEL(dw_any_backward_weight, ROW_THREADS,
     for (int tap = 0; tap < kernel * kernel; tap++) {
         float sum[1] = {0.f};
         if (ch < c) {
-            for (Index row = first_row(); row < (Index)n * ho * wo; row += row_step()) {
-                const int y = (int)(row / wo % ho) * stride + tap / kernel * dilation - padding;
-                const int x = (int)(row % wo) * stride + tap % kernel * dilation - padding;
+            for (int row = (int)first_row(); row < n * ho * wo; row += (int)row_step()) {
+                const int y = row / wo % ho * stride + tap / kernel * dilation - padding;
+                const int x = row % wo * stride + tap % kernel * dilation - padding;
                 if (y < 0 || y >= h || x < 0 || x >= w) continue;
                 const Index image = row / wo / ho;
                 const float v = input_value(e, ((image * h + y) * w + x) * c + ch, affine, act, c, ch);
-                sum[0] += v * output_gradient(g, d, affine_d, slopes, row * c + ch, c, ch);
+                sum[0] += v * output_gradient(g, d, affine_d, slopes, (Index)row * c + ch, c, ch);
             }
         }
         add_up_rows<1>(sum, scratch);
