@@ -135,7 +135,7 @@ fn strays_nested_folders_and_missing_classes() {
     assert_eq!(set.test.labels(), [1, 1]);
     assert_eq!(set.notes.len(), 2, "{:?}", set.notes);
     assert_eq!(set.notes[0], "test has no images of a class of train: cat");
-    assert!(set.notes[1].starts_with("4 files that are no pictures were left out: "), "{}", set.notes[1]);
+    assert!(set.notes[1].starts_with("files that are no pictures were left out (4): "), "{}", set.notes[1]);
     assert!(set.notes[1].contains("Thumbs.db") && set.notes[1].contains("notes.txt"), "{}", set.notes[1]);
 }
 

@@ -64,7 +64,7 @@ pub(crate) fn load(
     if !strays.is_empty() {
         let paths: Vec<PathBuf> = strays.iter().take(6).cloned().collect();
         notes.push(format!(
-            "{} files that are no pictures were left out: {}",
+            "files that are no pictures were left out ({}): {}",
             strays.len(),
             some(&paths, strays.len())
         ));
