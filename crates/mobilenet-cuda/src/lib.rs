@@ -26,6 +26,8 @@ mod variables;
 mod tests;
 
 pub use error::{Error, Result};
+// What its functions take.
 pub use inference::Inference;
+pub use mobilenet_arch as arch;
 pub use network::Network;
 pub use variables::{Variable, Variables};

@@ -19,6 +19,7 @@ use crate::names::{RecipeName, Source};
 pub use augment::{Augment, Mix, Padding};
 pub use optimizer::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};
 pub use read::ReadOptions;
+pub(crate) use read::is_default;
 pub use schedule::Schedule;
 pub use train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 pub use transforms::{ColorJitter, Policy, ResizedCrop};
@@ -73,10 +74,10 @@ pub struct DataConfig {
     /// What folders of pictures are resized to.
     pub image_size: usize,
     /// How the data is read, where that is not told by the data.
-    #[serde(default, skip_serializing_if = "read::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub read: ReadOptions,
     /// Broken pictures that were left out.
-    #[serde(default, skip_serializing_if = "read::is_default")]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub left_out: usize,
     /// The set's name.
     pub name: String,
@@ -101,7 +102,7 @@ pub struct DataConfig {
     /// Standard deviation of each channel of the training images, in the same units.
     pub std: [f32; 3],
     /// Whether mean and standard deviation were chosen and are not the data's.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_default")]
     pub fixed_mean_std: bool,
     /// Whether the set stands in for one that could not be had.
     pub fallback: bool,

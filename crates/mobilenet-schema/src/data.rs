@@ -26,7 +26,7 @@ pub struct DataInfo {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Broken pictures that were left out.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "crate::config::is_default")]
     pub left_out: u64,
     /// Mean of each channel over the training images.
     #[serde(default)]

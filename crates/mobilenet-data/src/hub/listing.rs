@@ -23,7 +23,7 @@ impl Repository {
                 && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
         };
         let words: Vec<&str> = name.split('/').collect();
-        if !words.iter().all(|word| is_word(&word)) {
+        if !words.iter().all(is_word) {
             return None;
         }
         match words[..] {

@@ -59,7 +59,7 @@ impl ReadOptions {
 }
 
 /// Whether a setting is as if it had not been given; such ones are not written.
-pub(super) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
