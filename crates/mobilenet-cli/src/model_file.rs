@@ -9,6 +9,7 @@ use mobilenet_data::{LoadOptions, Source, Split};
 use mobilenet_runtime::{Description, Model, Session};
 use mobilenet_schema::{Shipped, ShippedBench, ShippedEval};
 
+use crate::data;
 use crate::output::{print, print_json};
 use crate::progress::{Progress, percent};
 
@@ -51,14 +52,14 @@ pub fn open(file: &Path) -> Result<Session> {
 pub fn eval(file: &Path, source: Option<Source>, data_dir: Option<&Path>, json: bool) -> Result<()> {
     let mut session = open(file)?;
     let description = session.model().description().clone();
-    let mut progress = Progress::new();
     let options = LoadOptions {
         source: source.unwrap_or_default(),
         data_dir: data_dir.map(Path::to_owned),
         image_size: description.input.height,
         ..LoadOptions::default()
     };
-    let data = mobilenet_data::load(&options, &mut |p| progress.loading(p))?;
+    let data = data::load(&options)?;
+    let mut progress = Progress::new();
     ensure!(
         data.classes == description.classes,
         "{}: expected the classes of {} ({}), found {}",

@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 
 /// What float32 logits may differ by, and those in 8 bits, in shares of the largest: 8 bits round differently in each
 /// program, most of all with fresh weights.
-const TOLERANCES: [f64; 2] = [1e-3, 0.5];
+const TOLERANCES: [f64; 2] = [1e-3, 0.2];
 
 /// Measures everything. Fails only if this project's own part does; a peer that fails is left out.
 pub fn measure(plan: &RuntimePlan, peer: &Path, environment: &Environment) -> Result<RuntimeMeasured> {
