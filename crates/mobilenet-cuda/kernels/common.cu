@@ -23,7 +23,8 @@ typedef float X;
 
 #ifndef KERNEL
 #define DEVICE __device__ __forceinline__
-#define KERNEL(name, threads, params) extern "C" __global__ void __launch_bounds__(threads) name params
+// One block a multiprocessor at least, which asks for nothing: without a number ptxas guesses one, and spills for it.
+#define KERNEL(name, threads, params) extern "C" __global__ void __launch_bounds__(threads, 1) name params
 #define UNROLL _Pragma("unroll")
 DEVICE float from_bits(unsigned bits) { return __uint_as_float(bits); }
 // Two values rounded to the nearest bf16, the first in the lower half.
@@ -142,7 +143,8 @@ DEVICE float derivative(int act, float x) {
 // A thread's channels: the first of `V`; `c` or more where there are none.
 template <int V> DEVICE int first_channel() { return (int)(blockIdx.x * blockDim.x + threadIdx.x) * V; }
 
-// The first of a thread's rows, and how far it is from one to the next.
+// The first of a thread's rows, and how far it is from one to the next. There are fewer than 2^31 rows; their elements may
+// be more. What divides rows does so in 32 bits: 64 take a subroutine, before which registers spill.
 DEVICE Index first_row() { return (Index)blockIdx.y * blockDim.y + threadIdx.y; }
 DEVICE Index row_step() { return (Index)gridDim.y * blockDim.y; }
 

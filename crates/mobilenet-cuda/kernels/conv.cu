@@ -32,19 +32,19 @@ DEVICE void stem_forward(const float *x, const float *weight, const float *bias,
     moments.begin();
     if (c0 < c) {
         const float *own = weights + threadIdx.x * V;
-        for (Index row = first_row(); row < (Index)n * ho * wo; row += row_step()) {
-            const float *image = x + row / wo / ho * h * w * c_in;
+        for (int row = (int)first_row(); row < n * ho * wo; row += (int)row_step()) {
+            const float *image = x + (Index)(row / wo / ho) * h * w * c_in;
             float sum[V];
             UNROLL for (int i = 0; i < V; i++) sum[i] = 0.f;
             for (int tap = 0; tap < taps; tap++) {
-                const float v = tap_value(image, source, (int)(row / wo % ho), (int)(row % wo), tap);
+                const float v = tap_value(image, source, row / wo % ho, row % wo, tap);
                 UNROLL for (int i = 0; i < V; i++) sum[i] += v * own[tap * width + i];
             }
             if (bias) {
                 UNROLL for (int i = 0; i < V; i++) sum[i] = activate(act, sum[i] + bias[c0 + i]);
-                store<V>(y + row * c + c0, sum);
+                store<V>(y + (Index)row * c + c0, sum);
             }
-            if (p) store<V>(p + row * c + c0, sum);
+            if (p) store<V>(p + (Index)row * c + c0, sum);
             moments.add(sum);
         }
     }
@@ -82,9 +82,9 @@ KERNEL(stem_backward_weight, 256,
             gp[i * 32 + lane] = g;
         }
         for (int i = threadIdx.x; i < count * taps; i += 256) {
-            const Index row = first + i / taps;
-            const float *image = x + row / wo / ho * h * w * c_in;
-            values[i] = tap_value(image, source, (int)(row / wo % ho), (int)(row % wo), i % taps);
+            const int row = (int)first + i / taps;
+            const float *image = x + (Index)(row / wo / ho) * h * w * c_in;
+            values[i] = tap_value(image, source, row / wo % ho, row % wo, i % taps);
         }
         __syncthreads();
         for (int i = 0; i < count; i++) {

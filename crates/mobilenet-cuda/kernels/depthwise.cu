@@ -54,7 +54,7 @@ DEVICE void forward(const T *e, const float *affine, const float *weight, const 
         const Prologue prologue(affine, c, c0);
         const float *own = weights + threadIdx.x * 2;
         const int across = (wo + R - 1) / R;
-        for (Index strip = first_row(); strip < (Index)n * ho * across; strip += row_step()) {
+        for (int strip = (int)first_row(); strip < n * ho * across; strip += (int)row_step()) {
             const int x0 = (int)(strip % across) * R, y = (int)(strip / across % ho);
             const Index image = strip / across / ho;
             float sum[R][2];
@@ -114,7 +114,7 @@ DEVICE void backward(const T *g, const T *d, const float *affine_d, const float 
         load<2>(slopes + c + c0, offset);
         const float *own = weights + threadIdx.x * 2;
         const int across = (w + R - 1) / R;
-        for (Index strip = first_row(); strip < (Index)n * h * across; strip += row_step()) {
+        for (int strip = (int)first_row(); strip < n * h * across; strip += (int)row_step()) {
             const int x0 = (int)(strip % across) * R, y = (int)(strip / across % h);
             const Index image = strip / across / h;
             const Index at = ((image * h + y) * w + x0) * c + c0;

@@ -63,7 +63,7 @@ DEVICE void normalize(const X *x, const float *affine, int act, const float *gat
         load<V>(x + row * c + c0, v);
         UNROLL for (int i = 0; i < V; i++) v[i] = activate(act, bn(v[i], i));
         if (gate) {
-            load<V>(gate + row / pixels * c + c0, g);
+            load<V>(gate + (Index)((int)row / pixels) * c + c0, g);
             UNROLL for (int i = 0; i < V; i++) v[i] *= g[i];
         }
         store<V>(y + row * c + c0, v);
@@ -116,7 +116,7 @@ template <int V> DEVICE void load_gradient(const float *gy, Index row, int pixel
         load<V>(gy + row * c + c0, g);
         return;
     }
-    load<V>(gy + row / pixels * c + c0, g);
+    load<V>(gy + (Index)((int)row / pixels) * c + c0, g);
     UNROLL for (int i = 0; i < V; i++) g[i] /= (float)pixels;
 }
 
@@ -197,8 +197,8 @@ DEVICE void act_backward(const X *ga, const T *d, const float *affine, int act, 
             load<V>(ga + row * c + c0, a);
             if (gate) {
                 float s[V], m[V];
-                load<V>(gate + row / pixels * c + c0, s);
-                load<V>(gmean + row / pixels * c + c0, m);
+                load<V>(gate + (Index)((int)row / pixels) * c + c0, s);
+                load<V>(gmean + (Index)((int)row / pixels) * c + c0, m);
                 UNROLL for (int i = 0; i < V; i++) a[i] = a[i] * s[i] + m[i];
             }
             UNROLL for (int i = 0; i < V; i++) {
