@@ -25,6 +25,8 @@ pub(super) const HALF: usize = 8;
 pub(super) fn lanes(level: Level) -> usize {
     match level.set() {
         Set::Baseline(_) => 4,
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot(_) => 4,
         #[cfg(target_arch = "x86_64")]
         Set::Avx2(_) | Set::AvxVnni(_) => 8,
         #[cfg(target_arch = "x86_64")]

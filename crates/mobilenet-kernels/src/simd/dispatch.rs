@@ -50,6 +50,8 @@ macro_rules! for_each_level {
             $(const $lanes: usize = 4;)?
             match level.set() {
                 Set::Baseline(isa) => $body::<Baseline $(, $lanes)? $($(, $g)*)?>(isa, $($arg),*),
+                #[cfg(target_arch = "aarch64")]
+                Set::NeonDot(isa) => $body::<Baseline $(, $lanes)? $($(, $g)*)?>(isa.baseline(), $($arg),*),
                 // SAFETY: `isa` proves that the processor has the features.
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx2(isa) => unsafe { avx2 $(::<$($g,)*>)? (isa, $($arg),*) },
@@ -81,8 +83,17 @@ macro_rules! for_each_byte_level {
         #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
         $vis fn $name(level: $crate::simd::Level, $($arg: $ty),*) {
             use $crate::simd::{Baseline, Set};
+            #[cfg(target_arch = "aarch64")]
+            use $crate::simd::NeonDot;
             #[cfg(target_arch = "x86_64")]
             use $crate::simd::{Avx2, Avx512Vnni, AvxVnni};
+
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon,dotprod")]
+            #[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+            fn neon_dot(isa: NeonDot, $($arg: $ty),*) {
+                $body::<NeonDot, 4>(isa, $($arg),*)
+            }
 
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
@@ -105,6 +116,9 @@ macro_rules! for_each_byte_level {
 
             match level.set() {
                 Set::Baseline(isa) => $body::<Baseline, 4>(isa, $($arg),*),
+                // SAFETY: `isa` proves that the processor has the features.
+                #[cfg(target_arch = "aarch64")]
+                Set::NeonDot(isa) => unsafe { neon_dot(isa, $($arg),*) },
                 // SAFETY: `isa` proves that the processor has the features.
                 #[cfg(target_arch = "x86_64")]
                 Set::Avx2(isa) => unsafe { avx2(isa, $($arg),*) },

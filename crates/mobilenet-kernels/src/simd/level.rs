@@ -6,6 +6,8 @@ use std::str::FromStr;
 use std::sync::OnceLock;
 
 use super::isa::Baseline;
+#[cfg(target_arch = "aarch64")]
+use super::isa::NeonDot;
 #[cfg(target_arch = "x86_64")]
 use super::isa::{Avx2, Avx512, Avx512Bf16, Avx512Vnni, AvxVnni};
 
@@ -30,6 +32,8 @@ pub struct Level(Set);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Set {
     Baseline(Baseline),
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(NeonDot),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -69,9 +73,9 @@ impl Level {
     pub const VARIABLE: &str = "MOBILENET_SIMD";
 
     /// The names of all levels, on every kind of processor: what the target guarantees (SSE2 on x86-64, NEON on aarch64);
-    /// AVX2 with FMA; AVX2 with products of bytes; AVX-512 F, BW, DQ and VL; AVX-512 with products of bytes; AVX-512 with these
-    /// and products of bf16 pairs.
-    pub const NAMES: [&str; 6] = ["baseline", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"];
+    /// NEON with products of bytes; AVX2 with FMA; AVX2 with products of bytes; AVX-512 F, BW, DQ and VL; AVX-512 with products
+    /// of bytes; AVX-512 with these and products of bf16 pairs.
+    pub const NAMES: [&str; 7] = ["baseline", "neondot", "avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"];
 
     /// The one that [`VARIABLE`](Self::VARIABLE) names, else the best that the processor has: settled once, by the
     /// first call. A name that [`from_env`](Self::from_env) refuses has no effect, since a library does not print: a
@@ -105,7 +109,9 @@ impl Level {
             Avx512Vnni::new().map(Set::Avx512Vnni),
             Avx512Bf16::new().map(Set::Avx512Bf16),
         ];
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        let sets = [baseline, NeonDot::new().map(Set::NeonDot)];
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
         let sets = [baseline];
         sets.into_iter().flatten().map(Self).collect()
     }
@@ -114,16 +120,18 @@ impl Level {
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Baseline(_) => Self::NAMES[0],
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot(_) => Self::NAMES[1],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2(_) => Self::NAMES[1],
+            Set::Avx2(_) => Self::NAMES[2],
             #[cfg(target_arch = "x86_64")]
-            Set::AvxVnni(_) => Self::NAMES[2],
+            Set::AvxVnni(_) => Self::NAMES[3],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(_) => Self::NAMES[3],
+            Set::Avx512(_) => Self::NAMES[4],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Vnni(_) => Self::NAMES[4],
+            Set::Avx512Vnni(_) => Self::NAMES[5],
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512Bf16(_) => Self::NAMES[5],
+            Set::Avx512Bf16(_) => Self::NAMES[6],
         }
     }
 
@@ -151,6 +159,8 @@ impl fmt::Display for Level {
         f.write_str(match self.0 {
             Set::Baseline(_) if cfg!(target_arch = "aarch64") => "NEON",
             Set::Baseline(_) => "baseline",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot(_) => "NEON with dot products",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(_) => "AVX2+FMA",
             #[cfg(target_arch = "x86_64")]

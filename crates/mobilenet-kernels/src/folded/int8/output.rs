@@ -1,7 +1,9 @@
 //! From sums of products to bytes.
 
 use super::super::Epilogue;
-use crate::simd::ByteIsa;
+#[cfg(target_arch = "aarch64")]
+use crate::simd::Set;
+use crate::simd::{ByteIsa, Level};
 
 /// What bytes stand for: `scale · (byte - zero_point)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -53,6 +55,23 @@ impl Affine {
 pub(super) struct Scales<'a> {
     pub(super) scale: &'a [f32],
     pub(super) bias: &'a [f32],
+    /// What a sum starts from where 128 is taken from each byte of the left; else there is none.
+    pub(super) starts: &'a [i32],
+}
+
+/// Whether products take 128 from each byte of the left.
+#[cfg(target_arch = "aarch64")]
+pub(super) fn is_signed(level: Level) -> bool {
+    matches!(level.set(), Set::NeonDot(_))
+}
+#[cfg(not(target_arch = "aarch64"))]
+pub(super) fn is_signed(_: Level) -> bool {
+    false
+}
+
+/// What 128 less in each byte of the left takes from a sum.
+pub(super) fn start(weights: impl Iterator<Item = i8>) -> i32 {
+    128 * weights.map(i32::from).sum::<i32>()
 }
 
 /// The scale and the bias of a sum of products: what a product of two steps stands for, and the bias less what the zero point

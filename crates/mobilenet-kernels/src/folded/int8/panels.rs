@@ -5,13 +5,15 @@ use super::super::aligned::Aligned;
 use super::super::multiply::{MOST_ROWS, unrolled};
 use super::super::panels::{Places, panels};
 use super::super::shards::Shards;
-use super::output::{Affine, Output, Scales, scale_and_bias};
+use super::output::{Affine, Output, Scales, is_signed, scale_and_bias, start};
 use crate::simd::{ByteIsa, Level, Set, for_each_byte_level, load, load_unchecked, store};
 
 /// Numbers in a register, and bytes that a step of a sum takes.
 pub(super) fn lanes_and_step(level: Level) -> (usize, usize) {
     match level.set() {
         Set::Baseline(_) => (4, 2),
+        #[cfg(target_arch = "aarch64")]
+        Set::NeonDot(_) => (4, 4),
         #[cfg(target_arch = "x86_64")]
         Set::Avx2(_) | Set::Avx512(_) => (8, 2),
         #[cfg(target_arch = "x86_64")]
@@ -43,6 +45,7 @@ pub struct BytePanels {
     words: Aligned<u32>,
     scale: Aligned,
     bias: Aligned,
+    starts: Aligned<i32>,
 }
 
 impl BytePanels {
@@ -61,8 +64,12 @@ impl BytePanels {
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let mut words = Aligned::zeroed(width * steps);
         let [mut scale, mut padded_bias] = [(); 2].map(|()| Aligned::zeroed(width));
+        let mut starts = Aligned::zeroed(if is_signed(level) { width } else { 0 });
         for column in 0..columns {
             let weights = weight[column * inner..(column + 1) * inner].iter().copied();
+            if let Some(to) = starts.values_mut().get_mut(column) {
+                *to = start(weights.clone());
+            }
             let (factor, offset) = scale_and_bias(input, scales[column], weights, bias[column]);
             (scale.values_mut()[column], padded_bias.values_mut()[column]) = (factor, offset);
         }
@@ -79,7 +86,7 @@ impl BytePanels {
                 }
             }
         }
-        Self { level, inner, columns, lanes, step, steps, panels, words, scale, bias: padded_bias }
+        Self { level, inner, columns, lanes, step, steps, panels, words, scale, bias: padded_bias, starts }
     }
 
     /// Bytes of a row on the left: the weight's, up to a multiple of 4. What fills them up has no effect.
@@ -108,6 +115,7 @@ impl BytePanels {
             scales: Scales {
                 scale: &self.scale.values()[first..first + width],
                 bias: &self.bias.values()[first..first + width],
+                starts: self.starts.values().get(first..first + width).unwrap_or_default(),
             },
             is_double: width == 2 * self.lanes,
         }
@@ -115,7 +123,10 @@ impl BytePanels {
 
     /// Bytes of what was packed.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.words.values()) + size_of_val(self.scale.values()) + size_of_val(self.bias.values())
+        size_of_val(self.words.values())
+            + size_of_val(self.scale.values())
+            + size_of_val(self.bias.values())
+            + size_of_val(self.starts.values())
     }
 }
 
@@ -229,6 +240,10 @@ fn tile<I: ByteIsa, const L: usize, const V: usize, const R: usize>(
     let left = &a[row * steps..(row + R) * steps];
     assert!(panel.words.len() == steps * V * L);
     let mut sums = [[[0i32; L]; V]; R];
+    if const { I::IS_SIGNED } {
+        unrolled!(V, v => sums[0][v] = load(panel.scales.starts, v * L));
+        sums = [sums[0]; R];
+    }
     for k in 0..steps {
         let mut right = [[0u32; L]; V];
         // SAFETY: k < steps and v < V, so that `at + L` is at most `steps * V * L`, the asserted length.

@@ -10,7 +10,7 @@ use super::super::depthwise::WindowShape;
 use super::super::multiply::unrolled;
 use super::super::panels::panels;
 use super::super::shards::Shards;
-use super::output::{Affine, Output, Scales, scale_and_bias};
+use super::output::{Affine, Output, Scales, is_signed, scale_and_bias, start};
 use super::panels::{lanes_and_step, word};
 use crate::simd::{ByteIsa, Level, for_each_byte_level, load, load_unchecked, store};
 
@@ -25,6 +25,7 @@ pub struct ByteWindows {
     words: Aligned<u32>,
     scale: Aligned,
     bias: Aligned,
+    starts: Aligned<i32>,
     /// The input's.
     pub(super) zero_point: u8,
 }
@@ -46,8 +47,12 @@ impl ByteWindows {
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let mut words = Aligned::zeroed(width * words_per_window);
         let [mut scale, mut padded_bias] = [(); 2].map(|()| Aligned::zeroed(width));
+        let mut starts = Aligned::zeroed(if is_signed(level) { width } else { 0 });
         for channel in 0..channels {
             let window = weight[channel * taps..(channel + 1) * taps].iter().copied();
+            if let Some(to) = starts.values_mut().get_mut(channel) {
+                *to = start(window.clone());
+            }
             let (factor, offset) = scale_and_bias(input, scales[channel], window, bias[channel]);
             (scale.values_mut()[channel], padded_bias.values_mut()[channel]) = (factor, offset);
         }
@@ -66,7 +71,7 @@ impl ByteWindows {
             }
         }
         let zero_point = input.zero_point;
-        Self { level, channels, words_per_window, panels, words, scale, bias: padded_bias, zero_point }
+        Self { level, channels, words_per_window, panels, words, scale, bias: padded_bias, starts, zero_point }
     }
 
     /// How many channels there are.
@@ -86,7 +91,10 @@ impl ByteWindows {
 
     /// Bytes of what was packed.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.words.values()) + size_of_val(self.scale.values()) + size_of_val(self.bias.values())
+        size_of_val(self.words.values())
+            + size_of_val(self.scale.values())
+            + size_of_val(self.bias.values())
+            + size_of_val(self.starts.values())
     }
 
     pub(super) fn panel(&self, i: usize) -> ByteWindowPanel<'_> {
@@ -100,6 +108,7 @@ impl ByteWindows {
             scales: Scales {
                 scale: &self.scale.values()[first..first + width],
                 bias: &self.bias.values()[first..first + width],
+                starts: self.starts.values().get(first..first + width).unwrap_or_default(),
             },
         }
     }
@@ -266,7 +275,10 @@ fn tile<I: ByteIsa, const L: usize, const K: usize, const T: usize>(
 ) {
     let kernel = if K == 0 { line.kernel } else { K };
     let groups = kernel.div_ceil(I::STEP);
-    let mut sums = [[0i32; L]; T];
+    let mut sums = match const { I::IS_SIGNED } {
+        true => [load(panel.scales.starts, line.lane); T],
+        false => [[0i32; L]; T],
+    };
     let last = ((x + T - 1) * shape.stride + (kernel - 1) * shape.dilation) * groups + groups - 1;
     assert!((last + 1) * L <= line.columns.len());
     assert!((kernel * groups - 1) * panel.width + line.lane + L <= panel.words.len());

@@ -13,10 +13,14 @@ use super::{Baseline, Isa};
 ///
 /// A step of a sum takes a word of 32 bits from the left and one from the right. Where the instruction set multiplies quads,
 /// the left one holds four bytes without a sign, the right one four with a sign; elsewhere both hold two numbers of 16 bits,
-/// whose products need no more than 32. All sums are exact, so that every instruction set gives the same.
+/// whose products need no more than 32. All sums are exact, so that every instruction set gives the same: where its products
+/// have a sign on both sides, 128 is taken from each byte of the left, and 128 times the right side's sum put back beforehand.
 pub(crate) trait ByteIsa: Isa {
     /// Bytes of the left that are multiplied in one step: 4 or 2.
     const STEP: usize;
+
+    /// Whether [`dot`](Self::dot) takes 128 from each byte of the left.
+    const IS_SIGNED: bool = false;
 
     /// `sums[l] += Σ left[l][i] · right[l][i]`
     fn dot<const L: usize>(self, sums: &mut [i32; L], left: [u32; L], right: [u32; L]);
@@ -161,14 +165,19 @@ impl Isa for AvxVnni {
     }
 }
 
-/// Four products of a word, in order of the bytes.
-#[cfg(target_arch = "x86_64")]
+/// Four products of a word, in order of the bytes; `number` is what a byte of the left stands for.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 #[inline(always)]
-fn dot_quads<const L: usize>(sums: &mut [i32; L], left: [u32; L], right: [u32; L]) {
+pub(super) fn dot_quads<const L: usize>(
+    sums: &mut [i32; L],
+    left: [u32; L],
+    right: [u32; L],
+    number: impl Fn(u8) -> i32,
+) {
     for l in 0..L {
         let (left, right) = (left[l].to_le_bytes(), right[l].to_le_bytes());
         for i in 0..4 {
-            sums[l] += i32::from(left[i]) * i32::from(right[i].cast_signed());
+            sums[l] += number(left[i]) * i32::from(right[i].cast_signed());
         }
     }
 }
@@ -180,7 +189,7 @@ impl ByteIsa for AvxVnni {
     #[inline(always)]
     fn dot<const L: usize>(self, sums: &mut [i32; L], left: [u32; L], right: [u32; L]) {
         if L != 8 {
-            return dot_quads(sums, left, right);
+            return dot_quads(sums, left, right, i32::from);
         }
         // SAFETY: `L` is 8: all are the 32 bytes of a register, any bits of which are valid. `self` proves AVX-VNNI.
         unsafe {
@@ -227,7 +236,7 @@ impl ByteIsa for Avx512Vnni {
     #[inline(always)]
     fn dot<const L: usize>(self, sums: &mut [i32; L], left: [u32; L], right: [u32; L]) {
         if L != 16 {
-            return dot_quads(sums, left, right);
+            return dot_quads(sums, left, right, i32::from);
         }
         // SAFETY: `L` is 16: all are the 64 bytes of a register, any bits of which are valid. `self` proves AVX-512 VNNI.
         unsafe {

@@ -4,6 +4,8 @@
 //! constructor that asks the processor makes one. Every operation that executes special instructions is a method on
 //! such a value, so that code without `unsafe` cannot execute what the processor lacks.
 
+#[cfg(target_arch = "aarch64")]
+mod arm;
 mod bytes;
 mod scalar;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -14,6 +16,8 @@ mod x86;
 use super::memory::{Streamed, store_streamed};
 use crate::bf16::{Pair, rounded_bits};
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) use arm::NeonDot;
 pub(crate) use bytes::ByteIsa;
 pub(crate) use scalar::Baseline;
 #[cfg(target_arch = "x86_64")]
