@@ -1,5 +1,5 @@
 //! The five likeliest classes of a picture, a binary PPM without comments:
-//! `cargo run --release -p mobilenet-runtime --example classify -- MODEL.safetensors PICTURE.ppm`.
+//! `cargo run --release -p mobilenet-runtime --example open_and_classify -- MODEL.safetensors PICTURE.ppm`.
 
 use std::error::Error;
 use std::io::Write;
