@@ -123,7 +123,7 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
 
 fn decode_unguarded(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits::of_decoders());
+    reader.limits(limits::of_decoders(format, bytes.len()));
     let damaged = |error: ImageError| {
         format!("a damaged {}: {}", kind::name(format), error.to_string().replace(['\n', '\r'], " "))
     };
