@@ -6,6 +6,8 @@
 //! `MOBILENET_MUTATIONS_SEED` begins elsewhere. What stops the process lies in `target/tmp/mutations`, in the folder of
 //! its reader.
 
+#![expect(clippy::print_stdout, reason = "what a test has to say of its files")]
+
 mod inputs;
 mod mutate;
 mod read;
