@@ -26,8 +26,10 @@ pub struct Judged<'a> {
     pub arch: Option<Arch>,
     /// Where the weights are from.
     pub source: &'a str,
-    /// The set's name, and which part of which copy.
+    /// The set's name and the part of it.
     pub data: &'a str,
+    /// Which copy of the set.
+    pub copy: &'a str,
     /// What people should know of set and network, a line each.
     pub notes: &'a [String],
     /// Mean cross-entropy.
@@ -73,7 +75,7 @@ fn document(judged: &Judged<'_>) -> Document {
     sections.extend(mistakes(judged));
     Document {
         title: rich!("{} on {}", judged.title, judged.data),
-        subtitle: rich!("Weights: {}", judged.source),
+        subtitle: rich!("Weights: {}. Data: {}.", judged.source, judged.copy),
         warning: None,
         verdict: vec![
             verdict,
@@ -249,6 +251,7 @@ mod tests {
             arch: None,
             source: evil,
             data: "<img src=x onerror=alert(2)>",
+            copy: evil,
             notes: &[evil.to_owned()],
             loss: 0.75,
             top: [0.5, 1.0],

@@ -51,8 +51,8 @@ pub fn judge(args: &EvalArgs, classifier: &Classifier, config: &RunConfig, datas
         + &said::table(&[("test", &test), ("training, plain", &plain)], Some(mirrored.top1))
         + &said::scores(&result);
     if let Some(path) = &args.report {
-        let data = format!("{} ({}), test", set.name, set.copy);
-        page::write(path, classifier, &data, &notes, &result, &[test_images])?;
+        let data = [&format!("{}, test", set.name), &set.copy];
+        page::write(path, classifier, data, &notes, &result, &[test_images])?;
     }
     let report = Eval {
         run: classifier.source.clone(),

@@ -16,11 +16,11 @@ use crate::output::{self, note};
 /// The worst mistakes that are shown.
 const SHOWN: usize = 24;
 
-/// Writes the page; `parts` are the images in the order of the answers.
+/// Writes the page; `data` names the set and its copy, `parts` are the images in the order of the answers.
 pub fn write(
     path: &Path,
     classifier: &Classifier,
-    data: &str,
+    [data, copy]: [&String; 2],
     notes: &[String],
     judged: &Judged<'_>,
     parts: &[Arc<Split>],
@@ -41,6 +41,7 @@ pub fn write(
         arch: classifier.arch,
         source: &format!("{} ({})", classifier.source.display(), classifier.weights),
         data,
+        copy,
         notes,
         loss: answers.loss,
         top: [answers.top1, answers.top5],

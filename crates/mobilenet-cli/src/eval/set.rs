@@ -43,8 +43,8 @@ pub fn judge(args: &EvalArgs, mut classifier: Classifier, dataset: Dataset) -> R
     let header = format!("{title} on {name} ({copy}), weights: {}\n\n", classifier.weights);
     let text = header + &said::table(&[(part_name(part), &answers)], None) + &said::scores(&result);
     if let Some(path) = &args.report {
-        let data = format!("{name} ({copy}), {}", part_name(part));
-        page::write(path, &classifier, &data, &notes, &result, &parts)?;
+        let data = [&format!("{name}, {}", part_name(part)), &copy];
+        page::write(path, &classifier, data, &notes, &result, &parts)?;
     }
     if !args.json {
         return print(&text);

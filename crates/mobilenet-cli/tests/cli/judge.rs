@@ -64,6 +64,7 @@ fn a_run_is_scored_and_has_a_page() {
     assert_eq!((bins.len(), bins.iter().map(|bin| bin["images"].as_u64().unwrap()).sum::<u64>()), (15, 24));
     let page = text(&read(place.path("page.html")));
     assert!(page.contains("Worst mistakes") && page.contains("data:image/png;base64,") && !page.contains("<script"));
+    assert!(page.contains("<title>MobileNetV3-Small, width 0.35 on cifar10, test</title>"), "{page}");
     assert!(page.contains("What is taken for what") && page.contains("calibration error"), "{page}");
     let said = place.run("eval --run run");
     assert!(said.contains("macro F1 ") && said.contains("calibration error (ECE) "), "{said}");
