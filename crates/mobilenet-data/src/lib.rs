@@ -22,7 +22,7 @@ mod split;
 
 pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
-pub use decode::{decode_image, load_image, load_image_cropped};
+pub use decode::{decode_image, decode_image_cropped, load_image, load_image_cropped};
 pub use error::{Broken, Error, Place};
 pub use load::{LoadOptions, load};
 #[cfg(feature = "candle-datasets")]

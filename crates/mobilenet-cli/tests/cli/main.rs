@@ -7,6 +7,7 @@ mod common;
 mod export;
 #[cfg(unix)]
 mod interrupted;
+mod judge;
 mod pictures;
 mod report;
 mod techniques;

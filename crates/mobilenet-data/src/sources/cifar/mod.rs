@@ -5,7 +5,6 @@
 
 pub(crate) mod binary;
 pub(crate) mod classes;
-mod pickle;
 mod python;
 pub(crate) mod store;
 
