@@ -424,6 +424,7 @@ mod tests {
             ("train --model v2 --out r --schedule step", "one-cycle"),
             ("train --model v2 --out r --data mnist", "cifar10"),
             ("train --model v2 --out r --recipe slow", "article or fast"),
+            ("train --model v2 --out r --picture-cache -1", "such as 500M"),
             ("train --model v2 --out r --ema 1", "0 to below 1"),
             ("train --model v2 --out r --random-erasing 1.5", "0 to 1"),
             ("train --model v2 --out r --mixup 0", "a number above 0"),

@@ -101,6 +101,7 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
         data_dir: request.data_dir.clone(),
         image_size: request.image_size,
         read: request.read.clone(),
+        picture_cache: request.picture_cache,
         ..LoadOptions::default()
     };
     let dataset = data::load(&options)?;

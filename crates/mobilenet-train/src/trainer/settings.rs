@@ -1,7 +1,6 @@
 //! What a run must be given, and what must be the same when it is resumed.
 
 use candle_nn::ModuleT;
-use mobilenet_common::random::Fingerprint;
 use mobilenet_data::Split;
 
 use super::Trainer;
@@ -43,12 +42,7 @@ impl<M: ModuleT> Trainer<'_, M> {
     }
 }
 
-/// A fingerprint of a split: a hash of its shape, labels and pixels.
+/// A hash of a split's shape, labels and pixels.
 fn fingerprint(split: &Split) -> String {
-    let mut fingerprint = Fingerprint::new();
-    fingerprint.add(split.height() as u64);
-    fingerprint.add(split.width() as u64);
-    split.labels().iter().for_each(|&label| fingerprint.add(u64::from(label)));
-    fingerprint.add_bytes(split.pixels());
-    format!("{:016x}", fingerprint.value())
+    format!("{:016x}", split.fingerprint())
 }

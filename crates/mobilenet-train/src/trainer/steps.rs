@@ -33,11 +33,10 @@ impl<M: ModuleT> Trainer<'_, M> {
             augment: config.augment,
             resize: config.image_size(epoch).map(|size| (size, size)),
             drop_last: config.drop_last,
+            balanced: false,
+            skip: progress.steps_done,
         };
         let mut batches = batches(Arc::clone(&run.data.train), run.data.normalization, &order, &self.device);
-        for _ in 0..progress.steps_done {
-            batches.next().transpose()?;
-        }
 
         let mut last_save = Instant::now();
         let mut gradients = None;
