@@ -17,7 +17,7 @@ use std::error::Error;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use image::codecs::jpeg::JpegEncoder;
@@ -65,6 +65,13 @@ fn measure(dir: &str, count: usize) -> Result<(), Box<dyn Error>> {
         }
         report(name, pictures, start, cpu);
     }
+    // Whoever is slow finds as many batches as may be ahead.
+    let mut ahead =
+        batches(split, norm, &BatchConfig { augment: train, ..BatchConfig::train(BATCH, 1, 1) }, &Device::Cpu);
+    let first = ahead.next().transpose()?;
+    std::thread::sleep(Duration::from_secs(10));
+    println!("with all batches ahead that may be: peak memory {:.0} MB", peak_memory() / 1e6);
+    drop((first, ahead));
     Ok(())
 }
 

@@ -39,7 +39,7 @@ def main(folder, workers, batches=20):
         chosen = torch.randperm(len(data))[: batches * BATCH].tolist()
         loader = DataLoader(torch.utils.data.Subset(data, chosen), BATCH, num_workers=workers)
         start, cpu, pictures, memory = time.perf_counter(), cpu_seconds(), 0, 0
-        iterator = iter(loader)
+        iterator = iter(loader)  # starts the workers
         for step, (images, _) in enumerate(iterator):
             pictures += len(images)
             if step == batches // 2:

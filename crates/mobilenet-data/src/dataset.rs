@@ -116,10 +116,10 @@ impl Sums {
     pub fn of(pixels: &[u8]) -> Self {
         let mut sums = Self { pixels: (pixels.len() / 3) as u64, ..Self::default() };
         for pixel in pixels.chunks_exact(3) {
-            for c in 0..3 {
-                let value = u64::from(pixel[c]);
-                sums.sum[c] += value;
-                sums.squares[c] += value * value;
+            for ((sum, squares), &value) in sums.sum.iter_mut().zip(&mut sums.squares).zip(pixel) {
+                let value = u64::from(value);
+                *sum += value;
+                *squares += value * value;
             }
         }
         sums
