@@ -24,7 +24,7 @@ pub use self::eval::{EvalArgs, Part};
 pub use self::export::ExportArgs;
 pub use self::predict::PredictArgs;
 pub use self::source::SourceArgs;
-pub use self::technique::TechniqueArgs;
+pub use self::technique::{FEATURES, TechniqueArgs};
 pub use self::train::{Freeze, TrainArgs};
 pub use self::values::MeanStd;
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
@@ -371,7 +371,9 @@ mod tests {
             ("train --model v2 --out r --optimizer lion", "adamw, sgd or muon"),
             ("train --model v2 --out r --schedule step", "one-cycle"),
             ("train --model v2 --out r --data mnist", "cifar10"),
-            ("train --model v2 --out r --recipe slow", "article or fast"),
+            ("train --model v2 --out r --recipe slow", "article, fast or finetune"),
+            ("train --model v2 --out r --balance all", "none, sampler or weights"),
+            ("train --model v2 --out r --picture-cache -1", "such as 500M"),
             ("train --model v2 --out r --ema 1", "0 to below 1"),
             ("train --model v2 --out r --random-erasing 1.5", "0 to 1"),
             ("train --model v2 --out r --mixup 0", "a number above 0"),

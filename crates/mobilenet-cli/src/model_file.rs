@@ -67,12 +67,13 @@ pub fn evaluated(
 ) -> Result<Evaluated> {
     let begun = Instant::now();
     let input = session.model().description().input.clone();
-    let (len, classes) = (input.height * input.width * 3, session.model().description().classes.len());
+    let classes = session.model().description().classes.len();
     let (mut predicted, mut confidence) = (Vec::new(), Vec::new());
     let (mut right, mut near, mut loss) = (0usize, 0usize, 0f64);
-    let batches = images.pixels().chunks(BATCH * len).zip(images.labels().chunks(BATCH));
-    for (pixels, labels) in batches {
-        let logits = session.run(&normalized(pixels, input.mean, input.std))?;
+    for labels in images.labels().chunks(BATCH) {
+        let first = predicted.len();
+        let batch = (first..first + labels.len()).map(|i| images.picture(i)).collect::<Result<Vec<_>, _>>()?;
+        let logits = session.run(&normalized(&batch.concat(), input.mean, input.std))?;
         for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
             let label = output(label);
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);

@@ -12,7 +12,7 @@ use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{MobileNet, weights};
-use mobilenet_schema::{RunConfig, TrainRecord};
+use mobilenet_schema::{RecipeName, RunConfig, TrainRecord};
 use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
 
 use crate::args::{MeanStd, TrainArgs};
@@ -36,6 +36,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let mut request = TrainingRequest::new(args, stored.as_ref())?;
     // Without a checkpoint nothing has been trained yet, and other settings do no harm.
     let stored = stored.filter(|_| run::has_training(out));
+    if request.recipe == RecipeName::Finetune && request.init.is_none() {
+        note("the recipe finetune starts from no weights (--init, --init-from)");
+    }
     let more_epochs = stored.as_ref().is_some_and(|stored| request.has_more_epochs_than(stored));
     if let Some(stored) = &stored {
         let differences = request.differences(stored)?;
@@ -101,6 +104,7 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
         data_dir: request.data_dir.clone(),
         image_size: request.image_size,
         read: request.read.clone(),
+        picture_cache: request.picture_cache,
         ..LoadOptions::default()
     };
     let dataset = data::load(&options)?;

@@ -12,6 +12,7 @@ mod interop;
 mod load;
 #[cfg(feature = "candle-datasets")]
 mod mnist;
+mod originals;
 #[cfg(test)]
 mod parity;
 mod progress;
@@ -24,7 +25,7 @@ pub use batches::{Batch, BatchConfig, Batches, Mixed, batches};
 pub use dataset::{Dataset, Normalization};
 pub use decode::{decode_image, decode_image_cropped, load_image, load_image_cropped};
 pub use error::{Broken, Error, Place};
-pub use load::{LoadOptions, load};
+pub use load::{DEFAULT_PICTURE_CACHE, LoadOptions, load};
 #[cfg(feature = "candle-datasets")]
 pub use mnist::mnist;
 /// What `config.json` holds of the data is declared where its file is.

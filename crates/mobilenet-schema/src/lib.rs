@@ -27,7 +27,7 @@ pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, St
 pub use check::{Artefact, Problem};
 pub use claims::{ClaimResult, Verdict};
 pub use config::{
-    AdamWConfig, Augment, ColorJitter, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig,
+    AdamWConfig, Augment, Balance, ColorJitter, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig,
     OptimizerConfig, Padding, Policy, ReadOptions, ResizedCrop, RunConfig, Schedule, SgdConfig, TrainConfig,
     TrainSettings, Variables,
 };

@@ -24,8 +24,8 @@ pub use mobilenet_data as data;
 pub use mobilenet_layers::{DropoutRng, seeded_var_builder};
 /// What a run's folder holds is declared where its files are: `config.json` the settings, `metrics.jsonl` the epochs.
 pub use mobilenet_schema::{
-    AdamWConfig, Distillation, EpochMetrics, EvalMetrics, LowResolution, LrFactor, MuonConfig, OptimizerConfig,
-    Schedule, SgdConfig, TrainConfig, Variables,
+    AdamWConfig, Balance, Distillation, EpochMetrics, EvalMetrics, LowResolution, LrFactor, MuonConfig,
+    OptimizerConfig, Schedule, SgdConfig, TrainConfig, Variables,
 };
 pub use observer::{Observer, StepReport};
 pub use optimizer::Optimizer;

@@ -38,6 +38,8 @@ struct Run<'a> {
     best: PathBuf,
     settings: serde_json::Value,
     steps_per_epoch: usize,
+    /// What each class counts in the loss; empty: all alike.
+    class_weights: Vec<f64>,
     interval: Duration,
     /// The run's wall time before this call, and this call's beginning.
     clock: (f64, Instant),
@@ -110,6 +112,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
             best: run_dir.join(BEST_FILE),
             settings: self.settings(data, &options.model)?,
             steps_per_epoch,
+            class_weights: settings::class_weights(self.config.balance, data.train.labels()),
             interval: options.checkpoint_interval,
             clock: (0.0, Instant::now()),
         };

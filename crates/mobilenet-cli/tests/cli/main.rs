@@ -5,6 +5,7 @@ mod choose;
 mod commands;
 mod common;
 mod export;
+mod fine_tuning;
 #[cfg(unix)]
 mod interrupted;
 mod judge;

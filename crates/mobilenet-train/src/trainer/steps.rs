@@ -12,7 +12,7 @@ use super::{Run, Trainer};
 use crate::Distillation;
 use crate::checkpoint::{self, Progress, State};
 use crate::loss::{Targets, Teacher, loss};
-use crate::{Ema, Error, Observer, StepReport, TrainConfig};
+use crate::{Balance, Ema, Error, Observer, StepReport, TrainConfig};
 
 impl<M: ModuleT> Trainer<'_, M> {
     /// The epoch's steps that are not done yet. Returns the last one's learning rate.
@@ -33,11 +33,10 @@ impl<M: ModuleT> Trainer<'_, M> {
             augment: config.augment,
             resize: config.image_size(epoch).map(|size| (size, size)),
             drop_last: config.drop_last,
+            balanced: config.balance == Balance::Sampler,
+            skip: progress.steps_done,
         };
         let mut batches = batches(Arc::clone(&run.data.train), run.data.normalization, &order, &self.device);
-        for _ in 0..progress.steps_done {
-            batches.next().transpose()?;
-        }
 
         let mut last_save = Instant::now();
         let mut gradients = None;
@@ -95,6 +94,7 @@ impl<M: ModuleT> Trainer<'_, M> {
         let targets = Targets {
             mixed: batch.mixed.as_ref(),
             label_smoothing: self.config.label_smoothing,
+            class_weights: &run.class_weights,
             teacher: teacher.map(|(logits, Distillation { temperature, weight })| Teacher {
                 logits,
                 temperature,

@@ -156,7 +156,7 @@ impl Cifar {
             Store::Folder(_) => Vec::new(),
             Store::Archive { path, .. } => vec![format!("read from {}", path.display())],
         };
-        Ok(Dataset { notes, ..Dataset::new(self.source.to_string(), copy, classes, train, test) })
+        Ok(Dataset { notes, ..Dataset::new(self.source.to_string(), copy, classes, train, test)? })
     }
 
     /// Class names: those beside the data, or else the built-in ones.
