@@ -1,16 +1,18 @@
 //! Batches, made on a thread of their own while the last one is being used.
 
 mod config;
+mod pictures;
 mod worker;
 
 use std::sync::Arc;
 
 use candle_core::Device;
 
-use self::worker::Worker;
+use self::worker::{Raw, Worker};
 use crate::{Error, Normalization, Split};
 
 pub use self::config::{Batch, BatchConfig, Mixed};
+pub use self::pictures::{PictureBatch, PictureChange, PictureMix, Pictures, Rectangle, pictures};
 
 /// The batches of one epoch of `split`, on `device`.
 ///
@@ -26,7 +28,7 @@ pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device
     let own_size = (split.height(), split.width());
     let size = cfg.resize.unwrap_or(own_size);
     let remaining = cfg.count(split.len());
-    let started = cfg.check(own_size).and_then(|()| Worker::start(split, norm, cfg.clone(), size));
+    let started = cfg.check(own_size).and_then(|()| Worker::images(split, norm, cfg.clone(), size));
     let (worker, failed) = match started {
         Ok(worker) => (Some(worker), None),
         Err(error) => (None, Some(error)),
@@ -38,7 +40,7 @@ pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device
 /// Iterator over the batches of one epoch; see [`batches`].
 #[derive(Debug)]
 pub struct Batches {
-    worker: Option<Worker>,
+    worker: Option<Worker<Raw>>,
     failed: Option<Error>,
     remaining: usize,
     size: (usize, usize),
