@@ -4,13 +4,15 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use candle_core::Device;
 use candle_nn::ModuleT;
 use mobilenet_data::{LoadOptions, Split};
 use mobilenet_schema::{Eval, RunConfig, to_pretty_json_with_short_arrays};
-use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
+use mobilenet_train::{DeviceInference, Evaluation, MirrorAveraged, evaluate};
 
 use crate::args::EvalArgs;
 use crate::data;
+use crate::kernels;
 use crate::model_file;
 use crate::output::{check_writable, print, print_json, write};
 use crate::progress::{Progress, percent};
@@ -28,8 +30,15 @@ pub fn run(args: &EvalArgs) -> Result<()> {
     let mut config = run::read_config(run)?;
     let path = run.join(EVAL_FILE);
     check_writable(&path)?;
-    let device = args.device.device.open()?;
+    let mut device = args.device.device.open()?;
+    let gpu = kernels::for_evaluation(&device, &config)?;
+    if gpu.is_some() {
+        // The kernels' images come from the host.
+        device = Device::Cpu;
+    }
     let trained = run::load_model(run, &config, &device)?;
+    let by_kernels = gpu.map(|gpu| DeviceInference::new(gpu, &config.model, &trained.vars)).transpose()?;
+    let network = by_kernels.as_ref().map_or(&trained.model as &dyn ModuleT, |network| network);
 
     let options = LoadOptions {
         source: config.data.source,
@@ -53,9 +62,9 @@ pub fn run(args: &EvalArgs) -> Result<()> {
         Ok(evaluate(model, split, run::normalization(set), train.config.batch_size, &device, &mut shown)?)
     };
     let test_images = Arc::new(data.test);
-    let test = on(&trained.model, &test_images, "test")?;
-    let mirrored = on(&MirrorAveraged(&trained.model), &test_images, "mirrored test")?;
-    let plain = on(&trained.model, &Arc::new(data.train.take(MAX_TRAIN_IMAGES)), "training")?;
+    let test = on(network, &test_images, "test")?;
+    let mirrored = on(&MirrorAveraged(network), &test_images, "mirrored test")?;
+    let plain = on(network, &Arc::new(data.train.take(MAX_TRAIN_IMAGES)), "training")?;
     progress.finish();
 
     let classes = |of: Vec<u32>| of.into_iter().map(|class| class as usize).collect();
