@@ -11,9 +11,12 @@ use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{Arch, IMAGENET_CLASSES, MobileNet, ModelConfig, Preset, imagenet_classes, weights};
 use mobilenet_runtime::Session;
 use mobilenet_schema::RunConfig;
+use mobilenet_train::DeviceInference;
 
 use crate::args::{ClassifierArgs, MeanStd};
 use crate::device::DeviceArg;
+use crate::eval::BATCH;
+use crate::kernels;
 use crate::model_file::{self, normalized};
 use crate::output::note;
 use crate::run;
@@ -51,8 +54,29 @@ pub struct Classifier {
 
 /// What runs it.
 pub enum Engine {
-    Candle { model: Box<MobileNet>, device: Device },
+    Candle { model: Box<dyn ModuleT>, device: Device },
     Runtime(Box<Session>),
+}
+
+impl Engine {
+    /// By a GPU's kernels where the device is one and they cover the network, in batches of so many images of a size; else by
+    /// the layers.
+    fn candle(
+        model: MobileNet,
+        vars: &VarMap,
+        config: &ModelConfig,
+        device: Device,
+        batch: usize,
+        size: (usize, usize),
+    ) -> Result<Self> {
+        Ok(match kernels::for_evaluation(&device, config, batch, size)? {
+            // The kernels' images come from the host.
+            Some(gpu) => {
+                Self::Candle { model: Box::new(DeviceInference::new(gpu, config, vars)?), device: Device::Cpu }
+            }
+            None => Self::Candle { model: Box::new(model), device },
+        })
+    }
 }
 
 impl Classifier {
@@ -69,9 +93,11 @@ impl Classifier {
     fn of_run(run: &Path, device: DeviceArg) -> Result<Self> {
         let config = run::read_config(run)?;
         let device = device.open()?;
-        let run::Trained { model, weights } = run::load_model(run, &config, &device)?;
+        let run::Trained { model, vars, weights } = run::load_model(run, &config, &device)?;
+        let [height, width] = config.data.image;
+        let batch = config.train.config.batch_size;
         Ok(Self {
-            engine: Engine::Candle { model: Box::new(model), device },
+            engine: Engine::candle(model, &vars, &config.model, device, batch, (height, width))?,
             source: run.to_owned(),
             title: config.model.title(),
             model: config.model.arch.to_string(),
@@ -152,7 +178,7 @@ impl Classifier {
             crop_share: of_imagenet.then_some(IMAGENET_CROP),
             normalization,
             config: None,
-            engine: Engine::Candle { model: Box::new(model), device },
+            engine: Engine::candle(model, &vars, &config, device, BATCH, [config.preset.image_size(); 2].into())?,
         })
     }
 

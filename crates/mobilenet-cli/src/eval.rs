@@ -17,7 +17,7 @@ use crate::output::{check_writable, note};
 use crate::run::{self, EVAL_FILE};
 
 /// Images that are judged at once, where no training says otherwise.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 
 pub fn run(args: &EvalArgs) -> Result<()> {
     if let Some(run) = &args.network.run {

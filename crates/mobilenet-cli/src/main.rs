@@ -13,6 +13,7 @@ mod eval;
 mod export;
 mod flags;
 mod interrupt;
+mod kernels;
 mod model_file;
 mod output;
 mod predict;

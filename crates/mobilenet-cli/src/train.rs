@@ -13,15 +13,18 @@ use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{MobileNet, weights};
 use mobilenet_schema::{RecipeName, RunConfig, TrainRecord};
-use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
+use mobilenet_train::{
+    CHECKPOINT_FILE, DeviceTraining, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer,
+};
 
 use crate::args::{MeanStd, TrainArgs};
 use crate::data;
 use crate::interrupt;
+use crate::kernels;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Training, duration, percent};
 use crate::request::TrainingRequest;
-use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
+use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, Trained, WEIGHTS_FILE};
 
 /// The classes of a network that was trained on ImageNet.
 const IMAGENET_CLASSES: usize = 1000;
@@ -165,13 +168,18 @@ fn train(
     more_epochs: bool,
     device: &Device,
 ) -> Result<TrainRecord> {
+    let teacher_config = config.teacher.as_deref().map(run::read_config).transpose().context("--teacher")?;
+    let gpu = kernels::for_training(device, config, teacher_config.as_ref().map(|teacher| &teacher.model))?;
+    // The variables that kernels train are the host's whenever something is saved.
+    let device = if gpu.is_some() { &Device::Cpu } else { device };
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
     let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
     if config.freeze_features {
         model = model.with_frozen_features();
     }
-    let teacher = config.teacher.as_deref().map(|run| teacher(run, config, device)).transpose()?;
+    let teacher = config.teacher.as_deref().zip(teacher_config.as_ref());
+    let teacher = teacher.map(|(run, its)| self::teacher((run, its), config, device)).transpose()?;
     let resumed = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
     if let Some(init) = config.init.as_ref().filter(|_| !resumed) {
@@ -207,9 +215,15 @@ fn train(
         ..RunOptions::default()
     };
     let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
-    if let Some(teacher) = &teacher {
-        trainer = trainer.with_teacher(teacher);
-    }
+    trainer = match (gpu, &teacher) {
+        (None, None) => trainer,
+        (None, Some(teacher)) => trainer.with_teacher(&teacher.model),
+        (Some(gpu), None) => trainer.on_device(DeviceTraining::new(gpu, &config.model, config.train.precision)),
+        (Some(gpu), Some(teacher)) => {
+            let taught = (teacher.model.config(), &teacher.vars);
+            trainer.on_device(DeviceTraining::taught(gpu, &config.model, config.train.precision, taught)?)
+        }
+    };
     let mut training = Training::new();
     let way_on = format!("go on with: mobilenet train --resume --out {}", quoted(&out.to_string_lossy()));
     let graceful = interrupt::graceful(way_on.clone());
@@ -240,8 +254,7 @@ fn stopped(error: mobilenet_train::Error, way_on: &str) -> anyhow::Error {
 }
 
 /// The network of another run, which must answer the same question.
-fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet> {
-    let its = run::read_config(run).context("--teacher")?;
+fn teacher((run, its): (&Path, &RunConfig), config: &RunConfig, device: &Device) -> Result<Trained> {
     ensure!(
         its.data.classes == config.data.classes,
         "--teacher: {} knows other classes: expected {}, found {}",
@@ -255,9 +268,9 @@ fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet>
         "--teacher: {} saw its images with another mean and standard deviation ({normalization:?})",
         run.display()
     );
-    let trained = run::load_model(run, &its, device).context("--teacher")?;
+    let trained = run::load_model(run, its, device).context("--teacher")?;
     note(&format!("teacher: {}, weights: {}", its.model.title(), trained.weights));
-    Ok(trained.model)
+    Ok(trained)
 }
 
 fn record(outcome: Outcome, config: &RunConfig) -> Result<TrainRecord> {

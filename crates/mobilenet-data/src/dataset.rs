@@ -98,7 +98,8 @@ impl Normalization {
     }
 
     /// For each channel, what each of the 256 values becomes.
-    pub(crate) fn table(&self) -> [[f32; 256]; 3] {
+    #[must_use]
+    pub fn table(&self) -> [[f32; 256]; 3] {
         std::array::from_fn(|c| std::array::from_fn(|value| (value as f32 / 255.0 - self.mean[c]) / self.std[c]))
     }
 }

@@ -120,7 +120,8 @@ fn from_cache_or_hub(
 }
 
 /// `mobilenet` in the user's cache folder.
-pub(crate) fn default_cache() -> Option<PathBuf> {
+#[must_use]
+pub fn default_cache() -> Option<PathBuf> {
     let dir = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     dir("XDG_CACHE_HOME")
         .or_else(|| dir("HOME").map(|home| home.join(".cache")))

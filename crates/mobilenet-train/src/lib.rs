@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod checkpoint;
+mod device;
 mod ema;
 mod error;
 mod evaluate;
@@ -13,11 +14,14 @@ mod run;
 mod trainer;
 mod variables;
 
+pub use device::{DeviceInference, DeviceTraining};
 pub use ema::Ema;
 pub use error::Error;
 pub use evaluate::{Evaluation, MirrorAveraged, evaluate};
 pub use loss::{Targets, Teacher, cross_entropy, loss};
 pub use metrics::{EvalSplit, top_k_correct};
+/// The back ends of [`DeviceTraining`].
+pub use mobilenet_cuda as cuda;
 /// The images that a trainer takes.
 pub use mobilenet_data as data;
 // What a model of one's own needs to be trained reproducibly.

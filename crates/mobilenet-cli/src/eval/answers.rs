@@ -84,12 +84,12 @@ impl Answers {
 }
 
 /// A model whose outputs come in the order of a set's classes, those that the set lacks last.
-struct Arranged<'a, M> {
+struct Arranged<'a, M: ?Sized> {
     model: &'a M,
     order: Option<&'a [u32]>,
 }
 
-impl<M: ModuleT> ModuleT for Arranged<'_, M> {
+impl<M: ModuleT + ?Sized> ModuleT for Arranged<'_, M> {
     /// `[n, c, h, w] -> [n, outputs]`
     fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
         let logits = self.model.forward_t(xs, train)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use candle_nn::ModuleT;
 use mobilenet_data::{Dataset, Split};
-use mobilenet_models::MobileNet;
 use mobilenet_schema::{Eval, RunConfig, Scores, to_pretty_json_with_short_arrays};
 use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
 
@@ -23,7 +22,7 @@ const MAX_TRAIN_IMAGES: usize = 10_000;
 
 pub fn judge(args: &EvalArgs, classifier: &Classifier, config: &RunConfig, dataset: Dataset) -> Result<()> {
     let Engine::Candle { model, device } = &classifier.engine else { bail!("a run's network is Candle's") };
-    let model: &MobileNet = model;
+    let model = model.as_ref();
     let mut config = config.clone();
     let notes = dataset.notes.clone();
     let data = run::cut(&mut config.data, dataset, config.train.config.seed)?;

@@ -28,10 +28,8 @@ pub fn write(
     let answers = judged.answers;
     let mut mistakes = Vec::new();
     for index in worst_mistakes(&answers.labels, &answers.predicted, &answers.confidence, SHOWN) {
-        if let Some((split, at)) = place(parts, index)
-            && let Some(pixels) = split.image(at)
-        {
-            let png_base64 = png_base64(pixels, split.height(), split.width())?;
+        if let Some((split, at)) = place(parts, index) {
+            let png_base64 = png_base64(&split.picture(at)?, split.height(), split.width())?;
             let label = answers.labels.get(index).map_or(0, |&label| label as u32);
             mistakes.push(Picture { index, label, png_base64 });
         }

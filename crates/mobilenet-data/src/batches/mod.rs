@@ -3,6 +3,7 @@
 mod config;
 mod maker;
 mod order;
+mod pictures;
 mod pool;
 mod worker;
 
@@ -10,10 +11,11 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use self::worker::Worker;
+use self::worker::{Raw, Worker};
 use crate::{Error, Normalization, Split};
 
 pub use self::config::{Batch, BatchConfig, Mixed};
+pub use self::pictures::{PictureBatch, PictureChange, PictureMix, Pictures, Rectangle, pictures};
 
 /// The batches of one epoch of `split`, on `device`.
 ///
@@ -33,7 +35,7 @@ pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device
     let own_size = (split.height(), split.width());
     let size = cfg.resize.unwrap_or(own_size);
     let remaining = cfg.count(split.len()).saturating_sub(cfg.skip);
-    let started = cfg.check(own_size).and_then(|()| Worker::start(split, norm, cfg.clone(), size));
+    let started = cfg.check(own_size).and_then(|()| Worker::images(split, norm, cfg.clone(), size));
     let (worker, failed) = match started {
         Ok(worker) => (Some(worker), None),
         Err(error) => (None, Some(error)),
@@ -45,7 +47,7 @@ pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device
 /// Iterator over the batches of one epoch; see [`batches`].
 #[derive(Debug)]
 pub struct Batches {
-    worker: Option<Worker>,
+    worker: Option<Worker<Raw>>,
     failed: Option<Error>,
     remaining: usize,
     size: (usize, usize),

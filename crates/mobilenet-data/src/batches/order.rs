@@ -48,6 +48,11 @@ impl Plan {
         let start = (step * self.batch_size).min(self.order.len());
         &self.order[start..(start + self.batch_size).min(self.order.len())]
     }
+
+    /// Their labels, of those of all pictures.
+    pub fn labels(&self, step: usize, labels: &[u32]) -> Vec<u32> {
+        self.batch(step).iter().map(|place| labels[place.picture]).collect()
+    }
 }
 
 /// As many pictures as there are, of each class that has any the same number but for one more of some: all of its pictures

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
-use super::maker::{Maker, Room};
-use super::order::Plan;
+use super::maker::Room;
+use super::order::{Place, Plan};
 use crate::Error;
 
 /// Batches that are made at the same time.
@@ -20,32 +20,39 @@ const AHEAD: usize = 2;
 /// A picture to make: the place of its batch and its own in that.
 type Job = (usize, usize);
 
+/// Writes a picture's values, and says what is left to do with it.
+pub(super) type Make<'a, T, C> = dyn Fn(Place, &mut Room, &mut [T]) -> Result<C, Error> + Sync + 'a;
+
+/// The pictures' values, one picture after the other, and what is left to do with each.
+pub(super) type Pictures<T, C> = (Vec<T>, Vec<C>);
+
 /// A picture that was made.
-type Made = (Job, Result<Vec<f32>, Error>);
+type Made<T, C> = (Job, Result<(Vec<T>, C), Error>);
 
 /// A batch that is not complete.
-struct Unfinished {
-    images: Vec<f32>,
+struct Unfinished<T, C> {
+    pictures: Pictures<T, C>,
     missing: usize,
 }
 
 /// Makes the batches of a plan on some threads and hands each over, or the first error, until `send` says that no more are wanted.
-pub(super) fn each_batch(
-    maker: &Maker,
+pub(super) fn each_batch<T: Copy + Default + Send, C: Clone + Default + Send>(
+    make: &Make<T, C>,
+    len: usize,
     plan: &Plan,
     threads: usize,
-    send: &mut dyn FnMut(usize, Result<Vec<f32>, Error>) -> bool,
+    send: &mut dyn FnMut(usize, Result<Pictures<T, C>, Error>) -> bool,
 ) {
     let (jobs, taken) = channel::<Job>();
     let (taken, stop) = (Mutex::new(taken), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        let (done, made) = channel::<Made>();
+        let (done, made) = channel::<Made<T, C>>();
         let mut failure = "there are none".to_owned();
         let mut started = 0;
         for i in 0..threads {
             let (done, taken, stop) = (done.clone(), &taken, &stop);
             let named = std::thread::Builder::new().name(format!("pictures {i}"));
-            match named.spawn_scoped(scope, move || work(maker, plan, taken, &done, stop)) {
+            match named.spawn_scoped(scope, move || work(make, len, plan, taken, &done, stop)) {
                 Ok(_) => started += 1,
                 Err(error) => failure = error.to_string(),
             }
@@ -54,7 +61,7 @@ pub(super) fn each_batch(
         if started == 0 {
             send(plan.steps().start, Err(Error::BatchThread { reason: failure }));
         } else {
-            gather(maker, plan, &jobs, &made, send);
+            gather(len, plan, &jobs, &made, send);
         }
         stop.store(true, Ordering::Relaxed);
         // Threads that wait for a picture to make end without one.
@@ -63,7 +70,14 @@ pub(super) fn each_batch(
 }
 
 /// Makes pictures until there are no more, or none are wanted.
-fn work(maker: &Maker, plan: &Plan, taken: &Mutex<Receiver<Job>>, done: &Sender<Made>, stop: &AtomicBool) {
+fn work<T: Copy + Default, C>(
+    make: &Make<T, C>,
+    len: usize,
+    plan: &Plan,
+    taken: &Mutex<Receiver<Job>>,
+    done: &Sender<Made<T, C>>,
+    stop: &AtomicBool,
+) {
     let mut room = Room::default();
     loop {
         // A thread that panicked while it held the lock has left nothing half done.
@@ -72,25 +86,25 @@ fn work(maker: &Maker, plan: &Plan, taken: &Mutex<Receiver<Job>>, done: &Sender<
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let mut image = vec![0f32; maker.image_len()];
-        let picture = AssertUnwindSafe(|| maker.picture(plan.batch(step)[at], &mut room, &mut image));
+        let mut image = vec![T::default(); len];
+        let picture = AssertUnwindSafe(|| make(plan.batch(step)[at], &mut room, &mut image));
         let result = catch_unwind(picture)
             .unwrap_or_else(|_| Err(Error::BatchThread { reason: "it gave up on a picture".into() }));
-        if done.send(((step, at), result.map(|()| image))).is_err() {
+        if done.send(((step, at), result.map(|change| (image, change)))).is_err() {
             return;
         }
     }
 }
 
 /// Gives out the pictures to make and puts together those that come back.
-fn gather(
-    maker: &Maker,
+fn gather<T: Copy + Default, C: Clone + Default>(
+    len: usize,
     plan: &Plan,
     jobs: &Sender<Job>,
-    made: &Receiver<Made>,
-    send: &mut dyn FnMut(usize, Result<Vec<f32>, Error>) -> bool,
+    made: &Receiver<Made<T, C>>,
+    send: &mut dyn FnMut(usize, Result<Pictures<T, C>, Error>) -> bool,
 ) {
-    let mut unfinished: VecDeque<Unfinished> = VecDeque::new();
+    let mut unfinished: VecDeque<Unfinished<T, C>> = VecDeque::new();
     let mut next = plan.steps();
     for step in plan.steps() {
         while unfinished.len() < AHEAD
@@ -101,26 +115,27 @@ fn gather(
                 // Fails only if all threads are gone, which shows below.
                 let _ = jobs.send((step, at));
             }
-            unfinished.push_back(Unfinished { images: vec![0.0; pictures * maker.image_len()], missing: pictures });
+            let room = (vec![T::default(); pictures * len], vec![C::default(); pictures]);
+            unfinished.push_back(Unfinished { pictures: room, missing: pictures });
         }
         while unfinished.front().is_some_and(|batch| batch.missing > 0) {
             let ended = |_| (Job::default(), Err(Error::BatchThread { reason: "it ended too early".into() }));
             let ((of, at), image) = made.recv().unwrap_or_else(ended);
-            let image = match image {
-                Ok(image) => image,
+            let (image, change) = match image {
+                Ok(made) => made,
                 Err(error) => {
                     send(step, Err(error));
                     return;
                 }
             };
             if let Some(batch) = unfinished.get_mut(of - step) {
-                let from = at * maker.image_len();
-                batch.images[from..from + maker.image_len()].copy_from_slice(&image);
+                batch.pictures.0[at * len..(at + 1) * len].copy_from_slice(&image);
+                batch.pictures.1[at] = change;
                 batch.missing -= 1;
             }
         }
         let Some(batch) = unfinished.pop_front() else { return };
-        if !send(step, Ok(batch.images)) {
+        if !send(step, Ok(batch.pictures)) {
             return;
         }
     }

@@ -9,17 +9,17 @@ use candle_core::{Device, Tensor};
 use super::config::{Batch, BatchConfig, Mixed};
 use super::maker::{Maker, Room};
 use super::order::Plan;
-use super::pool;
+use super::pictures::{PictureBatch, PictureMix};
+use super::pool::{self, Make, Pictures};
 use crate::{Error, Normalization, Split, augment};
 
 /// Batches that may wait, ready, for their consumer, and how many bytes of them where there is more than one.
 const QUEUE: usize = 3;
 const QUEUE_BYTES: usize = 128 << 20;
 
-type Sender = SyncSender<Result<Raw, Error>>;
-
 /// Pictures `[n, h, w, 3]` and labels, before they are tensors: those belong on the consumer's
 /// thread, which may own the context of a device.
+#[derive(Debug)]
 pub(super) struct Raw {
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -44,32 +44,30 @@ impl Raw {
     }
 }
 
+/// The thread, and the end of its queue of `T`, one for each batch.
 #[derive(Debug)]
-pub(super) struct Worker {
-    queue: Option<Receiver<Result<Raw, Error>>>,
+pub(super) struct Worker<T> {
+    queue: Option<Receiver<Result<T, Error>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
-    /// Makes pictures of `size`.
-    pub fn start(
-        split: Arc<Split>,
-        norm: Normalization,
-        cfg: BatchConfig,
-        size: (usize, usize),
+impl<T: Send + 'static> Worker<T> {
+    /// A thread that runs `produce`, which is told how many threads may decode. A batch takes so many bytes.
+    fn start(
+        bytes: usize,
+        produce: impl FnOnce(usize, &SyncSender<Result<T, Error>>) + Send + 'static,
     ) -> Result<Self, Error> {
-        let bytes = [cfg.batch_size, size.0, size.1, 3 * size_of::<f32>()].into_iter().fold(1, usize::saturating_mul);
         // Of the pool that the caller is in.
         let threads = rayon::current_num_threads();
         let (sender, receiver) = sync_channel((QUEUE_BYTES / bytes.max(1)).clamp(1, QUEUE));
         let thread = std::thread::Builder::new()
             .name("batches".into())
-            .spawn(move || produce(&split, norm, &cfg, size, threads, &sender))
+            .spawn(move || produce(threads, &sender))
             .map_err(|e| Error::BatchThread { reason: e.to_string() })?;
         Ok(Self { queue: Some(receiver), thread: Some(thread) })
     }
 
-    pub fn receive(&self) -> Result<Raw, Error> {
+    pub fn receive(&self) -> Result<T, Error> {
         self.queue
             .as_ref()
             .and_then(|queue| queue.recv().ok())
@@ -77,7 +75,45 @@ impl Worker {
     }
 }
 
-impl Drop for Worker {
+impl Worker<Raw> {
+    /// Makes pictures of `size`.
+    pub fn images(
+        split: Arc<Split>,
+        norm: Normalization,
+        cfg: BatchConfig,
+        size: (usize, usize),
+    ) -> Result<Self, Error> {
+        Self::start(bytes_of::<f32>(&cfg, size), move |threads, sender| {
+            let (maker, plan, table) = (Maker::new(&split, &cfg, size), Plan::new(&cfg, split.labels()), norm.table());
+            let make = |place, room: &mut Room, out: &mut [f32]| maker.picture(place, &table, room, out);
+            produce(&maker, &plan, threads, &make, sender, &mut |step, (mut images, _)| {
+                let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
+                if let Some(mixing) = mixing {
+                    mixing.apply(&mut images, maker.image_len(), size.1);
+                }
+                let labels = plan.labels(step, split.labels());
+                Raw { images, labels, mixed: mixing.map(|mixing| mixing.lambda()) }
+            });
+        })
+    }
+}
+
+impl Worker<PictureBatch> {
+    /// Makes pictures of `size` whose last changes are left to others.
+    pub fn pictures(split: Arc<Split>, cfg: BatchConfig, size: (usize, usize)) -> Result<Self, Error> {
+        Self::start(bytes_of::<u8>(&cfg, size), move |threads, sender| {
+            let (maker, plan) = (Maker::new(&split, &cfg, size), Plan::new(&cfg, split.labels()));
+            let make = |place, room: &mut Room, out: &mut [u8]| maker.unfinished(place, room, out);
+            produce(&maker, &plan, threads, &make, sender, &mut |step, (pixels, changes)| {
+                let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
+                let labels = plan.labels(step, split.labels());
+                PictureBatch { pixels, size, labels, changes, mixing: mixing.map(PictureMix::from) }
+            });
+        })
+    }
+}
+
+impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
         // Without a receiver the thread's next send fails, and it ends.
         self.queue = None;
@@ -88,43 +124,40 @@ impl Drop for Worker {
     }
 }
 
-/// Makes the batches one after the other, on this thread or, where pictures have to be decoded, on several.
-fn produce(
-    split: &Split,
-    norm: Normalization,
-    cfg: &BatchConfig,
-    size: (usize, usize),
+fn bytes_of<T>(cfg: &BatchConfig, size: (usize, usize)) -> usize {
+    [cfg.batch_size, size.0, size.1, 3 * size_of::<T>()].into_iter().fold(1, usize::saturating_mul)
+}
+
+/// Makes the batches one after the other, on this thread or, where pictures have to be decoded, on several, until nobody
+/// takes them.
+fn produce<T: Copy + Default + Send, C: Clone + Default + Send, B>(
+    maker: &Maker,
+    plan: &Plan,
     threads: usize,
-    sender: &Sender,
+    make: &Make<T, C>,
+    sender: &SyncSender<Result<B, Error>>,
+    finish: &mut dyn FnMut(usize, Pictures<T, C>) -> B,
 ) {
-    let maker = Maker::new(split, norm, cfg, size);
-    let plan = Plan::new(cfg, split.labels());
-    let mut send = |step: usize, images: Result<Vec<f32>, Error>| {
-        let raw = images.map(|mut images| {
-            let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
-            if let Some(mixing) = mixing {
-                mixing.apply(&mut images, maker.image_len(), size.1);
-            }
-            let labels = plan.batch(step).iter().map(|place| split.labels()[place.picture]).collect();
-            Raw { images, labels, mixed: mixing.map(|mixing| mixing.lambda()) }
-        });
-        let failed = raw.is_err();
-        sender.send(raw).is_ok() && !failed
+    let len = maker.image_len();
+    let mut send = |step: usize, pictures: Result<Pictures<T, C>, Error>| {
+        let batch = pictures.map(|pictures| finish(step, pictures));
+        let failed = batch.is_err();
+        sender.send(batch).is_ok() && !failed
     };
-    match maker.decodes() {
-        true => pool::each_batch(&maker, &plan, threads, &mut send),
-        false => {
-            let mut room = Room::default();
-            for step in plan.steps() {
-                let mut images = vec![0f32; plan.batch(step).len() * maker.image_len()];
-                let made = images
-                    .chunks_exact_mut(maker.image_len())
-                    .zip(plan.batch(step))
-                    .try_for_each(|(out, place)| maker.picture(*place, &mut room, out));
-                if !send(step, made.map(|()| images)) {
-                    return;
-                }
-            }
+    if maker.decodes() {
+        pool::each_batch(make, len, plan, threads, &mut send);
+        return;
+    }
+    let mut room = Room::default();
+    for step in plan.steps() {
+        let mut values = vec![T::default(); plan.batch(step).len() * len];
+        let changes = values
+            .chunks_exact_mut(len)
+            .zip(plan.batch(step))
+            .map(|(out, place)| make(*place, &mut room, out))
+            .collect::<Result<Vec<C>, Error>>();
+        if !send(step, changes.map(|changes| (values, changes))) {
+            return;
         }
     }
 }

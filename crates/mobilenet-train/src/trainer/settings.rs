@@ -4,6 +4,7 @@ use candle_nn::ModuleT;
 use mobilenet_data::Split;
 
 use super::Trainer;
+use crate::device;
 use crate::error::check;
 use crate::run::FitData;
 use crate::{Balance, Error, EvalSplit, TrainConfig};
@@ -16,12 +17,20 @@ impl<M: ModuleT> Trainer<'_, M> {
             let expected = "held-out images to judge by: nothing is chosen on test images";
             return check(false, "early_stop", epochs, expected);
         }
-        match (distillation, self.teacher) {
-            (Some(_), None) => check(false, "distillation", "set", "a teacher for the trainer"),
-            (None, Some(_)) => {
-                check(false, "distillation", "none", "a temperature and a weight, as there is a teacher")
-            }
+        if let Some(setting) = self.on_device.as_ref().and_then(|_| device::setting(&self.config)) {
+            return check(false, "device", setting, "settings that there are kernels for");
+        }
+        match (distillation, self.has_teacher()?) {
+            (Some(_), false) => check(false, "distillation", "set", "a teacher for the trainer"),
+            (None, true) => check(false, "distillation", "none", "a temperature and a weight, as there is a teacher"),
             _ => Ok(()),
+        }
+    }
+
+    fn has_teacher(&self) -> Result<bool, Error> {
+        match &self.on_device {
+            Some(device) => Ok(device.steps()?.has_teacher()),
+            None => Ok(self.teacher.is_some()),
         }
     }
 
