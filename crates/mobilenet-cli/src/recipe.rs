@@ -52,7 +52,7 @@ fn finetune() -> TrainConfig {
         warmup_epochs: 1.0,
         label_smoothing: 0.1,
         ema: Some(0.99),
-        lr_factors: vec![LrFactor { variables: Variables::Below(FEATURES.into()), factor: 0.1 }],
+        lr_factors: vec![LrFactor { variables: Variables::Below(FEATURES.into()), factor: 0.3 }],
         augment: Augment {
             crop_padding: 0,
             resized_crop: Some(ResizedCrop { scale: (0.25, 1.0), ..ResizedCrop::default() }),

@@ -8,8 +8,8 @@
 //!
 //! `make` fills a folder with JPEGs of 500x375 pixels, as large as photographs of that size: 500 different ones, and
 //! links to them. `RAYON_NUM_THREADS` sets the number of threads. The Python does the same with torchvision's ImageFolder
-//! and DataLoader. Both print pictures per second and per second of the processor: the latter, the speed of one core,
-//! hardly depends on what else the machine does.
+//! and DataLoader. Both print pictures per second, and pictures per second of the processor: the speed of one core, which
+//! depends less on what else the machine does.
 
 #![expect(clippy::print_stdout, reason = "an example talks to the person who runs it")]
 

@@ -165,7 +165,7 @@ fn the_recipe_for_fine_tuning_starts_from_weights() {
         (&config["recipe"], &train["balance"], &train["label_smoothing"]),
         (&"finetune".into(), &"sampler".into(), &0.1.into())
     );
-    assert_eq!(train["lr_factors"][0]["factor"], 0.1);
+    assert_eq!(train["lr_factors"][0]["factor"], 0.3);
 
     let from_nothing = format!(
         "train {} --recipe finetune --data-dir set --image-size 32 --epochs 1 --warmup-epochs 0 --balance weights --out r",
