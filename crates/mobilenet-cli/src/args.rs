@@ -1,6 +1,9 @@
 //! The command line: what `--help` prints is written here and nowhere else.
 
+mod classifier;
+mod eval;
 mod export;
+mod predict;
 mod source;
 mod technique;
 mod train;
@@ -13,13 +16,15 @@ use std::path::PathBuf;
 
 use clap::builder::Command as Definition;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
-use mobilenet_data::Source;
 use mobilenet_layers::Precision;
 use mobilenet_models::{Arch, ModelConfig, Preset};
 
+pub use self::classifier::ClassifierArgs;
+pub use self::eval::{EvalArgs, Part};
 pub use self::export::ExportArgs;
+pub use self::predict::PredictArgs;
 pub use self::source::SourceArgs;
-pub use self::technique::TechniqueArgs;
+pub use self::technique::{FEATURES, TechniqueArgs};
 pub use self::train::{Freeze, TrainArgs};
 pub use self::values::MeanStd;
 use self::values::{above_0, amount, at_least_1, fraction, parse, up_to, zero_up_to};
@@ -80,7 +85,7 @@ impl Cli {
 pub enum Command {
     Summary(SummaryArgs),
     Train(Box<TrainArgs>),
-    Eval(EvalArgs),
+    Eval(Box<EvalArgs>),
     Export(ExportArgs),
     Predict(PredictArgs),
     Weights(WeightsArgs),
@@ -108,63 +113,6 @@ pub struct SummaryArgs {
     #[arg(long, value_name = "PIXELS", value_parser = at_least_1)]
     pub image_size: Option<usize>,
     /// Print one JSON object instead of a table
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Evaluate a run on the test images and, without augmentation, on its training images
-///
-/// Uses the test images that the run was evaluated on (its --limit-test) and at most 10,000 of the images it was
-/// trained on. Stores the result as eval.json in the run's folder. With --model-file it evaluates, on all test images, a
-/// file that `mobilenet export` made, as it is shipped, and stores nothing.
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  mobilenet eval --run runs/v2
-  mobilenet eval --run runs/v2 --data-dir /elsewhere/cifar10 --json
-  mobilenet eval --model-file v2-int8.safetensors --data-dir data/cifar10")]
-pub struct EvalArgs {
-    /// Folder that `mobilenet train --out` wrote
-    #[arg(long, value_name = "RUN", required_unless_present = "model_file")]
-    pub run: Option<PathBuf>,
-    /// File that `mobilenet export` made
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
-    pub model_file: Option<PathBuf>,
-    /// Data set that --model-file is evaluated on: auto, cifar10, cifar100, shapes10, flaws or folder [default: auto]
-    #[arg(long, value_name = "SET", value_parser = parse::<Source>, requires = "model_file")]
-    pub data: Option<Source>,
-    /// Folder with the data, if it is not where it was during training
-    #[arg(long, value_name = "DIR")]
-    pub data_dir: Option<PathBuf>,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Print eval.json on stdout
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// Classify pictures: the five most probable classes of each, with their probabilities
-#[derive(Args)]
-#[command(after_help = "\
-Examples:
-  mobilenet predict --run runs/v2 cat.jpg
-  mobilenet predict --run runs/v2 --json photos/*.png
-  mobilenet predict --model-file v2-int8.safetensors cat.jpg
-
-A picture of any size is scaled so that its shorter side fits the network's input, then cropped at the center.")]
-pub struct PredictArgs {
-    /// Folder that `mobilenet train --out` wrote
-    #[arg(long, value_name = "RUN", required_unless_present = "model_file")]
-    pub run: Option<PathBuf>,
-    /// File that `mobilenet export` made
-    #[arg(long, value_name = "FILE", conflicts_with = "run")]
-    pub model_file: Option<PathBuf>,
-    /// Pictures: JPEG, PNG, WebP, BMP, GIF, TIFF or PNM
-    #[arg(required = true, value_name = "IMAGE")]
-    pub images: Vec<PathBuf>,
-    #[command(flatten)]
-    pub device: DeviceArgs,
-    /// Print one JSON object instead of lines
     #[arg(long)]
     pub json: bool,
 }
@@ -423,7 +371,9 @@ mod tests {
             ("train --model v2 --out r --optimizer lion", "adamw, sgd or muon"),
             ("train --model v2 --out r --schedule step", "one-cycle"),
             ("train --model v2 --out r --data mnist", "cifar10"),
-            ("train --model v2 --out r --recipe slow", "article or fast"),
+            ("train --model v2 --out r --recipe slow", "article, fast or finetune"),
+            ("train --model v2 --out r --balance all", "none, sampler or weights"),
+            ("train --model v2 --out r --picture-cache -1", "such as 500M"),
             ("train --model v2 --out r --ema 1", "0 to below 1"),
             ("train --model v2 --out r --random-erasing 1.5", "0 to 1"),
             ("train --model v2 --out r --mixup 0", "a number above 0"),

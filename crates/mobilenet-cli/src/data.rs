@@ -15,6 +15,7 @@ pub fn run(args: &DataArgs) -> Result<()> {
         data_dir: args.source.data_dir.clone(),
         ..LoadOptions::default()
     };
+    options.picture_cache = args.source.picture_cache.unwrap_or(options.picture_cache);
     options.image_size = args.source.image_size.unwrap_or(options.image_size);
     args.source.apply(&mut options.read);
     let dataset = load(&options)?;
@@ -69,16 +70,20 @@ pub fn load(options: &LoadOptions) -> Result<Dataset> {
 }
 
 fn picture(test: &Split, index: usize) -> Result<Picture> {
-    let pixels = test.image(index);
-    let (Some(pixels), Some(&label)) = (pixels, test.labels().get(index)) else {
+    let Some(&label) = test.labels().get(index) else {
         anyhow::bail!("--images: there is no test image {index}: expected 0 to {}", test.len().saturating_sub(1));
     };
-    let (height, width) = (u32::try_from(test.height())?, u32::try_from(test.width())?);
+    let pixels = test.picture(index)?;
+    Ok(Picture { index, label, png_base64: png_base64(&pixels, test.height(), test.width())? })
+}
+
+/// Pixels `[height, width, 3]` as a PNG in base64.
+pub fn png_base64(pixels: &[u8], height: usize, width: usize) -> Result<String> {
     let mut png = Vec::new();
     image::codecs::png::PngEncoder::new(&mut png)
-        .write_image(pixels, width, height, ExtendedColorType::Rgb8)
+        .write_image(pixels, u32::try_from(width)?, u32::try_from(height)?, ExtendedColorType::Rgb8)
         .context("a picture cannot be written as PNG")?;
-    Ok(Picture { index, label, png_base64: base64(&png) })
+    Ok(base64(&png))
 }
 
 /// RFC 4648, with padding.

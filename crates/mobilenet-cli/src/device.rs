@@ -25,7 +25,15 @@ impl DeviceArg {
             Self::Metal if !cfg!(feature = "metal") => {
                 bail!("--device {self}: this program was built without Metal; build it with `--features metal`")
             }
-            Self::Cuda(index) => Device::new_cuda(index).with_context(|| format!("--device {self}")),
+            Self::Cuda(index) => {
+                let device = Device::new_cuda(index).with_context(|| format!("--device {self}"))?;
+                #[cfg(feature = "cuda")]
+                if let Device::Cuda(cuda) = &device {
+                    // A device without such a pool computes the same.
+                    let _ = mobilenet_cuda::cuda::keep_freed_memory(&cuda.cuda_stream());
+                }
+                Ok(device)
+            }
             Self::Metal => Device::new_metal(0).with_context(|| format!("--device {self}")),
         }
     }

@@ -1,128 +1,111 @@
 //! `mobilenet eval`
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
+mod answers;
+mod classes;
+mod own;
+mod page;
+mod said;
+mod set;
 
 use anyhow::{Context, Result, bail};
-use candle_nn::ModuleT;
-use mobilenet_data::{LoadOptions, Split};
-use mobilenet_schema::{Eval, RunConfig, to_pretty_json_with_short_arrays};
-use mobilenet_train::{Evaluation, MirrorAveraged, evaluate};
+use mobilenet_data::{Dataset, Error, LoadOptions, Source};
 
 use crate::args::EvalArgs;
+use crate::classifier::Classifier;
 use crate::data;
-use crate::model_file;
-use crate::output::{check_writable, print, print_json, write};
-use crate::progress::{Progress, percent};
+use crate::output::{check_writable, note};
 use crate::run::{self, EVAL_FILE};
 
-/// Most training images that are evaluated.
-const MAX_TRAIN_IMAGES: usize = 10_000;
+/// Images that are judged at once, where no training says otherwise.
+pub const BATCH: usize = 64;
 
 pub fn run(args: &EvalArgs) -> Result<()> {
-    let run = match (&args.run, &args.model_file) {
-        (Some(run), _) => run,
-        (None, Some(file)) => return model_file::eval(file, args.data, args.data_dir.as_deref(), args.json),
-        (None, None) => bail!("expected --run or --model-file"),
-    };
-    let mut config = run::read_config(run)?;
-    let path = run.join(EVAL_FILE);
-    check_writable(&path)?;
-    let device = args.device.device.open()?;
-    let trained = run::load_model(run, &config, &device)?;
-
-    let options = LoadOptions {
-        source: config.data.source,
-        data_dir: args.data_dir.clone().or(config.data.data_dir.clone()),
-        image_size: config.data.image_size,
-        read: config.data.read.clone(),
-        ..LoadOptions::default()
-    };
-    let dataset = data::load(&options).context("the run's data cannot be read (--data-dir names another folder)")?;
-    run::check_same(&config.data, &dataset)?;
-    let data = run::cut(&mut config.data, dataset, config.train.config.seed)?;
-
-    let mut progress = Progress::new();
-    let RunConfig { model, train, data: set, .. } = &config;
-    let mut on = |model: &dyn ModuleT, split: &Arc<Split>, what: &str| -> Result<Evaluation> {
-        let mut shown = |done: usize, total: usize| {
-            progress.at(done as u64, total as u64, || format!("{done} of {total} {what} images evaluated"));
-            ControlFlow::Continue(())
-        };
-        // The batch size of the training, so that the test figures repeat its last epoch's to the last digit.
-        Ok(evaluate(model, split, run::normalization(set), train.config.batch_size, &device, &mut shown)?)
-    };
-    let test_images = Arc::new(data.test);
-    let test = on(&trained.model, &test_images, "test")?;
-    let mirrored = on(&MirrorAveraged(&trained.model), &test_images, "mirrored test")?;
-    let plain = on(&trained.model, &Arc::new(data.train.take(MAX_TRAIN_IMAGES)), "training")?;
-    progress.finish();
-
-    let classes = |of: Vec<u32>| of.into_iter().map(|class| class as usize).collect();
-    let report = Eval {
-        run: run.clone(),
-        model: model.arch.to_string(),
-        data: set.name.clone(),
-        copy: set.copy.clone(),
-        test_images: test.labels.len() as u64,
-        test_loss: test.loss,
-        test_top1: test.top1,
-        test_top5: test.top5,
-        test_top1_mirrored: Some(mirrored.top1),
-        train_images: plain.labels.len() as u64,
-        train_loss: plain.loss,
-        train_top1: plain.top1,
-        train_top5: plain.top5,
-        classes: set.classes.clone(),
-        confusion: test.confusion.into_iter().map(|row| row.into_iter().map(u64::from).collect()).collect(),
-        labels: classes(test.labels),
-        predicted: classes(test.predicted),
-        confidence: test.confidence,
-        images_per_second: test.images_per_second,
-        weights: trained.weights,
-    };
-    write(&path, &to_pretty_json_with_short_arrays(&report)?)?;
-    if args.json {
-        return print_json(&report);
+    if let Some(run) = &args.network.run {
+        run::read_config(run)?;
+        check_writable(&run.join(EVAL_FILE))?;
     }
-    print(&said(&report, &model.title()))
-}
-
-fn said(report: &Eval, title: &str) -> String {
-    let line = |what: &str, images: u64, top1: f64, top5: f64, loss: f64| {
-        format!("{what:<16} {images:>6}   {:>7}   {:>7}   {loss:.4}\n", percent(top1), percent(top5))
-    };
-    let Eval { test_images, test_top1, test_top5, test_loss, .. } = *report;
-    let Eval { train_images, train_top1, train_top5, train_loss, .. } = *report;
-    let mut text = format!("{title} on {} ({}), weights: {}\n\n", report.data, report.copy, report.weights);
-    text += "                 images     top-1     top-5   loss\n";
-    text += &line("test", test_images, test_top1, test_top5, test_loss);
-    if let Some(mirrored) = report.test_top1_mirrored {
-        text += &format!("  and mirrored           {:>7}\n", percent(mirrored));
-    }
-    text += &line("training, plain", train_images, train_top1, train_top5, train_loss);
-    text + &per_class(report)
-}
-
-/// Each class's accuracy and what it is most often taken for.
-fn per_class(report: &Eval) -> String {
-    // A list of a hundred classes or more is for the JSON.
-    if report.classes.len() > 20 {
-        return String::new();
-    }
-    let width = report.classes.iter().map(|name| name.chars().count()).max().unwrap_or(0);
-    let mut text = "\nclass by class, of the test images:\n".to_owned();
-    for (truth, (name, row)) in report.classes.iter().zip(&report.confusion).enumerate() {
-        let images: u64 = row.iter().sum();
-        if images == 0 {
-            continue;
+    args.report.as_deref().map_or(Ok(()), check_writable)?;
+    let classifier = Classifier::open(&args.network)?;
+    let dataset = load(args, &classifier)?;
+    let Some(config) = &classifier.config else { return set::judge(args, classifier, dataset) };
+    match run::check_same(&config.data, &dataset) {
+        Ok(()) if !args.asks_for_others() => own::judge(args, &classifier, config, dataset),
+        Ok(()) => {
+            note("these are not just the images that the run is evaluated on: nothing is stored in its folder");
+            set::judge(args, classifier, dataset)
         }
-        let share = |n: u64| percent(n as f64 / images as f64);
-        let wrong = (0..row.len()).filter(|&class| class != truth && row[class] > 0).max_by_key(|&class| row[class]);
-        let mistaken = wrong.and_then(|class| {
-            Some(format!("   most often taken for {} ({})", report.classes.get(class)?, share(row[class])))
-        });
-        text += &format!("  {name:<width$}   {:>7}{}\n", share(row[truth]), mistaken.unwrap_or_default());
+        // The run's own data has become another, which nobody asked for.
+        Err(error) if !args.names_data() => Err(error),
+        Err(_) => {
+            note("this is not the data that the run was trained with: nothing is stored in its folder");
+            set::judge(args, classifier, dataset)
+        }
     }
-    text
+}
+
+/// The set that is asked for, at the network's size; the run's own if no other is.
+fn load(args: &EvalArgs, classifier: &Classifier) -> Result<Dataset> {
+    let size = asked_size(args, classifier)?;
+    let mut options = match &classifier.config {
+        Some(config) => LoadOptions {
+            source: config.data.source,
+            data_dir: config.data.data_dir.clone(),
+            image_size: config.data.image_size,
+            read: config.data.read.clone(),
+            ..LoadOptions::default()
+        },
+        None => {
+            let mut options = LoadOptions { image_size: size, ..LoadOptions::default() };
+            options.read.crop_share = classifier.crop_share;
+            options.read.scale_all = true;
+            options
+        }
+    };
+    args.source.apply(&mut options.read);
+    if let Some(size) = args.source.image_size {
+        options.image_size = size;
+    }
+    if let Some(source) = args.source.data {
+        // Drawn and downloaded sets have no folder.
+        (options.source, options.data_dir) = (source, None);
+    }
+    options.data_dir = args.source.data_dir.clone().or(options.data_dir);
+    let loaded = match data::load(&options) {
+        // The run's kind of set is not what is in a folder that was named: whatever is there is meant.
+        Err(error) if args.source.data_dir.is_some() && args.source.data.is_none() && is_wrong_set(&error) => {
+            options.source = Source::Auto;
+            data::load(&options)
+        }
+        loaded => loaded,
+    };
+    let dataset = match classifier.config {
+        Some(_) if !args.names_data() => {
+            loaded.context("the run's data cannot be read (--data-dir names another folder)")?
+        }
+        _ => loaded?,
+    };
+    if [dataset.test.height(), dataset.test.width()] == [size; 2] || !args.names_data() {
+        return Ok(dataset);
+    }
+    // Another set has a size of its own; the network's is what it was made for.
+    (options.image_size, options.read.scale_all) = (size, true);
+    data::load(&options)
+}
+
+fn is_wrong_set(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Error::WrongSet { .. }))
+}
+
+/// Height and width of the images to judge on.
+fn asked_size(args: &EvalArgs, classifier: &Classifier) -> Result<usize> {
+    match args.source.image_size {
+        Some(asked) if args.network.model_file.is_some() && asked != classifier.size => {
+            bail!(
+                "--image-size: expected the {} pixels of {}, found {asked}",
+                classifier.size,
+                classifier.source.display()
+            )
+        }
+        asked => Ok(asked.unwrap_or(classifier.size)),
+    }
 }

@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod block_times;
 mod choose;
+mod classifier;
 mod cuda_plan;
 mod data;
 mod device;
@@ -12,6 +13,7 @@ mod eval;
 mod export;
 mod flags;
 mod interrupt;
+mod kernels;
 mod model_file;
 mod output;
 mod predict;
@@ -62,7 +64,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Summary(args) => summary::run(&args),
         Command::Train(mut args) => args.source.fetch().and_then(|()| train::run(&args)),
-        Command::Eval(args) => eval::run(&args),
+        Command::Eval(mut args) => args.source.fetch().and_then(|()| eval::run(&args)),
         Command::Export(args) => export::run(&args),
         Command::Predict(args) => predict::run(&args),
         Command::Weights(args) => weights::run(&args),

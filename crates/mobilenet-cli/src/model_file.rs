@@ -3,15 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use mobilenet_bench::{Protocol, Timing, peak_rss_bytes, rss_bytes, time_steps};
-use mobilenet_data::{LoadOptions, Source, Split};
+use mobilenet_data::Split;
 use mobilenet_runtime::{Description, Model, Session};
-use mobilenet_schema::{Shipped, ShippedBench, ShippedEval};
+use mobilenet_schema::{Shipped, ShippedBench};
 
-use crate::data;
 use crate::output::{print, print_json};
-use crate::progress::{Progress, percent};
 
 /// Images that are evaluated at once.
 const BATCH: usize = 64;
@@ -23,7 +21,7 @@ pub fn normalized(pixels: &[u8], mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
 }
 
 /// What a file holds, in a few words.
-fn shipped(file: &Path, description: &Description) -> Result<Shipped> {
+pub fn shipped(file: &Path, description: &Description) -> Result<Shipped> {
     let bytes = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
     let origin = &description.origin;
     Ok(Shipped {
@@ -48,96 +46,51 @@ pub fn open(file: &Path) -> Result<Session> {
     Ok(Session::new(&model, candle_core::utils::get_num_threads())?)
 }
 
-/// Evaluates a file's network on the test images of a set.
-pub fn eval(file: &Path, source: Option<Source>, data_dir: Option<&Path>, json: bool) -> Result<()> {
-    let mut session = open(file)?;
-    let description = session.model().description().clone();
-    let options = LoadOptions {
-        source: source.unwrap_or_default(),
-        data_dir: data_dir.map(Path::to_owned),
-        image_size: description.input.height,
-        ..LoadOptions::default()
-    };
-    let data = data::load(&options)?;
-    let mut progress = Progress::new();
-    ensure!(
-        data.classes == description.classes,
-        "{}: expected the classes of {} ({}), found {}",
-        file.display(),
-        data.name,
-        data.classes.len(),
-        description.classes.len()
-    );
-    let size = [description.input.height, description.input.width];
-    ensure!(
-        size == [data.test.height(), data.test.width()],
-        "{}: expected images of {}x{} pixels, found {}x{}",
-        file.display(),
-        size[0],
-        size[1],
-        data.test.height(),
-        data.test.width()
-    );
-    let begun = Instant::now();
-    let found = evaluated(&mut session, &data.test, &mut |done, total| {
-        progress.at(done as u64, total as u64, || format!("{done} of {total} test images evaluated"));
-    })?;
-    let seconds = begun.elapsed().as_secs_f64();
-    progress.finish();
-    let report = ShippedEval {
-        shipped: shipped(file, &description)?,
-        data: data.name,
-        copy: data.copy,
-        test_images: data.test.len() as u64,
-        test_loss: found.loss,
-        test_top1: found.top1,
-        images_per_second: data.test.len() as f64 / seconds.max(1e-9),
-        threads: session.threads() as u64,
-        labels: data.test.labels().iter().map(|&label| label as usize).collect(),
-        predicted: found.predicted,
-    };
-    if json {
-        return print_json(&report);
-    }
-    print(&format!(
-        "{} on {} ({}): {} of {} test images, cross-entropy {:.4}\n",
-        file.display(),
-        report.data,
-        report.copy,
-        percent(report.test_top1),
-        report.test_images,
-        report.test_loss
-    ))
-}
-
 /// What a network answers to labeled images.
 pub struct Evaluated {
-    predicted: Vec<usize>,
+    pub predicted: Vec<usize>,
+    /// The probability of each answer.
+    pub confidence: Vec<f32>,
     pub top1: f64,
+    /// Share of the images whose label is among the five largest logits.
+    pub top5: f64,
     pub loss: f64,
+    pub seconds: f64,
 }
 
-/// Runs all images; the loss is the mean cross-entropy.
-pub fn evaluated(session: &mut Session, images: &Split, shown: &mut dyn FnMut(usize, usize)) -> Result<Evaluated> {
+/// Runs all images, whose labels `output` makes outputs of; the loss is the mean cross-entropy.
+pub fn evaluated(
+    session: &mut Session,
+    images: &Split,
+    output: &dyn Fn(u32) -> usize,
+    shown: &mut dyn FnMut(usize, usize),
+) -> Result<Evaluated> {
+    let begun = Instant::now();
     let input = session.model().description().input.clone();
-    let (len, classes) = (input.height * input.width * 3, session.model().description().classes.len());
-    let (mut predicted, mut right, mut loss) = (Vec::new(), 0usize, 0f64);
-    let batches = images.pixels().chunks(BATCH * len).zip(images.labels().chunks(BATCH));
-    for (pixels, labels) in batches {
-        let logits = session.run(&normalized(pixels, input.mean, input.std))?;
+    let classes = session.model().description().classes.len();
+    let (mut predicted, mut confidence) = (Vec::new(), Vec::new());
+    let (mut right, mut near, mut loss) = (0usize, 0usize, 0f64);
+    for labels in images.labels().chunks(BATCH) {
+        let first = predicted.len();
+        let batch = (first..first + labels.len()).map(|i| images.picture(i)).collect::<Result<Vec<_>, _>>()?;
+        let logits = session.run(&normalized(&batch.concat(), input.mean, input.std))?;
         for (logits, &label) in logits.chunks_exact(classes).zip(labels) {
+            let label = output(label);
             let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             let best = logits.iter().position(|logit| *logit == most).unwrap_or(0);
             let sum: f64 = logits.iter().map(|logit| f64::from(logit - most).exp()).sum();
-            let truth = logits.get(label as usize).copied().unwrap_or(f32::NEG_INFINITY);
+            let truth = logits.get(label).copied().unwrap_or(f32::NEG_INFINITY);
             loss += sum.ln() - f64::from(truth - most);
-            right += usize::from(best == label as usize);
+            right += usize::from(best == label);
+            near += usize::from(logits.iter().filter(|logit| **logit > truth).count() < 5);
             predicted.push(best);
+            confidence.push((1.0 / sum) as f32);
         }
         shown(predicted.len(), images.len());
     }
-    let count = images.len().max(1) as f64;
-    Ok(Evaluated { predicted, top1: right as f64 / count, loss: loss / count })
+    let share = |n: usize| n as f64 / images.len().max(1) as f64;
+    let (top1, top5, loss) = (share(right), share(near), loss / images.len().max(1) as f64);
+    Ok(Evaluated { predicted, confidence, top1, top5, loss, seconds: begun.elapsed().as_secs_f64() })
 }
 
 /// Times passes of made-up images.

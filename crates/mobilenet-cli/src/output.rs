@@ -42,7 +42,8 @@ pub fn print(text: &str) -> Result<()> {
     write_line(&visible(text))
 }
 
-fn write_line(text: &str) -> Result<()> {
+/// Prints text as it is, for programs, and a line feed on stdout.
+pub fn write_line(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(text.as_bytes())?;
     if !text.ends_with('\n') {

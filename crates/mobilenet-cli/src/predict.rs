@@ -1,32 +1,29 @@
 //! `mobilenet predict`
 
-use std::path::Path;
-use std::sync::Arc;
+mod pictures;
 
-use anyhow::{Context, Result, anyhow, bail, ensure};
-use candle_core::Device;
-use candle_nn::ModuleT;
-use mobilenet_data::{BatchConfig, Split, batches, load_image, load_image_cropped};
-use mobilenet_models::MobileNet;
-use mobilenet_schema::DataConfig;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, ensure};
 use serde::Serialize;
 
 use crate::args::PredictArgs;
-use crate::device::DeviceArg;
-use crate::model_file;
-use crate::output::{print, print_json};
-use crate::progress::percent;
-use crate::run;
+use crate::classifier::Classifier;
+use crate::output::{note, print, print_json, write_line};
+use crate::progress::{Progress, percent};
 
-/// Classes that are named for a picture.
-const TOP: usize = 5;
+/// Pictures that are classified at once.
+const BATCH: usize = 32;
 
 #[derive(Serialize)]
 struct Report<'a> {
     run: &'a Path,
-    model: String,
-    weights: String,
+    model: &'a str,
+    weights: &'a str,
     images: Vec<Picture<'a>>,
+    /// Pictures that cannot be read and were left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    broken: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -44,70 +41,73 @@ struct Prediction<'a> {
 }
 
 pub fn run(args: &PredictArgs) -> Result<()> {
-    let run = match (&args.run, &args.model_file) {
-        (Some(run), _) => run,
-        (None, Some(file)) => return by_file(file, args),
-        (None, None) => bail!("expected --run or --model-file"),
-    };
-    let config = run::read_config(run)?;
-    let size = config.data.image[0];
-    // All of them first: a bad one among many shows before any work is done.
-    let short = config.data.read.short_side(size);
-    let load = |path| load_image_cropped(path, short, size);
-    let pictures: Vec<Vec<u8>> = args.images.iter().map(load).collect::<Result<_, _>>()?;
-    let device = args.device.device.open()?;
-    let trained = run::load_model(run, &config, &device)?;
+    let mut classifier = Classifier::open(&args.network)?;
+    let normalization = classifier.normalization.with_context(|| {
+        format!("{}: expected --mean-std: what its images are normalized by is not in it", classifier.source.display())
+    })?;
+    let all = pictures::list(&args.images)?;
+    let crop = args.crop_share.or(classifier.crop_share).unwrap_or(1.0);
+    ensure!((0.1..=1.0).contains(&crop), "--crop-share: expected a number from 0.1 to 1, found {crop}");
+    let (size, outputs, names) = (classifier.size, classifier.outputs, classifier.names());
+    let short = (size as f64 / crop).round() as usize;
 
-    let mut images = Vec::new();
-    for (path, picture) in args.images.iter().zip(pictures) {
-        let logits = logits(&trained.model, picture, &config.data, &device)?;
-        images.push(Picture { path, predictions: likeliest(&logits, &config.data.classes) });
+    let (mut images, mut broken) = (Vec::with_capacity(all.len()), Vec::new());
+    let mut progress = Progress::new();
+    for (at, paths) in all.chunks(BATCH).enumerate() {
+        let (mut pixels, mut read) = (Vec::with_capacity(paths.len() * size * size * 3), Vec::new());
+        for path in paths {
+            match pictures::load(path, short, size) {
+                Ok(picture) => {
+                    pixels.extend(picture);
+                    read.push(path.as_path());
+                }
+                Err(error) => broken.push(error),
+            }
+        }
+        // Nothing comes of it any more if one is broken.
+        if !read.is_empty() && (broken.is_empty() || args.skip_broken) {
+            let logits = classifier.logits(&pixels, normalization)?;
+            for (path, logits) in read.into_iter().zip(logits.chunks_exact(outputs)) {
+                images.push(Picture { path, predictions: likeliest(logits, &names, args.top) });
+            }
+        }
+        let done = (at * BATCH + paths.len()) as u64;
+        progress.at(done, all.len() as u64, || format!("{done} pictures classified"));
     }
-    let model = config.model.arch.to_string();
-    let report = Report { run, model, weights: trained.weights, images };
-    if args.json {
-        return print_json(&report);
+    progress.finish();
+    if !args.skip_broken
+        && let Some(error) = refusal(&broken, all.len())
+    {
+        return Err(error);
     }
-    print(&said(&report))
+    if !broken.is_empty() {
+        broken.iter().for_each(|line| note(line));
+        note(&format!("{} of {} pictures cannot be read and are left out", broken.len(), all.len()));
+    }
+    let Classifier { source, model, weights, .. } = &classifier;
+    let report = Report { run: source, model, weights, images, broken };
+    match (args.json, args.csv) {
+        (true, _) => print_json(&report),
+        (_, true) => write_line(&csv(&report, args.top.min(outputs))?),
+        _ => print(&said(&report)),
+    }
 }
 
-/// The classes that a shipped network finds.
-fn by_file(file: &Path, args: &PredictArgs) -> Result<()> {
-    ensure!(args.device.device == DeviceArg::Cpu, "--device {}: --model-file runs on the cpu", args.device.device);
-    let mut session = model_file::open(file)?;
-    let description = session.model().description().clone();
-    let size = description.input.height;
-    ensure!(size == description.input.width, "{}: expected a network for square images", file.display());
-    let pictures: Vec<Vec<u8>> = args.images.iter().map(|path| load_image(path, size)).collect::<Result<_, _>>()?;
-    let mut images = Vec::new();
-    for (path, picture) in args.images.iter().zip(pictures) {
-        let found = session.classify(&picture, size, size)?.iter().take(TOP);
-        let predictions = found.map(|found| Prediction {
-            class: &description.classes[found.index],
-            label: found.index,
-            probability: f64::from(found.probability),
-        });
-        images.push(Picture { path, predictions: predictions.collect() });
+/// The error for pictures that cannot be read, all of which are listed.
+fn refusal(broken: &[String], pictures: usize) -> Option<anyhow::Error> {
+    match broken {
+        [] => None,
+        [one] => Some(anyhow!("{one}")),
+        several => {
+            several.iter().for_each(|line| note(line));
+            let n = several.len();
+            Some(anyhow!("{n} of {pictures} pictures cannot be read; --skip-broken goes on without them"))
+        }
     }
-    let weights = model_file::changes(&description);
-    let report = Report { run: file, model: description.origin.architecture.clone(), weights, images };
-    if args.json { print_json(&report) } else { print(&said(&report)) }
 }
 
-/// The outputs for one picture `[size, size, 3]`, which goes the way of the test images.
-fn logits(model: &MobileNet, picture: Vec<u8>, data: &DataConfig, device: &Device) -> Result<Vec<f32>> {
-    let size = data.image[0];
-    let split = Arc::new(Split::new(picture, vec![0], size, size)?);
-    let mut batches = batches(split, run::normalization(data), &BatchConfig::eval(1), device);
-    let batch = batches.next().ok_or_else(|| anyhow!("no batch was made of the picture"))??;
-    let logits = model.forward_t(&batch.images, false).context("the network cannot take the picture")?;
-    let logits: Vec<f32> = logits.flatten_all()?.to_vec1()?;
-    ensure!(logits.iter().all(|x| x.is_finite()), "the network answers with NaN or infinite numbers");
-    Ok(logits)
-}
-
-/// The softmax of `logits`, its largest values first.
-fn likeliest<'a>(logits: &[f32], classes: &'a [String]) -> Vec<Prediction<'a>> {
+/// The softmax of `logits`, its `top` largest values, the largest first.
+fn likeliest<'a>(logits: &[f32], classes: &'a [String], top: usize) -> Vec<Prediction<'a>> {
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let weights: Vec<f64> = logits.iter().map(|&x| f64::from(x - max).exp()).collect();
     let sum: f64 = weights.iter().sum();
@@ -118,7 +118,7 @@ fn likeliest<'a>(logits: &[f32], classes: &'a [String]) -> Vec<Prediction<'a>> {
         .map(|(label, (class, weight))| Prediction { class, label, probability: weight / sum })
         .collect();
     found.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-    found.truncate(TOP);
+    found.truncate(top);
     found
 }
 
@@ -135,6 +135,22 @@ fn said(report: &Report) -> String {
     text
 }
 
+/// RFC 4180: a line for each picture.
+fn csv(report: &Report, top: usize) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let head = (1..=top).flat_map(|n| match n {
+        1 => ["class".to_owned(), "probability".to_owned()],
+        n => [format!("class_{n}"), format!("probability_{n}")],
+    });
+    writer.write_record(std::iter::once("file".to_owned()).chain(head))?;
+    for picture in &report.images {
+        let answers = picture.predictions.iter();
+        let answers = answers.flat_map(|p| [p.class.to_owned(), format!("{:.6}", p.probability)]);
+        writer.write_record(std::iter::once(picture.path.to_string_lossy().into_owned()).chain(answers))?;
+    }
+    Ok(String::from_utf8(writer.into_inner()?)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,18 +158,30 @@ mod tests {
     #[test]
     fn likeliest_first_and_they_sum_to_one() {
         let classes: Vec<String> = ["a", "b", "c"].map(str::to_owned).into();
-        let found = likeliest(&[1.0, 3.0, 2.0], &classes);
+        let found = likeliest(&[1.0, 3.0, 2.0], &classes, 5);
         assert_eq!(found.iter().map(|p| (p.class, p.label)).collect::<Vec<_>>(), [("b", 1), ("c", 2), ("a", 0)]);
         // softmax([1, 3, 2]) by numpy
         assert!((found[0].probability - 0.665_240_955_774_821_8).abs() < 1e-12);
         assert!((found.iter().map(|p| p.probability).sum::<f64>() - 1.0).abs() < 1e-12);
-        let large = likeliest(&[1e4, -1e4, 0.0], &classes);
+        let large = likeliest(&[1e4, -1e4, 0.0], &classes, 5);
         assert!((large[0].probability, large[2].probability) == (1.0, 0.0));
     }
 
     #[test]
-    fn at_most_five() {
+    fn as_many_as_are_asked_for() {
         let classes: Vec<String> = (0..9).map(|i| i.to_string()).collect();
-        assert_eq!(likeliest(&[0.0; 9], &classes).len(), 5);
+        assert_eq!(likeliest(&[0.0; 9], &classes, 5).len(), 5);
+        assert_eq!(likeliest(&[0.0; 9], &classes, 20).len(), 9);
+    }
+
+    #[test]
+    fn a_name_is_one_field() {
+        let classes = ["a, \"b\"\nc".to_owned(), "d".to_owned()];
+        let predictions = likeliest(&[1.0, 1.0], &classes, 2);
+        let images = vec![Picture { path: Path::new("x,y.png"), predictions }];
+        let report = Report { run: Path::new("run"), model: "v2", weights: "last", images, broken: Vec::new() };
+        let expected = "file,class,probability,class_2,probability_2\n\
+                        \"x,y.png\",\"a, \"\"b\"\"\nc\",0.500000,d,0.500000\n";
+        assert_eq!(csv(&report, 2).unwrap(), expected);
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use mobilenet_common::json::differences;
-use mobilenet_data::{ReadOptions, Source};
+use mobilenet_data::{DEFAULT_PICTURE_CACHE, ReadOptions, Source};
 use mobilenet_layers::Precision;
 use mobilenet_models::{ModelConfig, Preset};
 use mobilenet_schema::{DataConfig, RecipeName, RunConfig, TrainSettings};
@@ -32,6 +32,8 @@ pub struct TrainingRequest {
     /// What folders of pictures are resized to.
     pub image_size: usize,
     pub read: ReadOptions,
+    /// Bytes of pictures that are kept in memory; results do not depend on it.
+    pub picture_cache: u64,
     pub limit_train: Option<usize>,
     pub limit_test: Option<usize>,
     pub validation: Option<usize>,
@@ -77,6 +79,7 @@ impl TrainingRequest {
             data_dir: data.data_dir.clone(),
             image_size: data.image_size,
             read: data.read.clone(),
+            picture_cache: DEFAULT_PICTURE_CACHE,
             limit_train: data.limit_train,
             limit_test: data.limit_test,
             validation: data.validation,
@@ -109,6 +112,7 @@ impl TrainingRequest {
             data_dir: None,
             image_size: args.shape.preset.unwrap_or(model.preset).image_size(),
             read: ReadOptions::default(),
+            picture_cache: DEFAULT_PICTURE_CACHE,
             limit_train: None,
             limit_test: None,
             validation: None,
@@ -127,6 +131,7 @@ impl TrainingRequest {
         self.data_dir = args.source.data_dir.clone().or(self.data_dir.take());
         self.image_size = args.source.image_size.unwrap_or(self.image_size);
         args.source.apply(&mut self.read);
+        self.picture_cache = args.source.picture_cache.unwrap_or(self.picture_cache);
         self.limit_train = args.limit_train.or(self.limit_train);
         self.limit_test = args.limit_test.or(self.limit_test);
         self.validation = args.validation.or(self.validation);

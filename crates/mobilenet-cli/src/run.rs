@@ -111,6 +111,8 @@ pub fn read_config(folder: &Path) -> Result<RunConfig> {
 /// A trained network.
 pub struct Trained {
     pub model: MobileNet,
+    /// Its variables.
+    pub vars: VarMap,
     /// Where the weights come from.
     pub weights: String,
 }
@@ -135,7 +137,7 @@ pub fn load_model(folder: &Path, config: &RunConfig, device: &Device) -> Result<
     } else {
         bail!("{}: holds neither {WEIGHTS_FILE} nor {CHECKPOINT_FILE}: nothing has been trained yet", folder.display());
     };
-    Ok(Trained { model, weights })
+    Ok(Trained { model, vars, weights })
 }
 
 /// The weights in a checkpoint of the trainer: its tensors `model.*`, or their moving average `ema.*` if there is one.

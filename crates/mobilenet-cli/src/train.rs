@@ -12,16 +12,19 @@ use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
 use mobilenet_models::{MobileNet, weights};
-use mobilenet_schema::{RunConfig, TrainRecord};
-use mobilenet_train::{CHECKPOINT_FILE, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer};
+use mobilenet_schema::{RecipeName, RunConfig, TrainRecord};
+use mobilenet_train::{
+    CHECKPOINT_FILE, DeviceTraining, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer,
+};
 
 use crate::args::{MeanStd, TrainArgs};
 use crate::data;
 use crate::interrupt;
+use crate::kernels;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Training, duration, percent};
 use crate::request::TrainingRequest;
-use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
+use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, Trained, WEIGHTS_FILE};
 
 /// The classes of a network that was trained on ImageNet.
 const IMAGENET_CLASSES: usize = 1000;
@@ -36,6 +39,9 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let mut request = TrainingRequest::new(args, stored.as_ref())?;
     // Without a checkpoint nothing has been trained yet, and other settings do no harm.
     let stored = stored.filter(|_| run::has_training(out));
+    if request.recipe == RecipeName::Finetune && request.init.is_none() {
+        note("the recipe finetune starts from no weights (--init, --init-from)");
+    }
     let more_epochs = stored.as_ref().is_some_and(|stored| request.has_more_epochs_than(stored));
     if let Some(stored) = &stored {
         let differences = request.differences(stored)?;
@@ -101,6 +107,7 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
         data_dir: request.data_dir.clone(),
         image_size: request.image_size,
         read: request.read.clone(),
+        picture_cache: request.picture_cache,
         ..LoadOptions::default()
     };
     let dataset = data::load(&options)?;
@@ -161,13 +168,18 @@ fn train(
     more_epochs: bool,
     device: &Device,
 ) -> Result<TrainRecord> {
+    let teacher_config = config.teacher.as_deref().map(run::read_config).transpose().context("--teacher")?;
+    let gpu = kernels::for_training(device, config, teacher_config.as_ref().map(|teacher| &teacher.model))?;
+    // The variables that kernels train are the host's whenever something is saved.
+    let device = if gpu.is_some() { &Device::Cpu } else { device };
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
     let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
     if config.freeze_features {
         model = model.with_frozen_features();
     }
-    let teacher = config.teacher.as_deref().map(|run| teacher(run, config, device)).transpose()?;
+    let teacher = config.teacher.as_deref().zip(teacher_config.as_ref());
+    let teacher = teacher.map(|(run, its)| self::teacher((run, its), config, device)).transpose()?;
     let resumed = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
     if let Some(init) = config.init.as_ref().filter(|_| !resumed) {
@@ -203,9 +215,15 @@ fn train(
         ..RunOptions::default()
     };
     let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
-    if let Some(teacher) = &teacher {
-        trainer = trainer.with_teacher(teacher);
-    }
+    trainer = match (gpu, &teacher) {
+        (None, None) => trainer,
+        (None, Some(teacher)) => trainer.with_teacher(&teacher.model),
+        (Some(gpu), None) => trainer.on_device(DeviceTraining::new(gpu, &config.model, config.train.precision)),
+        (Some(gpu), Some(teacher)) => {
+            let taught = (teacher.model.config(), &teacher.vars);
+            trainer.on_device(DeviceTraining::taught(gpu, &config.model, config.train.precision, taught)?)
+        }
+    };
     let mut training = Training::new();
     let way_on = format!("go on with: mobilenet train --resume --out {}", quoted(&out.to_string_lossy()));
     let graceful = interrupt::graceful(way_on.clone());
@@ -236,8 +254,7 @@ fn stopped(error: mobilenet_train::Error, way_on: &str) -> anyhow::Error {
 }
 
 /// The network of another run, which must answer the same question.
-fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet> {
-    let its = run::read_config(run).context("--teacher")?;
+fn teacher((run, its): (&Path, &RunConfig), config: &RunConfig, device: &Device) -> Result<Trained> {
     ensure!(
         its.data.classes == config.data.classes,
         "--teacher: {} knows other classes: expected {}, found {}",
@@ -251,9 +268,9 @@ fn teacher(run: &Path, config: &RunConfig, device: &Device) -> Result<MobileNet>
         "--teacher: {} saw its images with another mean and standard deviation ({normalization:?})",
         run.display()
     );
-    let trained = run::load_model(run, &its, device).context("--teacher")?;
+    let trained = run::load_model(run, its, device).context("--teacher")?;
     note(&format!("teacher: {}, weights: {}", its.model.title(), trained.weights));
-    Ok(trained.model)
+    Ok(trained)
 }
 
 fn record(outcome: Outcome, config: &RunConfig) -> Result<TrainRecord> {

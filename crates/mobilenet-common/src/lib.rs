@@ -5,5 +5,6 @@ pub mod files;
 pub mod json;
 pub mod names;
 pub mod numbers;
+pub mod pickle;
 pub mod random;
 pub mod resize;

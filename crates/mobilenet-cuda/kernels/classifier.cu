@@ -47,8 +47,8 @@ DEVICE float log_sum_exp(const float *x, float factor, int classes) {
     return logf(warp_sum(sum)) + largest;
 }
 
-// loss: of each image, and its gradient: logits [n, classes] -> glogits, rows [2][n] = loss, 1 where the answer is
-// right.
+// loss: of each image, and its gradient: logits [n, classes] -> glogits, rows [3][n] = loss, 1 where the label has the
+// largest logit, 1 where it is among the five largest; of equal ones the first class counts, and a NaN never.
 //   loss = (1 - w) * CE(q, p) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),  p = softmax(logits)
 //   q    = (1 - s) * (lambda * onehot(label) + (1 - lambda) * onehot(partner)) + s / classes
 // `scalars` is s, lambda, T, w; partners and teacher may be null. Launch: a warp an image, 8 a block. Cost: reads
@@ -66,8 +66,8 @@ KERNEL(loss, 256,
     const float log_sum = log_sum_exp(x, 1.f, classes), factor = 1.f / temperature;
     const float student = teacher ? log_sum_exp(x, factor, classes) : 0.f;
     const float taught = teacher ? log_sum_exp(t, factor, classes) : 0.f;
-    float value = 0.f, best = from_bits(0xff800000u);
-    int answer = classes;
+    const float own = x[label];
+    float value = 0.f, before = 0.f;
     for (int k = lane; k < classes; k += 32) {
         float q = smoothing / (float)classes;
         if (k == label) q += (1.f - smoothing) * lambda;
@@ -81,31 +81,29 @@ KERNEL(loss, 256,
             g += weight * temperature * (expf(log_s) - expf(log_t));
         }
         glogits[(Index)image * classes + k] = g / (float)n;
-        if (x[k] > best) best = x[k], answer = k;
+        if (x[k] > own || (x[k] == own && k < label)) before += 1.f;
     }
     value = warp_sum(value);
-    for (int lanes = 16; lanes > 0; lanes /= 2) {
-        const float other = __shfl_xor_sync(0xffffffffu, best, lanes);
-        const int place = __shfl_xor_sync(0xffffffffu, answer, lanes);
-        if (other > best || (other == best && place < answer)) best = other, answer = place;
-    }
+    before = own == own ? warp_sum(before) : 5.f;
     if (lane != 0) return;
     rows[image] = value;
-    rows[n + image] = answer == label ? 1.f : 0.f;
+    rows[n + image] = before < 1.f ? 1.f : 0.f;
+    rows[2 * n + image] = before < 5.f ? 1.f : 0.f;
 }
 
-// tally: adds the batch's mean loss, its right answers and its images to total [3], for a reader that comes a step
-// late. Launch: one warp. Cost: reads rows [2][n].
-KERNEL(tally, 32, (const float *rows, float *total, int n)) {
-    float loss = 0.f, right = 0.f;
-    for (int i = threadIdx.x; i < n; i += 32) {
-        loss += rows[i];
-        right += rows[n + i];
-    }
-    loss = warp_sum(loss);
-    right = warp_sum(right);
+// tally: the batch's mean loss, its right answers and those among five, for a reader that comes some steps late: results
+// = how many steps, and [room][3]. A step for which there is no room is only counted. Launch: one warp. Cost: reads rows
+// [3][n].
+KERNEL(tally, 32, (const float *rows, float *results, int room, int n)) {
+    float sums[3] = {0.f, 0.f, 0.f};
+    for (int i = threadIdx.x; i < n; i += 32)
+        for (int of = 0; of < 3; of++) sums[of] += rows[of * n + i];
+    for (int of = 0; of < 3; of++) sums[of] = warp_sum(sums[of]);
     if (threadIdx.x != 0) return;
-    total[0] += loss / (float)n;
-    total[1] += right;
-    total[2] += (float)n;
+    const int step = (int)results[0];
+    results[0] = (float)(step + 1);
+    if (step >= room) return;
+    results[1 + 3 * step] = sums[0] / (float)n;
+    results[2 + 3 * step] = sums[1];
+    results[3 + 3 * step] = sums[2];
 }

@@ -69,7 +69,7 @@ impl Augment {
         mixing: Option<Mixing>,
         images: View,
     ) -> Result<()> {
-        let (n, (h, w)) = (self.n, self.size);
+        let n = self.n;
         if changes.len() != n {
             return Err(Error::Length { what: "changes of pictures".into(), expected: n, found: changes.len() });
         }
@@ -82,12 +82,23 @@ impl Augment {
         };
         let bytes: Vec<u8> = changes.iter().flat_map(words).flat_map(i32::to_le_bytes).collect();
         backend.write(self.changes, &bytes)?;
-        let (kind, shares, area) = match mixing {
-            None => (0, [1., 0.], [0; 4]),
-            Some(Mixing::Blend(own, other)) => (1, [own, other], [0; 4]),
-            Some(Mixing::Paste(area)) => (2, [1., 0.], area),
+        if let Some(Mixing::Blend(own, other)) = mixing {
+            backend.write_f32(self.shares, &[own, other])?;
+        }
+        self.again(backend, mixing, images)
+    }
+
+    /// Writes what becomes of the batch that was uploaded last to other `images`.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn again<B: Backend>(&self, backend: &mut B, mixing: Option<Mixing>, images: View) -> Result<()> {
+        let (n, (h, w)) = (self.n, self.size);
+        let (kind, area) = match mixing {
+            None => (0, [0; 4]),
+            Some(Mixing::Blend(..)) => (1, [0; 4]),
+            Some(Mixing::Paste(area)) => (2, area),
         };
-        backend.write_f32(self.shares, &shares)?;
         let mut args = vec![Arg::In(self.pictures), Arg::In(self.changes), Arg::In(self.levels), Arg::Int(kind)];
         args.push(Arg::In(self.shares));
         args.extend(area.map(Arg::Int));

@@ -1,5 +1,7 @@
 //! What runs kernels: a device, its emulation, or a plan that only counts.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use crate::error::Result;
 use crate::program::Program;
 
@@ -188,6 +190,25 @@ impl Product {
     }
 }
 
+/// The name of work that is done again and again; see [`Backend::repeat`].
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Repeated(u64);
+
+impl Repeated {
+    /// A name that nothing else has.
+    #[expect(clippy::new_without_default, reason = "every one is another")]
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Its number.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn number(&self) -> u64 {
+        self.0
+    }
+}
+
 /// What runs kernels, in the order of the calls.
 pub trait Backend {
     /// Memory for so many bytes, as long as the back end lives; its number. What it holds is undefined.
@@ -225,6 +246,19 @@ pub trait Backend {
 
     /// Says what the following launches belong to.
     fn enter(&mut self, stage: &str);
+
+    /// Does `work`, which launches the same each time that it is done under the same name and neither writes nor reads: a back
+    /// end may remember the launches and repeat them as one.
+    ///
+    /// # Errors
+    /// Those of the work.
+    fn repeat(&mut self, name: &Repeated, work: &mut dyn FnMut(&mut Self) -> Result<()>) -> Result<()>
+    where
+        Self: Sized,
+    {
+        let _ = name;
+        work(self)
+    }
 
     /// Says how many bytes the next launch moves beside those of its arguments: through a table of pointers.
     fn moves(&mut self, bytes: usize) {

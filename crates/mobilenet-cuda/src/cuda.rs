@@ -1,5 +1,5 @@
 //! The kernels on an NVIDIA GPU, over Candle's own cudarc: compiled by NVRTC when they are first launched, products by
-//! cuBLAS. All work goes to the stream of a Candle device.
+//! cuBLAS. All work goes to the stream of a Candle device; what is repeated goes there as one graph.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,12 +9,18 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::cuda_backend::cudarc::cublas::{CudaBlas, result, sys};
+use candle_core::cuda_backend::cudarc::driver::result::device::get_default_mem_pool;
+use candle_core::cuda_backend::cudarc::driver::result::mem_pool;
+use candle_core::cuda_backend::cudarc::driver::sys::{
+    CUgraphInstantiate_flags, CUmemPool_attribute, CUstreamCaptureMode,
+};
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, LaunchConfig, PushKernelArg,
+    CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, LaunchConfig,
+    PinnedHostSlice, PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
 
-use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product, View};
+use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product, Repeated, View};
 use crate::error::{Error, Result};
 use crate::program::Program;
 
@@ -31,6 +37,34 @@ pub struct Cuda {
     /// Where compiled programs are kept.
     cache: Option<PathBuf>,
     tf32: bool,
+    /// Where copies to a place in memory start, by its allocation, its beginning and its bytes.
+    staging: HashMap<(usize, usize, usize), Staging>,
+    /// Work that was done, by its number.
+    repeated: HashMap<u64, Repetition>,
+}
+
+/// Page-locked memory for what is copied again and again: the copy waits for no one, and the host only for the copy that
+/// used the same memory some turns ago.
+#[derive(Default)]
+struct Staging {
+    copies: usize,
+    buffers: Vec<PinnedHostSlice<u8>>,
+}
+
+/// How often the host may be ahead of the device's copies to one place.
+const TURNS: usize = 3;
+
+/// Bytes from which on a copy from memory that is not page-locked may wait for the device.
+const STAGED: usize = 16 << 10;
+
+/// Work that may be done again.
+enum Repetition {
+    /// Done once: all programs are compiled, and libraries have their memory.
+    Once,
+    /// As one launch.
+    Graph(CudaGraph),
+    /// It cannot be captured.
+    Never,
 }
 
 /// What a driver, a library or the compiler says.
@@ -42,10 +76,13 @@ impl Cuda {
     /// On the stream of a device. Compiled programs are kept in `cache`, if it is given: a folder.
     ///
     /// # Errors
-    /// What the driver says.
+    /// [`Error::Capability`], and what the driver says.
     pub fn new(stream: Arc<CudaStream>, cache: Option<PathBuf>) -> Result<Self> {
         let capability = stream.context().compute_capability();
         let (major, minor) = capability.map_err(|error| failed("compute capability", error))?;
+        if major < 8 {
+            return Err(Error::Capability { found: format!("{major}.{minor}") });
+        }
         Ok(Self {
             blas: CudaBlas::new(stream.clone()).map_err(|error| failed("cuBLAS", error))?,
             stream,
@@ -55,6 +92,8 @@ impl Cuda {
             architecture: format!("{major}{minor}"),
             cache,
             tf32: false,
+            staging: HashMap::new(),
+            repeated: HashMap::new(),
         })
     }
 
@@ -62,6 +101,16 @@ impl Cuda {
     #[must_use]
     pub fn with_tf32(self) -> Self {
         Self { tf32: true, ..self }
+    }
+
+    /// The launches of `work` as a graph, none of which is executed; `None` if they cannot be one.
+    fn capture(&mut self, work: &mut dyn FnMut(&mut Self) -> Result<()>) -> Option<CudaGraph> {
+        let mode = CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        self.stream.begin_capture(mode).ok()?;
+        let launched = work(self);
+        let graph = self.stream.end_capture(CUgraphInstantiate_flags(0));
+        launched.ok()?;
+        graph.ok()?
     }
 
     fn pointer(&self, view: View) -> Result<u64> {
@@ -89,6 +138,24 @@ impl Cuda {
         self.functions.insert(key, function.clone());
         Ok(function)
     }
+}
+
+/// Has a device keep the memory that is freed there for what is asked for next, as long as the process lives: Candle asks
+/// for memory in every operation.
+///
+/// # Errors
+/// What the driver says.
+pub fn keep_freed_memory(stream: &CudaStream) -> Result<()> {
+    let mut kept = u64::MAX;
+    // SAFETY: the device is the context's, the pool is that device's, and the attribute is a 64-bit number that is read before
+    // the call returns.
+    let set = unsafe {
+        get_default_mem_pool(stream.context().cu_device()).and_then(|pool| {
+            let attribute = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+            mem_pool::set_attribute(pool, attribute, (&raw mut kept).cast())
+        })
+    };
+    set.map_err(|error| failed("the memory pool", error))
 }
 
 /// A program as PTX, from the cache where it is there.
@@ -151,7 +218,22 @@ impl Backend for Cuda {
         }
         let memory = &mut self.memories[to.memory].0;
         let mut view: CudaViewMut<u8> = memory.slice_mut(to.at..to.at + to.bytes());
-        self.stream.memcpy_htod(bytes, &mut view).map_err(|error| failed("a copy to the device", error))
+        let staging = self.staging.entry((to.memory, to.at, bytes.len())).or_default();
+        staging.copies += 1;
+        // What is written once is not worth the pages.
+        if bytes.len() < STAGED || staging.copies == 1 {
+            return self.stream.memcpy_htod(bytes, &mut view).map_err(|error| failed("a copy to the device", error));
+        }
+        let turn = staging.copies % TURNS;
+        if staging.buffers.is_empty() {
+            // SAFETY: bytes of any value are valid, and all of them are written before they are read.
+            let made = (0..TURNS).map(|_| unsafe { self.stream.context().alloc_pinned::<u8>(bytes.len()) });
+            staging.buffers = made.collect::<Result<_, _>>().map_err(|error| failed("page-locked memory", error))?;
+        }
+        let buffer = &mut staging.buffers[turn];
+        let place = buffer.as_mut_slice().map_err(|error| failed("a copy to the device", error))?;
+        place.copy_from_slice(bytes);
+        self.stream.memcpy_htod(buffer, &mut view).map_err(|error| failed("a copy to the device", error))
     }
 
     fn read(&mut self, from: View, bytes: &mut [u8]) -> Result<()> {
@@ -257,4 +339,25 @@ impl Backend for Cuda {
     }
 
     fn enter(&mut self, _: &str) {}
+
+    fn repeat(&mut self, name: &Repeated, work: &mut dyn FnMut(&mut Self) -> Result<()>) -> Result<()> {
+        match self.repeated.get(&name.number()) {
+            None => {
+                self.repeated.insert(name.number(), Repetition::Once);
+                return work(self);
+            }
+            Some(Repetition::Graph(graph)) => {
+                return graph.launch().map_err(|error| failed("a graph", error));
+            }
+            Some(Repetition::Never) => return work(self),
+            Some(Repetition::Once) => {}
+        }
+        let graph = self.capture(work);
+        let launched = graph.as_ref().map(CudaGraph::launch);
+        self.repeated.insert(name.number(), graph.map_or(Repetition::Never, Repetition::Graph));
+        match launched {
+            Some(launched) => launched.map_err(|error| failed("a graph", error)),
+            None => work(self),
+        }
+    }
 }

@@ -35,6 +35,12 @@ pub enum Error {
     /// No variable of this name.
     #[error("no variable \"{0}\" in this network")]
     Variable(String),
+    /// A GPU without what the kernels need: bf16.
+    #[error("compute capability {found}, expected at least 8.0")]
+    Capability {
+        /// Its compute capability.
+        found: String,
+    },
     /// What the device, its driver or its compiler says.
     #[error("{0}")]
     Device(String),

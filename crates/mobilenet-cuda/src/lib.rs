@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod arena;
 pub mod augment;
 pub mod backend;
 mod classifier;
@@ -23,11 +24,11 @@ mod stages;
 mod variables;
 
 #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
-mod tests;
+mod emulated_tests;
 
 pub use error::{Error, Result};
 // What its functions take.
 pub use inference::Inference;
 pub use mobilenet_arch as arch;
 pub use network::Network;
-pub use variables::{Variable, Variables};
+pub use variables::{Named, Variable, Variables};

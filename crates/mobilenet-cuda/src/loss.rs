@@ -1,5 +1,6 @@
 //! The loss of a classifier: cross-entropy against labels, smoothed and mixed, and the distance to a teacher. The formulas
-//! are `mobilenet-train`'s, and at the head of the kernel.
+//! are `mobilenet-train`'s, and at the head of the kernel. What a step comes to stays on the device until it is asked for:
+//! a step waits for no reader.
 
 use crate::backend::{Arg, Backend, Kind, View};
 use crate::error::{Error, Result};
@@ -15,8 +16,19 @@ pub struct Loss {
     teacher: View,
     scalars: View,
     rows: View,
-    total: View,
+    results: View,
     glogits: View,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StepResult {
+    /// Mean loss of the batch.
+    pub loss: f32,
+    /// Images whose label has the largest logit.
+    pub top1: f32,
+    /// Images whose label is among the five largest logits.
+    pub top5: f32,
 }
 
 /// How logits are compared.
@@ -31,6 +43,9 @@ pub struct Comparison {
 }
 
 impl Loss {
+    /// Steps whose results the device keeps.
+    pub const ROOM: usize = 64;
+
     /// For batches of `n` images.
     ///
     /// # Errors
@@ -43,10 +58,16 @@ impl Loss {
             partners: backend.values(Kind::U32, n)?,
             teacher: backend.values(Kind::F32, n * classes)?,
             scalars: backend.values(Kind::F32, 4)?,
-            rows: backend.values(Kind::F32, 2 * n)?,
-            total: backend.zeros(3)?,
+            rows: backend.values(Kind::F32, 3 * n)?,
+            results: backend.zeros(1 + 3 * Self::ROOM)?,
             glogits: backend.values(Kind::F32, n * classes)?,
         })
+    }
+
+    /// The same loss, which takes a teacher's logits, float32 `[n, classes]`, from where they are.
+    #[must_use]
+    pub fn with_teacher(self, teacher: View) -> Self {
+        Self { teacher, ..self }
     }
 
     /// Where a teacher's logits are written, float32 `[n, classes]`.
@@ -89,7 +110,7 @@ impl Loss {
         backend.write_f32(self.scalars, &[comparison.label_smoothing, lambda, temperature, weight])
     }
 
-    /// Computes the gradient of the logits, and adds loss and right answers to the totals.
+    /// Computes the gradient of the logits, and notes loss and right answers for [`take`](Self::take).
     ///
     /// # Errors
     /// Those of the back end.
@@ -108,18 +129,24 @@ impl Loss {
         ];
         let program = Program::new("classifier");
         plain(backend, program, "loss", self.n.div_ceil(8), 256, &args)?;
-        let args = [Arg::In(self.rows), Arg::InOut(self.total), Arg::Int(self.n)];
+        let args = [Arg::In(self.rows), Arg::InOut(self.results), Arg::Int(Self::ROOM), Arg::Int(self.n)];
         plain(backend, program, "tally", 1, 32, &args)
     }
 
-    /// What the steps since the last call come to: the sum of the batches' mean losses, right answers, images.
+    /// What the steps since the last call came to, in their order. Waits for them.
     ///
     /// # Errors
-    /// Those of the back end.
-    pub fn take<B: Backend>(&self, backend: &mut B) -> Result<[f32; 3]> {
-        let total = backend.read_f32(self.total)?;
-        backend.write_f32(self.total, &[0.; 3])?;
-        Ok([total[0], total[1], total[2]])
+    /// More steps than [`ROOM`](Self::ROOM), and those of the back end.
+    pub fn take<B: Backend>(&self, backend: &mut B) -> Result<Vec<StepResult>> {
+        let results = backend.read_f32(self.results)?;
+        backend.write_f32(self.results.first(1), &[0.])?;
+        let steps = results.first().map_or(0, |steps| *steps as usize);
+        if steps > Self::ROOM {
+            let what = String::from("results of steps that were not taken");
+            return Err(Error::Length { what, expected: Self::ROOM, found: steps });
+        }
+        let result = |values: &[f32]| StepResult { loss: values[0], top1: values[1], top5: values[2] };
+        Ok(results.get(1..).unwrap_or_default().chunks_exact(3).take(steps).map(result).collect())
     }
 }
 

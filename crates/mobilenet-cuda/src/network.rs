@@ -4,6 +4,7 @@ use mobilenet_arch::graph::operations;
 use mobilenet_arch::plan::{LayerPlan, Plan};
 use mobilenet_arch::{ModelConfig, Precision};
 
+use crate::arena::Arena;
 use crate::backend::{Arg, Backend, Kind, View};
 use crate::classifier::Classifier;
 use crate::error::{Error, Result};
@@ -28,6 +29,9 @@ pub struct Network {
     /// Gradients of the tensors between stages, in turns.
     gradients: [View; 2],
     gpooled: View,
+    dropout: f64,
+    /// Where its tensors are, its variables' not among them.
+    places: Vec<(usize, usize)>,
 }
 
 /// The kind of expanded tensors and of products' operands.
@@ -46,16 +50,43 @@ impl Network {
     pub fn new<B: Backend>(
         backend: &mut B,
         config: &ModelConfig,
+        shape: (usize, (usize, usize)),
+        precision: Precision,
+    ) -> Result<Self> {
+        let operations = operations(&Plan::new(config)?, shape.1)?;
+        let variables = Variables::new(backend, &operations, kind_of(precision), true)?;
+        Self::over(backend, config, shape, precision, (variables, Vec::new()))
+    }
+
+    /// The same network, over the same variables, for batches of another shape. Its tensors are where this one's are, as far
+    /// as they fit: what either has of a step is lost with the other's next one.
+    ///
+    /// # Errors
+    /// Those of [`new`](Self::new).
+    pub fn reshaped<B: Backend>(
+        &self,
+        backend: &mut B,
+        config: &ModelConfig,
+        shape: (usize, (usize, usize)),
+        precision: Precision,
+    ) -> Result<Self> {
+        Self::over(backend, config, shape, precision, (self.variables.clone(), self.places.clone()))
+    }
+
+    fn over<B: Backend>(
+        backend: &mut B,
+        config: &ModelConfig,
         (n, size): (usize, (usize, usize)),
         precision: Precision,
+        (variables, places): (Variables, Vec<(usize, usize)>),
     ) -> Result<Self> {
         let plan = Plan::new(config)?;
         let kind = kind_of(precision);
-        let operations = operations(&plan, size)?;
         if n == 0 {
             return Err(Error::Length { what: String::from("a batch"), expected: 1, found: 0 });
         }
-        let variables = Variables::new(backend, &operations, kind, true)?;
+        let mut arena = Arena::new(backend, places);
+        let backend = &mut arena;
         let (h, w) = size;
         let images = backend.values(Kind::F32, n * h * w * 3)?;
         let images = Rows { n, h, w, c: 3, operand: images, exact: Some(images), origin: None, sums: None };
@@ -79,7 +110,8 @@ impl Network {
         let scratch = Scratch::new(backend, &needs, kind)?;
         let gradients = [backend.values(Kind::F32, largest)?, backend.values(Kind::F32, largest)?];
         let gpooled = backend.values(Kind::F32, pooled)?;
-        Ok(Self { n, kind, images, stages, classifier, variables, scratch, gradients, gpooled })
+        let (places, dropout) = (arena.into_places(), plan.classifier.dropout);
+        Ok(Self { n, kind, images, stages, classifier, variables, scratch, gradients, gpooled, dropout, places })
     }
 
     /// Images of a batch.
@@ -100,6 +132,11 @@ impl Network {
     /// Dropout's mask of the next step, float32 `[n, c]`: 0 or 1 / (1 - p); all 1 at first. `None` without a dropout.
     pub fn mask(&self) -> Option<View> {
         self.classifier.mask()
+    }
+
+    /// With which probability dropout takes a value out.
+    pub fn dropout(&self) -> f64 {
+        self.dropout
     }
 
     /// Where the logits are, float32 `[n, classes]`.

@@ -4,13 +4,15 @@
 mod average;
 mod muon;
 
+use std::collections::BTreeMap;
+
 pub use average::Average;
 
 use crate::backend::{Arg, Backend, Kind, View};
 use crate::error::Result;
 use crate::loss::plain;
 use crate::program::Program;
-use crate::variables::Variables;
+use crate::variables::{Named, Variables};
 use muon::Muon;
 
 /// Values of a chunk: a block's work.
@@ -69,6 +71,11 @@ pub struct Optimizer {
     steps: u64,
     elementwise: Option<Table>,
     muon: Option<Muon>,
+    variables: Variables,
+    /// Two buffers of every variable, each laid out as the variables' values are.
+    state: [View; 2],
+    /// The names of the buffers that a variable has.
+    buffers: BTreeMap<String, &'static [&'static str]>,
 }
 
 /// A variable's chunks are rows of these: where weights, gradients and both buffers are, how many, whether they decay.
@@ -118,32 +125,78 @@ impl Optimizer {
         decay_norm_and_bias: bool,
     ) -> Result<Self> {
         let is_muon = matches!(rule, Rule::Muon { .. });
-        let buffers = match rule {
-            Rule::Sgd { momentum, .. } => usize::from(momentum > 0.),
-            Rule::AdamW(_) | Rule::Muon { .. } => 2,
+        let names: &[&str] = match rule {
+            Rule::Sgd { momentum, .. } if momentum > 0. => &["momentum"],
+            Rule::Sgd { .. } => &[],
+            Rule::AdamW(_) | Rule::Muon { .. } => &["exp_avg", "exp_avg_sq"],
         };
+        let [values, _] = variables.lengths();
+        let state = [backend.zeros(values)?, backend.zeros(values)?];
         let (mut rows, mut matrices) = (Vec::new(), Vec::new());
-        let mut len = 0;
-        for (_, variable) in variables.trained() {
+        let (mut len, mut buffers) = (0, BTreeMap::new());
+        for (name, variable) in variables.trained() {
+            let [first, second] = state.map(|buffer| variables.in_values(variable, buffer));
             if is_muon && variable.matrix.is_some() {
-                matrices.push(*variable);
+                buffers.insert(name.to_owned(), &["momentum"][..]);
+                matrices.push((*variable, first));
                 continue;
             }
-            let mut state = [None; 2];
-            for buffer in &mut state[..buffers] {
-                *buffer = Some(backend.zeros(variable.values.len)?);
-            }
+            buffers.insert(name.to_owned(), names);
             len += variable.values.len;
-            let views = [Some(variable.values), Some(variable.gradients), state[0], state[1]];
+            let [first, second] = [(0, first), (1, second)].map(|(i, buffer)| (i < names.len()).then_some(buffer));
+            let views = [Some(variable.values), Some(variable.gradients), first, second];
             rows.extend(chunks(backend, views, variable.is_weight || decay_norm_and_bias));
         }
         let mut elementwise = table(backend, &rows, 7)?;
         if let Some(table) = &mut elementwise {
             // Weights and buffers both ways, gradients once.
-            table.moved = 4 * len * (1 + 2 * (1 + buffers));
+            table.moved = 4 * len * (1 + 2 * (1 + names.len()));
         }
         let muon = if matrices.is_empty() { None } else { Some(Muon::new(backend, &matrices)?) };
-        Ok(Self { rule, steps: 0, elementwise, muon })
+        Ok(Self { rule, steps: 0, elementwise, muon, variables: variables.clone(), state, buffers })
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Copies the state to the host: `BUFFER.VARIABLE`, the names of `mobilenet-train`'s checkpoints. Before the first step
+    /// there is none.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn state<B: Backend>(&self, backend: &mut B) -> Result<Named> {
+        let mut named = Named::new();
+        if self.steps == 0 {
+            return Ok(named);
+        }
+        for (i, buffer) in self.state.into_iter().enumerate() {
+            let of_buffer = self.variables.named(backend.read_f32(buffer)?, Vec::new());
+            for (variable, values) in of_buffer {
+                if let Some(name) = self.buffers.get(&variable).and_then(|names| names.get(i)) {
+                    named.insert(format!("{name}.{variable}"), values);
+                }
+            }
+        }
+        Ok(named)
+    }
+
+    /// Takes over a state after so many steps; a buffer that is not in it becomes 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`](crate::Error::Length), and those of the back end.
+    pub fn restore<B: Backend>(&mut self, backend: &mut B, steps: u64, state: &Named) -> Result<()> {
+        for (i, buffer) in self.state.into_iter().enumerate() {
+            let of = |variable: &str| {
+                let name = self.buffers.get(variable)?.get(i)?;
+                state.get(&format!("{name}.{variable}")).map(Vec::as_slice)
+            };
+            let [values, _] = self.variables.laid_out(of)?;
+            backend.write_f32(buffer, &values)?;
+        }
+        self.steps = steps;
+        Ok(())
     }
 
     /// Updates all variables by their gradients, at this learning rate.
@@ -151,8 +204,16 @@ impl Optimizer {
     /// # Errors
     /// Those of the back end.
     pub fn step<B: Backend>(&mut self, backend: &mut B, lr: f64) -> Result<()> {
+        self.prepare(backend, lr)?;
+        self.update(backend)
+    }
+
+    /// Writes the numbers of the next step, at this learning rate.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn prepare<B: Backend>(&mut self, backend: &mut B, lr: f64) -> Result<()> {
         self.steps += 1;
-        backend.enter("optimizer");
         let t = self.steps as f64;
         let adamw = |AdamW { betas: (beta1, beta2), eps, weight_decay }: AdamW| {
             let all = [
@@ -167,19 +228,33 @@ impl Optimizer {
             all.map(|scalar| scalar as f32)
         };
         if let Some(table) = &self.elementwise {
-            let (kernel, scalars) = match self.rule {
-                Rule::AdamW(rule) | Rule::Muon { adamw: rule, .. } => ("multi_adamw", adamw(rule)),
+            let scalars = match self.rule {
+                Rule::AdamW(rule) | Rule::Muon { adamw: rule, .. } => adamw(rule),
                 Rule::Sgd { momentum, nesterov, weight_decay } => {
                     let nesterov = if nesterov { 1. } else { 0. };
-                    let scalars = [weight_decay as f32, momentum as f32, lr as f32, nesterov, 0., 0., 0.];
-                    ("multi_sgd", scalars)
+                    [weight_decay as f32, momentum as f32, lr as f32, nesterov, 0., 0., 0.]
                 }
             };
             backend.write_f32(table.scalars, &scalars)?;
-            table.launch(backend, kernel, &[])?;
         }
         let (Some(muon), Rule::Muon { momentum, nesterov, adamw }) = (&self.muon, self.rule) else { return Ok(()) };
-        muon.step(backend, [lr, momentum, adamw.weight_decay], nesterov)
+        muon.prepare(backend, [lr, momentum, adamw.weight_decay], nesterov)
+    }
+
+    /// Updates all variables by their gradients, with the numbers that were written last.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn update<B: Backend>(&self, backend: &mut B) -> Result<()> {
+        backend.enter("optimizer");
+        if let Some(table) = &self.elementwise {
+            let kernel = match self.rule {
+                Rule::AdamW(_) | Rule::Muon { .. } => "multi_adamw",
+                Rule::Sgd { .. } => "multi_sgd",
+            };
+            table.launch(backend, kernel, &[])?;
+        }
+        self.muon.as_ref().map_or(Ok(()), |muon| muon.update(backend))
     }
 }
 

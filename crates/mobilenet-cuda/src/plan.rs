@@ -134,7 +134,7 @@ pub fn training(config: &ModelConfig, n: usize, precision: Precision, average: b
     loss.run(&mut plan, network.logits(), &comparison)?;
     network.backward(&mut plan, loss.glogits())?;
     optimizer.step(&mut plan, 1e-3)?;
-    of_average.iter_mut().try_for_each(|average| average.update(&mut plan))?;
+    of_average.iter_mut().try_for_each(|average| average.step(&mut plan))?;
     Ok(plan)
 }
 

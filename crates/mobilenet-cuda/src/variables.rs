@@ -21,7 +21,7 @@ pub struct Variable {
     pub operand: View,
     /// Whether it is a weight, which optimizers shrink, and not a bias or a batch norm's.
     pub is_weight: bool,
-    /// Rows and columns of a 1×1 convolution's weight, which Muon takes as a matrix.
+    /// Rows and columns of the weight of a 1×1 convolution without a bias, which Muon takes as a matrix.
     pub matrix: Option<(usize, usize)>,
 }
 
@@ -32,7 +32,11 @@ pub struct Variables {
     running: BTreeMap<String, View>,
     values: View,
     operands: View,
+    statistics: View,
 }
+
+/// Numbers by their names.
+pub type Named = BTreeMap<String, Vec<f32>>;
 
 impl Variables {
     /// The variables of all operations, all 0; in training with gradients.
@@ -53,12 +57,16 @@ impl Variables {
         let gradients = if train { backend.zeros(trained)? } else { values.first(0) };
         let operands = if kind == Kind::F32 { values } else { backend.values(kind, trained)? };
         let statistics = backend.zeros(running)?;
-        let mut variables = Self { trained: BTreeMap::new(), running: BTreeMap::new(), values, operands };
+        let mut variables = Self { trained: BTreeMap::new(), running: BTreeMap::new(), values, operands, statistics };
+        let biased =
+            |name: &str| name.strip_suffix("weight").is_some_and(|of| places.contains_key(&*format!("{of}bias")));
         for parameter in parameters() {
             let (at, len) = (places[parameter.name.as_str()], len(&parameter.shape));
             if parameter.trainable {
                 let matrix = match parameter.shape[..] {
-                    [rows, columns, 1, 1] if rows > 1 && columns > 1 => Some((rows, columns)),
+                    [rows, columns, 1, 1] if rows > 1 && columns > 1 && !biased(&parameter.name) => {
+                        Some((rows, columns))
+                    }
                     _ => None,
                 };
                 let variable = Variable {
@@ -102,8 +110,68 @@ impl Variables {
         self.running.get(name).copied().ok_or_else(|| Error::Variable(name.to_owned()))
     }
 
+    /// Copies all values and running statistics to the host.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn read<B: Backend>(&self, backend: &mut B) -> Result<Named> {
+        Ok(self.named(backend.read_f32(self.values)?, backend.read_f32(self.statistics)?))
+    }
+
+    /// Copies values and running statistics to the device: all that `of` has under their names. The others become 0.
+    ///
+    /// # Errors
+    /// [`Error::Length`], and those of the back end.
+    pub fn write<'a, B: Backend>(&self, backend: &mut B, of: impl Fn(&str) -> Option<&'a [f32]>) -> Result<()> {
+        let [values, statistics] = self.laid_out(of)?;
+        backend.write_f32(self.values, &values)?;
+        backend.write_f32(self.statistics, &statistics)
+    }
+
     /// All values, and the same as operands, which differ in bf16.
     pub(crate) fn all(&self) -> (View, View) {
         (self.values, self.operands)
+    }
+
+    /// How many numbers all values take with what lies between them, and all running statistics.
+    pub(crate) fn lengths(&self) -> [usize; 2] {
+        [self.values.len, self.statistics.len]
+    }
+
+    /// Where a trained variable is in a tensor that is laid out as all values are.
+    pub(crate) fn in_values(&self, variable: &Variable, tensor: View) -> View {
+        tensor.part((variable.values.at - self.values.at) / Kind::F32.size(), variable.values.len)
+    }
+
+    /// Where a running statistic is in a tensor that is laid out as all of them are.
+    pub(crate) fn in_statistics(&self, statistic: View, tensor: View) -> View {
+        tensor.part((statistic.at - self.statistics.at) / Kind::F32.size(), statistic.len)
+    }
+
+    /// Numbers that are laid out as all values and statistics are, by names.
+    pub(crate) fn named(&self, values: Vec<f32>, statistics: Vec<f32>) -> Named {
+        let part = |of: &[f32], view: &View, start: View| {
+            let at = (view.at - start.at) / Kind::F32.size();
+            of.get(at..at + view.len).unwrap_or_default().to_vec()
+        };
+        let trained = self.trained.iter().map(|(name, variable)| (name, part(&values, &variable.values, self.values)));
+        let running = self.running.iter().map(|(name, view)| (name, part(&statistics, view, self.statistics)));
+        trained.chain(running).map(|(name, values)| (name.clone(), values)).collect()
+    }
+
+    /// Numbers by names, laid out as all values and statistics are.
+    pub(crate) fn laid_out<'a>(&self, of: impl Fn(&str) -> Option<&'a [f32]>) -> Result<[Vec<f32>; 2]> {
+        let mut all = self.lengths().map(|len| vec![0.; len]);
+        let trained = self.trained.iter().map(|(name, variable)| (0, name, variable.values, self.values));
+        let running = self.running.iter().map(|(name, view)| (1, name, *view, self.statistics));
+        for (which, name, view, start) in trained.chain(running) {
+            let Some(values) = of(name) else { continue };
+            if values.len() != view.len {
+                return Err(Error::Length { what: name.clone(), expected: view.len, found: values.len() });
+            }
+            let at = (view.at - start.at) / Kind::F32.size();
+            all[which][at..at + view.len].copy_from_slice(values);
+        }
+        Ok(all)
     }
 }

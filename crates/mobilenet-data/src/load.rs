@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use crate::decode::check_size;
 use crate::sources::drawn::Drawn;
 use crate::sources::load_dir;
+use crate::sources::scanned::How;
 use crate::sources::{flaws, shapes10};
 use crate::{Dataset, Error, Progress, ReadOptions, Source};
+
+/// [`LoadOptions::picture_cache`] unless another is asked for: 1 GB.
+pub const DEFAULT_PICTURE_CACHE: u64 = 1_000_000_000;
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +31,10 @@ pub struct LoadOptions {
     pub image_size: usize,
     /// How folders, lists and parquet are read.
     pub read: ReadOptions,
+    /// Most bytes of pictures that are kept in memory. Of a folder, a list or parquet that has more of them, scaled,
+    /// pictures are decoded when they are needed, each time anew; what batches hold is the same. Other sets are always
+    /// kept.
+    pub picture_cache: u64,
     /// How much of `shapes10` or `flaws` to draw; `None` is 10,000 and 2,000 of `shapes10`, 4,200 and 1,400 of `flaws`.
     pub drawn: Option<Drawn>,
 }
@@ -40,6 +48,7 @@ impl Default for LoadOptions {
             offline: false,
             image_size: 32,
             read: ReadOptions::default(),
+            picture_cache: DEFAULT_PICTURE_CACHE,
             drawn: None,
         }
     }
@@ -63,7 +72,7 @@ fn at_own_size(options: &LoadOptions, progress: &mut dyn FnMut(Progress)) -> Res
     if let Some(dir) = &options.data_dir {
         return match source {
             Source::Shapes10 | Source::Flaws => Err(Error::TakesNoDataDir { path: dir.clone() }),
-            _ => load_dir(dir, source, options.image_size, &options.read, progress),
+            _ => load_dir(dir, source, &how(options), progress),
         };
     }
     match source {
@@ -79,6 +88,12 @@ fn at_own_size(options: &LoadOptions, progress: &mut dyn FnMut(Progress)) -> Res
             other => other,
         },
     }
+}
+
+fn how(options: &LoadOptions) -> How<'_> {
+    let LoadOptions { image_size, ref read, picture_cache, .. } = *options;
+    let cache = options.cache_dir.clone().or_else(default_cache);
+    How { size: image_size, options: read, cache: picture_cache, temporary: cache.unwrap_or_else(std::env::temp_dir) }
 }
 
 fn from_cache_or_hub(
@@ -101,11 +116,12 @@ fn from_cache_or_hub(
         #[cfg(not(feature = "hub"))]
         return Err(missing("this build has no download (feature hub)"));
     }
-    load_dir(&dir, source, options.image_size, &options.read, progress)
+    load_dir(&dir, source, &how(options), progress)
 }
 
 /// `mobilenet` in the user's cache folder.
-pub(crate) fn default_cache() -> Option<PathBuf> {
+#[must_use]
+pub fn default_cache() -> Option<PathBuf> {
     let dir = |name| std::env::var_os(name).filter(|dir| !dir.is_empty()).map(PathBuf::from);
     dir("XDG_CACHE_HOME")
         .or_else(|| dir("HOME").map(|home| home.join(".cache")))

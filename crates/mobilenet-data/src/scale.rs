@@ -56,33 +56,39 @@ pub(crate) fn scale(picture: &[u8], width: usize, source: Area, to: (usize, usiz
         _ => (window.top, window.top + window.height),
     };
 
-    let mut narrow = Vec::with_capacity((end - first) * window.width * 3);
+    let line = window.width * 3;
+    let mut narrow = vec![0; (end - first) * line];
     let needed = Area { top: source.top + first, left: source.left, height: end - first, width: source.width };
-    for row in needed.rows(width) {
+    for (row, out) in needed.rows(width).zip(narrow.chunks_exact_mut(line)) {
         let row = &picture[row];
         if source.width == to.1 {
-            narrow.extend_from_slice(&row[window.left * 3..(window.left + window.width) * 3]);
+            out.copy_from_slice(&row[window.left * 3..(window.left + window.width) * 3]);
             continue;
         }
-        for Tap { start, weights } in &columns {
-            let mut sum = [HALF; 3];
-            for (weight, pixel) in weights.iter().zip(row[start * 3..].chunks_exact(3)) {
-                sum.iter_mut().zip(pixel).for_each(|(sum, &value)| *sum += weight * i32::from(value));
+        for (Tap { start, weights }, pixel) in columns.iter().zip(out.chunks_exact_mut(3)) {
+            let (mut red, mut green, mut blue) = (HALF, HALF, HALF);
+            for (weight, source) in weights.iter().zip(row[start * 3..].chunks_exact(3)) {
+                red += weight * i32::from(source[0]);
+                green += weight * i32::from(source[1]);
+                blue += weight * i32::from(source[2]);
             }
-            narrow.extend(sum.map(rounded));
+            pixel.copy_from_slice(&[rounded(red), rounded(green), rounded(blue)]);
         }
     }
     if source.height == to.0 {
         return narrow;
     }
-    let line = window.width * 3;
-    let (mut out, mut sums) = (Vec::with_capacity(window.height * line), vec![0; line]);
-    for Tap { start, weights } in &rows {
+    let (mut out, mut sums) = (vec![0; window.height * line], vec![0; line]);
+    for (Tap { start, weights }, out) in rows.iter().zip(out.chunks_exact_mut(line)) {
         sums.fill(HALF);
         for (weight, row) in weights.iter().zip(narrow[(start - first) * line..].chunks_exact(line)) {
-            sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += weight * i32::from(value));
+            for (sum, &value) in sums.iter_mut().zip(row) {
+                *sum += weight * i32::from(value);
+            }
         }
-        out.extend(sums.iter().copied().map(rounded));
+        for (out, &sum) in out.iter_mut().zip(&sums) {
+            *out = rounded(sum);
+        }
     }
     out
 }

@@ -1,20 +1,41 @@
-//! Pictures and labels in memory.
+//! Pictures and labels of a part of a set.
 
-use mobilenet_common::random::SplitMix64;
+use std::borrow::Cow;
+
+use mobilenet_common::random::{Fingerprint, SplitMix64};
 use rayon::prelude::*;
 
 use crate::Error;
+use crate::originals::Originals;
 use crate::scale::resize_and_crop;
 
-/// One part of a data set: `u8` pictures, RGB, all of one size, stored `[n, h, w, 3]`, and their
-/// labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// One part of a data set: `u8` pictures, RGB, all of one size, and their labels.
+///
+/// The pictures are in memory, `[n, h, w, 3]`, or decoded when they are needed: [`load`](crate::load) decides by their
+/// size ([`LoadOptions::picture_cache`](crate::LoadOptions::picture_cache)). What batches hold is the same.
+#[derive(Clone, Debug)]
 pub struct Split {
-    pixels: Vec<u8>,
+    /// `None`: decoded when they are needed.
+    pixels: Option<Vec<u8>>,
     labels: Vec<u32>,
     height: usize,
     width: usize,
+    /// The pictures at their own sizes, if they come from files of any size.
+    originals: Option<Originals>,
 }
+
+/// Splits are alike whose pictures and labels are, wherever those are kept.
+impl PartialEq for Split {
+    fn eq(&self, other: &Self) -> bool {
+        let pictures = match (&self.originals, &other.originals) {
+            (Some(own), Some(others)) => own.contents() == others.contents(),
+            _ => self.pixels == other.pixels,
+        };
+        pictures && (&self.labels, self.height, self.width) == (&other.labels, other.height, other.width)
+    }
+}
+
+impl Eq for Split {}
 
 impl Split {
     /// Takes pixels `[labels.len(), height, width, 3]`.
@@ -35,7 +56,21 @@ impl Split {
         if pixels.len() != expected {
             return Err(Error::SplitSize { expected, found: pixels.len() });
         }
-        Ok(Self { pixels, labels, height, width })
+        Ok(Self { pixels: Some(pixels), labels, height, width, originals: None })
+    }
+
+    /// The same with pictures at their own sizes, of which `pixels` are the scaled ones, if they are kept.
+    pub(crate) fn of_originals(
+        pixels: Option<Vec<u8>>,
+        labels: Vec<u32>,
+        size: usize,
+        originals: Originals,
+    ) -> Result<Self, Error> {
+        let kept = pixels.is_some();
+        // Checks what there is of pixels; of none, the size.
+        let counted = if kept { labels.clone() } else { Vec::new() };
+        let split = Self::new(pixels.unwrap_or_default(), counted, size, size)?;
+        Ok(Self { pixels: split.pixels.filter(|_| kept), labels, originals: Some(originals), ..split })
     }
 
     /// Number of pictures.
@@ -58,9 +93,9 @@ impl Split {
         self.width
     }
 
-    /// All pixels, `[n, h, w, 3]`.
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
+    /// All pixels, `[n, h, w, 3]`; `None` if the pictures are decoded when they are needed ([`Split::into_memory`]).
+    pub fn pixels(&self) -> Option<&[u8]> {
+        self.pixels.as_deref()
     }
 
     /// The class of every picture.
@@ -68,13 +103,64 @@ impl Split {
         &self.labels
     }
 
-    /// Picture `i` as `[h, w, 3]`, or `None` past the end.
+    /// Picture `i` as `[h, w, 3]`, or `None` past the end and where pictures are decoded when they are needed
+    /// ([`Split::picture`]).
     pub fn image(&self, i: usize) -> Option<&[u8]> {
         if i >= self.len() {
             return None;
         }
         let size = self.image_size();
-        self.pixels.get(i * size..(i + 1) * size)
+        self.pixels.as_ref()?.get(i * size..(i + 1) * size)
+    }
+
+    /// Picture `i` as `[h, w, 3]`, decoded if it is not in memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Config`] past the end, those of [`load_image`](crate::load_image) for a file that has changed since the
+    /// set was loaded.
+    pub fn picture(&self, i: usize) -> Result<Cow<'_, [u8]>, Error> {
+        match (self.image(i), &self.originals) {
+            (Some(image), _) => Ok(Cow::Borrowed(image)),
+            (None, Some(originals)) if i < self.len() => Ok(Cow::Owned(originals.decode_square(i, self.height)?)),
+            _ => Err(Error::Config {
+                name: "picture".into(),
+                expected: format!("less than {}", self.len()),
+                found: i.to_string(),
+            }),
+        }
+    }
+
+    /// The same with all pictures in memory, whatever that takes.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Split::picture`].
+    pub fn into_memory(self) -> Result<Self, Error> {
+        if self.pixels.is_some() {
+            return Ok(self);
+        }
+        let pictures = (0..self.len()).into_par_iter().map(|i| Ok(self.picture(i)?.into_owned()));
+        let pixels = pictures.collect::<Result<Vec<_>, Error>>()?.concat();
+        Ok(Self { pixels: Some(pixels), ..self })
+    }
+
+    /// A number that tells these pictures and labels from others; the same wherever they are kept.
+    pub fn fingerprint(&self) -> u64 {
+        let mut fingerprint = Fingerprint::new();
+        fingerprint.add(self.height as u64);
+        fingerprint.add(self.width as u64);
+        self.labels.iter().for_each(|&label| fingerprint.add(u64::from(label)));
+        match &self.originals {
+            Some(originals) => originals.contents().iter().for_each(|&content| fingerprint.add(content)),
+            None => fingerprint.add_bytes(self.pixels().unwrap_or_default()),
+        }
+        fingerprint.value()
+    }
+
+    /// The pictures at their own sizes.
+    pub(crate) fn originals(&self) -> Option<&Originals> {
+        self.originals.as_ref()
     }
 
     /// `n` pictures, or all if there are fewer, with a fair part of each class: the first `n` where the classes are
@@ -85,8 +171,10 @@ impl Split {
             let chosen = self.fair_part(n);
             return self.pick(&chosen);
         }
-        self.pixels.truncate(n.saturating_mul(self.image_size()));
+        let bytes = n.saturating_mul(self.image_size());
+        self.pixels.iter_mut().for_each(|pixels| pixels.truncate(bytes));
         self.labels.truncate(n);
+        self.originals.iter_mut().for_each(|originals| originals.truncate(n));
         self
     }
 
@@ -155,8 +243,8 @@ impl Split {
     /// All pictures as squares of another size.
     pub(crate) fn scaled(&self, size: usize) -> Result<Self, Error> {
         let own = (self.height, self.width);
-        let pictures = self.pixels.par_chunks_exact(self.image_size());
-        let pixels: Vec<Vec<u8>> = pictures.map(|picture| resize_and_crop(picture, own, size, size)).collect();
+        let scaled = |i| Ok(resize_and_crop(&self.picture(i)?, own, size, size));
+        let pixels = (0..self.len()).into_par_iter().map(scaled).collect::<Result<Vec<Vec<u8>>, Error>>()?;
         Self::new(pixels.concat(), self.labels.clone(), size, size)
     }
 
@@ -167,12 +255,14 @@ impl Split {
     /// The pictures of the given indices, which must be in range.
     pub(crate) fn pick(&self, indices: &[usize]) -> Self {
         let size = self.image_size();
-        let mut pixels = Vec::with_capacity(indices.len() * size);
-        for &i in indices {
-            pixels.extend_from_slice(&self.pixels[i * size..(i + 1) * size]);
-        }
+        let pixels = self.pixels.as_ref().map(|all| {
+            let mut pixels = Vec::with_capacity(indices.len() * size);
+            indices.iter().for_each(|&i| pixels.extend_from_slice(&all[i * size..(i + 1) * size]));
+            pixels
+        });
         let labels = indices.iter().map(|&i| self.labels[i]).collect();
-        Self { pixels, labels, height: self.height, width: self.width }
+        let originals = self.originals.as_ref().map(|originals| originals.pick(indices));
+        Self { pixels, labels, height: self.height, width: self.width, originals }
     }
 }
 

@@ -166,7 +166,7 @@ fn shapes10_is_not_told_by_color_or_place() {
     let options = LoadOptions { source: Source::Shapes10, drawn, ..LoadOptions::default() };
     let set = load(&options, &mut |_| {}).unwrap();
     let mut means = vec![vec![0f32; 32 * 32 * 3]; 10];
-    for (image, &label) in set.train.pixels().chunks(32 * 32 * 3).zip(set.train.labels()) {
+    for (image, &label) in set.train.pixels().unwrap().chunks(32 * 32 * 3).zip(set.train.labels()) {
         for (sum, &value) in means[label as usize].iter_mut().zip(image) {
             *sum += f32::from(value) / 200.0;
         }

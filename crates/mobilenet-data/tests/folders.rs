@@ -55,8 +55,8 @@ fn parts_have_many_names() {
         ReadOptions { train_part: Some("fit".into()), test_part: Some("deep/fold 1".into()), ..Default::default() };
     let set = read(dir.path(), named.clone()).unwrap();
     // The last channel is the picture's number.
-    let blue = |set: &Dataset| set.test.pixels()[2];
-    assert_eq!((counts(&set), blue(&set) / 10, set.train.pixels()[2] / 10), ((4, 4), 3, 2));
+    let blue = |set: &Dataset| set.test.pixels().unwrap()[2];
+    assert_eq!((counts(&set), blue(&set) / 10, set.train.pixels().unwrap()[2] / 10), ((4, 4), 3, 2));
     let error = read(dir.path(), ReadOptions { test_part: Some("fold 9".into()), ..named }).unwrap_err().to_string();
     assert!(error.contains("fold 9: missing"), "{error}");
 }
@@ -66,13 +66,13 @@ fn the_best_part_is_taken_and_the_others_are_named() {
     let dir = tempdir().unwrap();
     fill(dir.path(), &["train", "val", "test"]);
     let set = read(dir.path(), ReadOptions::default()).unwrap();
-    assert_eq!((set.test.pixels()[2] / 10, set.notes.len()), (2, 1));
+    assert_eq!((set.test.pixels().unwrap()[2] / 10, set.notes.len()), (2, 1));
     assert_eq!(set.notes[0], "test images are those of test; not used: val");
     // A test part without labels, as in a competition.
     fs::remove_dir_all(dir.path().join("test")).unwrap();
     write(&dir.path().join("test/0.png"), png(0));
     let set = read(dir.path(), ReadOptions::default()).unwrap();
-    assert_eq!((set.test.pixels()[2] / 10, set.notes.len()), (1, 1));
+    assert_eq!((set.test.pixels().unwrap()[2] / 10, set.notes.len()), (1, 1));
     assert_eq!(set.notes[0], "test has no folders of classes and is not used");
 }
 

@@ -156,6 +156,16 @@ fn jpeg_head(height: u16, width: u16) -> Vec<u8> {
     bytes
 }
 
+/// A frame may be larger than the picture that it is a part of.
+#[test]
+fn a_giant_frame_is_refused_at_once() {
+    let mut bytes = fs::read(folder().join("palette.gif")).unwrap();
+    let at = bytes.windows(5).rposition(|w| w == [b',', 0, 0, 0, 0]).unwrap();
+    bytes[at + 5..at + 9].copy_from_slice(&[0x40, 0x9c, 0x88, 0x13]); // 40,000 by 5,000
+    let error = decode_image(&bytes, 32).unwrap_err().to_string();
+    assert!(error.contains("a damaged GIF: Memory limit exceeded"), "{error}");
+}
+
 #[test]
 fn giant_claims_are_refused_at_once() {
     let bmp = |height: u32, width: u32| {
@@ -179,8 +189,11 @@ fn giant_claims_are_refused_at_once() {
         ("jpeg", jpeg_head(30_000, 30_000), "30000x30000"),
         ("jpeg", jpeg_head(12_000, 12_000), "12000x12000"),
         ("bmp", bmp(60_000, 60_000), "60000x60000"),
+        ("bmp", bmp(9_000, 9_000), "9000x9000"),
         ("gif", gif(65_535, 65_535), "65535x65535"),
+        ("gif", gif(8_000, 8_000), "8000x8000"),
         ("ppm", b"P6 100000 100000 255\nxxx".to_vec(), "100000x100000"),
+        ("ppm", b"P6 10000 10000 255\nxxx".to_vec(), "10000x10000"),
     ] {
         let error = decode_image(&bytes, 32).unwrap_err().to_string();
         assert!(error.contains(&format!("claims {claim} pixels")), "{what}: {error}");

@@ -27,8 +27,11 @@ impl DropoutRng {
         self.0.store(seed, Ordering::Relaxed);
     }
 
-    fn next(&self) -> StdRng {
-        StdRng::seed_from_u64(self.0.fetch_add(1, Ordering::Relaxed))
+    /// The next mask, of `len` elements: 0 with probability `p`, else `1 / (1 - p)`.
+    pub fn mask(&self, p: f64, len: usize) -> Vec<f32> {
+        let mut rng = StdRng::seed_from_u64(self.0.fetch_add(1, Ordering::Relaxed));
+        let keep = (1.0 / (1.0 - p)) as f32;
+        (0..len).map(|_| if rng.random::<f64>() < p { 0. } else { keep }).collect()
     }
 }
 
@@ -58,10 +61,7 @@ impl ModuleT for Dropout {
         if !train || self.p == 0. {
             return Ok(xs.clone());
         }
-        let mut rng = self.rng.next();
-        let keep = (1.0 / (1.0 - self.p)) as f32;
-        let mask: Vec<f32> =
-            (0..xs.elem_count()).map(|_| if rng.random::<f64>() < self.p { 0. } else { keep }).collect();
+        let mask = self.rng.mask(self.p, xs.elem_count());
         xs * Tensor::from_vec(mask, xs.shape(), xs.device())?.to_dtype(xs.dtype())?
     }
 }

@@ -98,7 +98,8 @@ pub struct Shown {
 
 /// One network's answer; over several seeds that of most.
 pub struct Answer {
-    pub network: Network,
+    /// Nothing where there is just one, of no known architecture
+    pub network: Option<Network>,
     pub class: Inline,
     pub confidence: f64,
     /// In how many seeds the network is right

@@ -147,7 +147,9 @@ fn gallery(rows: &[GalleryRow]) -> Markup {
                                     @for answer in &shown.answers {
                                         @let mark = answer.mark();
                                         span.answer {
-                                            i class={ "dot " (answer.network.class()) } {}
+                                            @if let Some(network) = answer.network {
+                                                i class={ "dot " (network.class()) } {}
+                                            }
                                             span class=(mark_class(mark)) { (mark) }
                                             " " (answer.class) " "
                                             small { (answer.remark()) }

@@ -9,6 +9,7 @@ mod document;
 mod error;
 mod gather;
 mod html;
+mod judged;
 mod leaves;
 mod lock;
 mod markdown;
@@ -31,6 +32,9 @@ pub use against::{Snapshot, against, describe_change};
 pub use gather::{Gathered, Scope, gather};
 pub use verdict::{data_warning, verdict};
 pub use write::write;
+
+// One network on one set.
+pub use judged::{Judged, judged_page};
 
 // Single runs.
 pub use runs::{Runs, read_runs};

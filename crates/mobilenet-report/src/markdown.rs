@@ -80,7 +80,10 @@ fn gallery(out: &mut String, rows: &[GalleryRow]) {
             let answers: Vec<_> = shown
                 .answers
                 .iter()
-                .map(|a| format!("{} {} {} ({})", a.network.short(), a.mark(), cell(&a.class), a.remark()))
+                .map(|a| {
+                    let network = a.network.map_or(String::new(), |network| network.short() + " ");
+                    format!("{network}{} {} ({})", a.mark(), cell(&a.class), a.remark())
+                })
                 .collect();
             let _ = writeln!(
                 out,

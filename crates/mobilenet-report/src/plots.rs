@@ -20,7 +20,7 @@ pub use confusion::confusion;
 pub use curves::{Training, curves};
 pub use figures::best_throughput;
 pub use glance::glance;
-pub use plot::Plot;
+pub use plot::{Plot, plot};
 pub use roofline::roofline;
 pub use shares::{MARKED, is_marked, shares};
 pub use shipped::shipped;

@@ -21,7 +21,7 @@ pub use optimizer::{AdamWConfig, MuonConfig, OptimizerConfig, SgdConfig};
 pub use read::ReadOptions;
 pub(crate) use read::is_default;
 pub use schedule::Schedule;
-pub use train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
+pub use train::{Balance, Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 pub use transforms::{ColorJitter, Policy, ResizedCrop};
 
 /// `config.json`: everything that a run was started with.

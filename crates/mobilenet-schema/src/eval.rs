@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Artefact, Problem, at_least_one, check, length, not_negative, share};
+use crate::scores::Scores;
 
 /// `eval.json`: accuracies as fractions, and the answers that they are counted from. It is written by
 /// [`to_pretty_json_with_short_arrays`](crate::to_pretty_json_with_short_arrays).
@@ -59,6 +60,48 @@ pub struct Eval {
     /// Which weights these are.
     #[serde(default)]
     pub weights: String,
+    /// What is counted from the answers, class by class and by confidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
+}
+
+/// `mobilenet eval --json` of a network on a set that is not its run's, or of weights that belong to no run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SetEval {
+    /// The run's folder or the file of weights, as it was typed.
+    pub source: PathBuf,
+    /// The architecture's name.
+    pub model: String,
+    /// Which weights these are.
+    pub weights: String,
+    /// The data set's name.
+    pub data: String,
+    /// Which copy of it was read.
+    pub copy: String,
+    /// Which part of it was judged: `test`, `train` or `all`.
+    pub part: String,
+    /// Its images.
+    pub test_images: u64,
+    /// Mean cross-entropy.
+    pub test_loss: f64,
+    /// Share of the images whose label has the largest logit.
+    pub test_top1: f64,
+    /// Share of the images whose label is among the five largest logits.
+    pub test_top5: f64,
+    /// Images in a second.
+    pub images_per_second: f64,
+    /// What is counted from the answers, class by class and by confidence.
+    pub scores: Scores,
+    /// The network's classes.
+    pub classes: Vec<String>,
+    /// Images by true class (row) and answer (column).
+    pub confusion: Vec<Vec<u64>>,
+    /// The true class of each image.
+    pub labels: Vec<usize>,
+    /// The answer to each image.
+    pub predicted: Vec<usize>,
+    /// The probability of each answer.
+    pub confidence: Vec<f32>,
 }
 
 /// How far rounding takes a probability above 1.
@@ -80,11 +123,58 @@ impl Artefact for Eval {
         self.test_top1_mirrored.map_or(Ok(()), |value| share("test_top1_mirrored", value))?;
         not_negative("test_loss", self.test_loss)?;
 
-        let (images, classes) = (usize::try_from(self.test_images).unwrap_or(usize::MAX), self.classes.len());
+        Answers {
+            images: self.test_images,
+            classes: self.classes.len(),
+            labels: &self.labels,
+            predicted: &self.predicted,
+            confidence: &self.confidence,
+            confusion: &self.confusion,
+            scores: self.scores.as_ref(),
+        }
+        .check()
+    }
+}
+
+impl Artefact for SetEval {
+    const WHAT: &str = "an evaluation on a set";
+
+    fn check(&self) -> Result<(), Problem> {
+        at_least_one("test_images", self.test_images)?;
+        share("test_top1", self.test_top1)?;
+        share("test_top5", self.test_top5)?;
+        not_negative("test_loss", self.test_loss)?;
+        Answers {
+            images: self.test_images,
+            classes: self.classes.len(),
+            labels: &self.labels,
+            predicted: &self.predicted,
+            confidence: &self.confidence,
+            confusion: &self.confusion,
+            scores: Some(&self.scores),
+        }
+        .check()
+    }
+}
+
+/// What both have of each image, and what is counted from it.
+struct Answers<'a> {
+    images: u64,
+    classes: usize,
+    labels: &'a [usize],
+    predicted: &'a [usize],
+    confidence: &'a [f32],
+    confusion: &'a [Vec<u64>],
+    scores: Option<&'a Scores>,
+}
+
+impl Answers<'_> {
+    fn check(&self) -> Result<(), Problem> {
+        let (images, classes) = (usize::try_from(self.images).unwrap_or(usize::MAX), self.classes);
         length("labels", "test image", images, self.labels.len())?;
         length("predicted", "test image", images, self.predicted.len())?;
         length("confidence", "test image", images, self.confidence.len())?;
-        for (field, list) in [("labels", &self.labels), ("predicted", &self.predicted)] {
+        for (field, list) in [("labels", self.labels), ("predicted", self.predicted)] {
             let wrong = list.iter().enumerate().find(|&(_, &class)| class >= classes);
             let (image, found) = wrong.map_or((0, 0), |(image, &class)| (image, class));
             check(wrong.is_none(), format_args!("{field}[{image}]"), format_args!("one of {classes} classes"), found)?;
@@ -94,16 +184,13 @@ impl Artefact for Eval {
         {
             check(false, format_args!("confidence[{image}]"), "a probability from 0 to 1", found)?;
         }
+        let scores = self.scores.map_or(Ok(()), |scores| scores.check(classes));
+        scores.map_err(|problem| problem.within("scores"))?;
         length("confusion", "class", classes, self.confusion.len())?;
         for (class, row) in self.confusion.iter().enumerate() {
             length(format_args!("confusion[{class}]"), "class", classes, row.len())?;
         }
         let counted = self.confusion.iter().flatten().fold(0, |sum: u64, &n| sum.saturating_add(n));
-        check(
-            counted == self.test_images,
-            "confusion",
-            format_args!("{} test images in all", self.test_images),
-            counted,
-        )
+        check(counted == self.images, "confusion", format_args!("{} test images in all", self.images), counted)
     }
 }

@@ -17,6 +17,7 @@ mod plan;
 mod results;
 mod roofline;
 mod runs;
+mod scores;
 mod shipped;
 mod statistics;
 mod summary;
@@ -26,14 +27,14 @@ pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, St
 pub use check::{Artefact, Problem};
 pub use claims::{ClaimResult, Verdict};
 pub use config::{
-    AdamWConfig, Augment, ColorJitter, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig,
+    AdamWConfig, Augment, Balance, ColorJitter, DataConfig, Distillation, LowResolution, LrFactor, Mix, MuonConfig,
     OptimizerConfig, Padding, Policy, ReadOptions, ResizedCrop, RunConfig, Schedule, SgdConfig, TrainConfig,
     TrainSettings, Variables,
 };
 pub use data::{DataInfo, Picture};
 pub use environment::{Environment, Origin};
 pub use error::{Error, Result};
-pub use eval::Eval;
+pub use eval::{Eval, SetEval};
 pub use file::{read, read_lines};
 pub use json::to_pretty_json_with_short_arrays;
 pub use metrics::{EpochMetrics, EvalMetrics, TrainRecord};
@@ -44,5 +45,6 @@ pub use plan::{ComparisonPlan, PlannedRecipe};
 pub use results::{ClassCounts, NetworkResult, PairResult, Results, ResultsData, RunResult};
 pub use roofline::{Bandwidth, MemoryLevel, Roofline, RooflineRecord};
 pub use runs::{RunsResults, SeedsResult, TrainingResult};
+pub use scores::{Calibration, CalibrationBin, ClassScores, Scores, worst_mistakes};
 pub use shipped::{Shipped, ShippedBench, ShippedEval, ShippedResult};
 pub use statistics::{Basis, Bootstrap, Comparison, Estimate, McNemar, Welch};

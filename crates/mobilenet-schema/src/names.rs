@@ -60,6 +60,8 @@ pub enum RecipeName {
     Article,
     /// Made for few epochs
     Fast,
+    /// From weights of other images: few epochs, and a lower rate below the classifier
+    Finetune,
 }
 
 /// Where pictures come from; see `mobilenet train --data`.

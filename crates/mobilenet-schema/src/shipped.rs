@@ -8,6 +8,7 @@ use crate::bench::LatencyMs;
 use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
 use crate::environment::Environment;
 use crate::names::Form;
+use crate::scores::Scores;
 use crate::statistics::McNemar;
 
 /// A file of mobilenet-runtime.
@@ -43,6 +44,9 @@ pub struct ShippedEval {
     pub test_loss: f64,
     /// Share of right answers, from 0 to 1.
     pub test_top1: f64,
+    /// Share of the images whose label is among the five largest logits; absent in old files, as what follows is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_top5: Option<f64>,
     /// Images in a second.
     pub images_per_second: f64,
     /// Threads that computed.
@@ -51,6 +55,18 @@ pub struct ShippedEval {
     pub labels: Vec<usize>,
     /// What it was taken for.
     pub predicted: Vec<usize>,
+    /// The probability of each answer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confidence: Vec<f32>,
+    /// The network's classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<String>,
+    /// Images by true class (row) and answer (column).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub confusion: Vec<Vec<u64>>,
+    /// What is counted from the answers, class by class and by confidence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scores: Option<Scores>,
 }
 
 /// `mobilenet bench --model-file FILE --json`

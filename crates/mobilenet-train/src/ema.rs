@@ -11,7 +11,7 @@
 //!
 //! Batch norm's running statistics are averaged with the rest, so that the average is a complete network.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{CpuStorage, InplaceOp2, Layout, Result as CandleResult, Tensor, Var, bail};
 use candle_nn::VarMap;
@@ -117,6 +117,11 @@ impl Ema {
             Ok(NamedArray { name, shape, data: host_values(&slot.average)? })
         };
         self.slots.iter().map(array).collect()
+    }
+
+    /// The averages as numbers by name.
+    pub(crate) fn named_state(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+        Ok(self.state()?.into_iter().map(|array| (array.name, array.data.into_owned())).collect())
     }
 
     /// Takes over a saved state whose shapes have been checked: removes its arrays `PREFIX + NAME` from `arrays`.

@@ -186,6 +186,9 @@ pub enum Error {
     /// Candle could not do an operation.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
+    /// A device failed, or cannot do what it should.
+    #[error(transparent)]
+    Device(#[from] mobilenet_cuda::Error),
     /// The data pipeline failed.
     #[error(transparent)]
     Data(#[from] mobilenet_data::Error),

@@ -95,9 +95,9 @@ pub fn evaluate<M: ModuleT + ?Sized>(
 /// A model that answers with the mean of its logits for an image and for its mirror image: test-time augmentation, at
 /// twice the cost. Its accuracy is not that of the plain model and belongs beside it, not in its place.
 #[derive(Copy, Clone, Debug)]
-pub struct MirrorAveraged<'a, M>(pub &'a M);
+pub struct MirrorAveraged<'a, M: ?Sized>(pub &'a M);
 
-impl<M: ModuleT> ModuleT for MirrorAveraged<'_, M> {
+impl<M: ModuleT + ?Sized> ModuleT for MirrorAveraged<'_, M> {
     /// `[n, c, h, w] -> [n, classes]`
     fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
         let width = xs.dim(D::Minus1)? as u32;

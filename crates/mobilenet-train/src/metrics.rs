@@ -71,6 +71,14 @@ impl Tally {
         }
     }
 
+    /// Adds a batch that was counted elsewhere: its images, the mean loss over them, and how many were right.
+    pub fn add_counts(&mut self, images: u64, mean_loss: f64, top1: u64, top5: u64) {
+        self.images += images;
+        self.loss += mean_loss * images as f64;
+        self.top1 += top1;
+        self.top5 += top5;
+    }
+
     pub fn loss(&self) -> f64 {
         self.loss / self.images.max(1) as f64
     }

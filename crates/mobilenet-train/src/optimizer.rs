@@ -4,7 +4,7 @@ mod muon;
 mod rule;
 mod update;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use candle_core::Var;
 use candle_core::backprop::GradStore;
@@ -142,6 +142,11 @@ impl Optimizer {
             }
         }
         Ok(arrays)
+    }
+
+    /// The state as numbers by name.
+    pub(crate) fn named_state(&self) -> Result<BTreeMap<String, Vec<f32>>, Error> {
+        Ok(self.state()?.into_iter().map(|array| (array.name, array.data.into_owned())).collect())
     }
 
     /// For every variable the names of the arrays that [`Self::state`] has once it has been updated, and their shape.

@@ -4,6 +4,8 @@
 //! dropout masks by reseeding before each step. So a run that was killed and resumed repeats exactly what it would have
 //! done.
 
+mod layers;
+mod on_device;
 mod settings;
 mod steps;
 
@@ -18,7 +20,9 @@ use mobilenet_layers::DropoutRng;
 use crate::checkpoint::{self, Progress, State};
 use crate::room;
 use crate::run::{BEST_FILE, Best, CHECKPOINT_FILE, FitData, METRICS_FILE, Outcome, RunOptions};
-use crate::{Ema, EpochMetrics, Error, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate};
+use crate::{
+    DeviceTraining, Ema, EpochMetrics, Error, EvalSplit, Evaluation, Observer, Optimizer, TrainConfig, evaluate,
+};
 
 /// Trains a model. The README shows a whole run.
 pub struct Trainer<'a, M> {
@@ -28,6 +32,8 @@ pub struct Trainer<'a, M> {
     teacher: Option<&'a dyn ModuleT>,
     config: TrainConfig,
     device: Device,
+    /// What computes the steps in the layers' place, if anything does.
+    on_device: Option<DeviceTraining>,
 }
 
 /// What stays the same during a call of [`Trainer::fit`].
@@ -38,6 +44,8 @@ struct Run<'a> {
     best: PathBuf,
     settings: serde_json::Value,
     steps_per_epoch: usize,
+    /// What each class counts in the loss; empty: all alike.
+    class_weights: Vec<f64>,
     interval: Duration,
     /// The run's wall time before this call, and this call's beginning.
     clock: (f64, Instant),
@@ -63,7 +71,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         device: &Device,
     ) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Self { model, vars, dropout, teacher: None, config, device: device.clone() })
+        Ok(Self { model, vars, dropout, teacher: None, config, device: device.clone(), on_device: None })
     }
 
     /// The same trainer with a model to learn from, as [`TrainConfig::distillation`] says. It sees the same images, in
@@ -71,6 +79,17 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
     #[must_use]
     pub fn with_teacher(self, teacher: &'a dyn ModuleT) -> Self {
         Self { teacher: Some(teacher), ..self }
+    }
+
+    /// The same trainer, whose steps and evaluations are computed by a device's kernels and not by the model's layers. The
+    /// variables are those of the network that the device knows, and on the host; what is written is the same, and either can
+    /// go on with what the other has begun. A teacher is given to the device, and not to the trainer.
+    ///
+    /// Loss and accuracy come from the device some steps late. A loss that is no number is found as late; what was saved
+    /// before stays.
+    #[must_use]
+    pub fn on_device(self, device: DeviceTraining) -> Self {
+        Self { on_device: Some(device), ..self }
     }
 
     /// Trains from the variables' present values, or from the checkpoint in `run_dir` if `options` say so.
@@ -110,6 +129,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
             best: run_dir.join(BEST_FILE),
             settings: self.settings(data, &options.model)?,
             steps_per_epoch,
+            class_weights: settings::class_weights(self.config.balance, data.train.labels()),
             interval: options.checkpoint_interval,
             clock: (0.0, Instant::now()),
         };
@@ -139,6 +159,10 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
                 checkpoint::save(&run.checkpoint, &state, &progress, &run.settings)?;
             }
             (Err(error), _) => return Err(Error::io("read", &run.checkpoint)(error)),
+        }
+        if let Some(device) = &self.on_device {
+            let shape = (self.config.batch_size, (data.train.height(), data.train.width()));
+            device.steps()?.load(&state, &self.config, data.normalization, shape)?;
         }
         run.clock.0 = progress.elapsed_seconds;
         // A kill between checkpoint and metrics leaves the metrics behind: the checkpoint's history is the truth.
@@ -216,8 +240,14 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         let (data, epoch) = (run.data, progress.epochs_done + 1);
         let mut on_evaluation = |done, total| observer.on_evaluation(done, total);
         let batch_size = self.config.batch_size;
-        let evaluation =
-            evaluate(self.model, &data.eval, data.normalization, batch_size, &self.device, &mut on_evaluation)?;
+        let (split, norm) = (&data.eval, data.normalization);
+        let evaluation = match &self.on_device {
+            None => evaluate(self.model, split, norm, batch_size, &self.device, &mut on_evaluation)?,
+            Some(device) => {
+                let model = device.steps()?.evaluation(self.vars)?;
+                evaluate(&*model, split, norm, batch_size, &Device::Cpu, &mut on_evaluation)?
+            }
+        };
         let (loss, top1) = (evaluation.loss, evaluation.top1);
         if !loss.is_finite() {
             return Err(Error::NonFiniteEvalLoss { loss, split: data.eval_split, epoch, lr });

@@ -7,7 +7,7 @@ use clap::Args;
 use mobilenet_data::{ReadOptions, Source};
 
 use super::MAX_SIDE;
-use super::values::{parse, part, share, up_to};
+use super::values::{bytes, parse, part, share, up_to};
 use crate::progress::Progress;
 
 /// Where the data comes from.
@@ -52,6 +52,10 @@ pub struct SourceArgs {
     /// Side of what is cut out of a picture's middle as a share of its shorter side; 0.875 is 224 of 256 [default: 1]
     #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, help_heading = "Data")]
     pub crop_share: Option<f64>,
+    /// Memory for pictures, such as 500M or 4G: of a folder, list or parquet that has more, scaled, pictures are decoded
+    /// when they are needed, in every epoch anew, with the same results [default: 1G]
+    #[arg(long, value_name = "BYTES", value_parser = bytes, allow_negative_numbers = true, help_heading = "Data")]
+    pub picture_cache: Option<u64>,
     /// Go on without pictures that cannot be read; how many they were is kept with the run
     #[arg(long, help_heading = "Data")]
     pub skip_broken: bool,

@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mobilenet_data::{Augment, ColorJitter, Mix, Padding, Policy, ResizedCrop};
-use mobilenet_train::{Distillation, LowResolution, LrFactor, TrainConfig, Variables};
+use mobilenet_train::{Balance, Distillation, LowResolution, LrFactor, TrainConfig, Variables};
 
 use super::MAX_SIDE;
-use super::values::{above_0, at_least_0, at_least_1, color_jitter, fraction, policy, resized_crop, share, up_to};
+use super::values::{
+    above_0, at_least_0, at_least_1, color_jitter, fraction, parse, policy, resized_crop, share, up_to,
+};
 
 /// Path of all layers below the classifier among the variables.
-const FEATURES: &str = "features";
+pub const FEATURES: &str = "features";
 
 #[derive(Args, Default)]
 pub struct TechniqueArgs {
@@ -62,6 +64,10 @@ pub struct TechniqueArgs {
     /// Multiply the learning rate of everything below the classifier, for fine-tuning [default: 1]
     #[arg(long, value_name = "FACTOR", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Weights")]
     pub body_lr: Option<f64>,
+    /// What is done about classes that have more images than others: none, sampler (each class is shown equally often)
+    /// or weights (images of small classes count more in the loss) [default: none]
+    #[arg(long, value_name = "HOW", value_parser = parse::<Balance>, help_heading = "Weights")]
+    pub balance: Option<Balance>,
     /// Stop after N epochs without improvement on the --validation images
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
     pub early_stop: Option<usize>,
@@ -106,6 +112,7 @@ impl TechniqueArgs {
             train.lr_factors.retain(|known| known.variables != variables);
             train.lr_factors.push(LrFactor { variables, factor });
         }
+        train.balance = self.balance.unwrap_or(train.balance);
         train.early_stop = self.early_stop.or(train.early_stop);
 
         let Distillation { temperature, weight } =

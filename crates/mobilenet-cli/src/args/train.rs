@@ -29,7 +29,8 @@ Examples:
     mobilenet train --model v2 --optimizer sgd --lr 0.1 --weight-decay 5e-4 --warmup-epochs 5 --epochs 200 \\
         --out runs/sgd
   Fine-tuning torchvision's weights on folders of pictures (pets/train/CLASS/*, pets/test/CLASS/*):
-    mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --data-dir pets --out runs/pets
+    mobilenet train --model v3-large --preset imagenet --init mobilenet_v3_large.pth --recipe finetune \\
+        --data-dir pets --out runs/pets
   Fine-tuning only the classifier of an earlier run, on other data:
     mobilenet train --init-from runs/v2 --freeze features --data cifar100 --epochs 5 --out runs/v2-100
   A recipe for few epochs, and a large network that teaches a small one:
@@ -50,7 +51,8 @@ pub struct TrainArgs {
     pub model: Option<Arch>,
     #[command(flatten)]
     pub shape: ShapeArgs,
-    /// Settings to start from: article, or fast, which suits few epochs of CIFAR-10 [default: article]
+    /// Settings to start from: article; fast, for few epochs of CIFAR-10; or finetune, for weights of other images (--init,
+    /// --init-from) [default: article]
     #[arg(long, value_name = "RECIPE", value_parser = parse::<RecipeName>)]
     pub recipe: Option<RecipeName>,
     /// Start from these weights (.safetensors or torchvision's .pth); the number of classes may differ

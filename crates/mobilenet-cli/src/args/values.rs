@@ -39,6 +39,11 @@ pub fn amount(s: &str) -> Result<u64, String> {
     known.then_some(amount as u64).ok_or_else(|| "expected a number such as 3M, 2.5M, 500k or 120000".into())
 }
 
+/// A number of bytes, perhaps in thousands, millions or billions; 0 is one, too.
+pub fn bytes(s: &str) -> Result<u64, String> {
+    if s == "0" { Ok(0) } else { amount(s).map_err(|_| "expected a number of bytes such as 500M, 4G or 0".into()) }
+}
+
 /// `--mean-std`: what images are normalized by.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MeanStd {

@@ -49,7 +49,8 @@ impl Images {
         if train.len() < wanted {
             note(&format!("ranges come from all {} training images", train.len()));
         }
-        Ok(normalized(Split::clone(train).take(wanted).pixels(), config.data.mean, config.data.std))
+        let images = Split::clone(train).take(wanted).into_memory()?;
+        Ok(normalized(images.pixels().unwrap_or_default(), config.data.mean, config.data.std))
     }
 
     /// What the images to judge by are called.

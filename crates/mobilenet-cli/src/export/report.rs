@@ -68,7 +68,7 @@ impl Step {
         let mut session = Session::new(&Model::new(network)?, candle_core::utils::get_num_threads())?;
         let mut progress = Progress::new();
         let judges = images.judges();
-        let found = evaluated(&mut session, &images.0.eval, &mut |done, total| {
+        let found = evaluated(&mut session, &images.0.eval, &|label| label as usize, &mut |done, total| {
             progress.at(done as u64, total as u64, || format!("{what}: {done} of {total} {judges} images evaluated"));
         })?;
         progress.finish();

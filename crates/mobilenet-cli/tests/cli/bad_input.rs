@@ -158,7 +158,8 @@ fn what_is_no_regular_file_is_refused() {
     pipe("pipe");
     for found in ["pipe", "/dev/zero", "data"] {
         let expected = "expected a regular file";
-        fails(&place, &format!("predict --run run {found}"), 1, expected);
+        let predicted = if found == "data" { "data: holds no pictures" } else { expected };
+        fails(&place, &format!("predict --run run {found}"), 1, predicted);
         fails(&place, &(place.train("new") + &format!(" --init {found}")), 1, expected);
         assert!(!place.path("new").exists(), "what is no weights is refused before anything is made");
     }

@@ -5,8 +5,10 @@ mod choose;
 mod commands;
 mod common;
 mod export;
+mod fine_tuning;
 #[cfg(unix)]
 mod interrupted;
+mod judge;
 mod pictures;
 mod report;
 mod techniques;

@@ -36,17 +36,17 @@ struct Group {
 }
 
 impl Muon {
-    pub fn new<B: Backend>(backend: &mut B, variables: &[Variable]) -> Result<Self> {
+    /// Of matrices and their momentum.
+    pub fn new<B: Backend>(backend: &mut B, variables: &[(Variable, View)]) -> Result<Self> {
         let [mut momentum, mut scale, mut update] = [(); 3].map(|()| Vec::new());
         let mut scales = Vec::new();
         let mut groups: BTreeMap<usize, Vec<(View, View, usize, usize)>> = BTreeMap::new();
-        for variable in variables {
+        for (variable, m) in variables {
             let Some((rows, columns)) = variable.matrix else { continue };
             let len = rows * columns;
-            let (m, direction, result) =
-                (backend.zeros(len)?, backend.values(Kind::F32, len)?, backend.values(Kind::F32, len)?);
+            let (direction, result) = (backend.values(Kind::F32, len)?, backend.values(Kind::F32, len)?);
             let first = momentum.len();
-            let of = [Some(variable.values), Some(variable.gradients), Some(m), Some(direction)];
+            let of = [Some(variable.values), Some(variable.gradients), Some(*m), Some(direction)];
             momentum.extend(chunks(backend, of, true));
             let count = momentum.len() - first;
             for mut row in chunks(backend, [None, None, None, Some(direction)], false) {
@@ -70,15 +70,21 @@ impl Muon {
             Ok(table(backend, rows, scalars)?.unwrap_or(Table { rows: nothing, count: 0, scalars: nothing, moved: 0 }))
         };
         let (mut momentum, mut scale, mut update) = (made(&momentum, 2)?, made(&scale, 1)?, made(&update, 2)?);
-        let len: usize = variables.iter().map(|variable| variable.values.len).sum();
+        let len: usize = variables.iter().map(|(variable, _)| variable.values.len).sum();
         for (table, times) in [(&mut momentum, 4), (&mut scale, 2), (&mut update, 3)] {
             table.moved = 4 * times * len;
         }
         Ok(Self { momentum, scale, update, squares, scales: of_scales, groups })
     }
 
-    pub fn step<B: Backend>(&self, backend: &mut B, [lr, momentum, decay]: [f64; 3], nesterov: bool) -> Result<()> {
+    /// Writes a step's numbers.
+    pub fn prepare<B: Backend>(&self, backend: &mut B, [lr, momentum, decay]: [f64; 3], nesterov: bool) -> Result<()> {
         backend.write_f32(self.momentum.scalars, &[momentum as f32, if nesterov { 1. } else { 0. }])?;
+        backend.write_f32(self.update.scalars, &[(1. - lr * decay) as f32, lr as f32])
+    }
+
+    /// Updates the matrices.
+    pub fn update<B: Backend>(&self, backend: &mut B) -> Result<()> {
         self.momentum.launch(backend, "muon_momentum", &[Arg::Out(self.squares)])?;
         let (program, args) = (Program::new("optimizer"), [Arg::In(self.scale.rows), Arg::In(self.squares)]);
         backend.moves(self.scale.moved);
@@ -86,7 +92,6 @@ impl Muon {
         for group in &self.groups {
             group.orthogonalize(backend)?;
         }
-        backend.write_f32(self.update.scalars, &[(1. - lr * decay) as f32, lr as f32])?;
         self.update.launch(backend, "muon_update", &[Arg::In(self.scales)])
     }
 }

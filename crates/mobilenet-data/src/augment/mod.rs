@@ -100,6 +100,11 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Whether [`recolor`](Self::recolor) does anything.
+    pub fn recolors(&self) -> bool {
+        !self.ops.is_empty() || !self.shades.is_empty()
+    }
+
     /// Changes the colors and places of a picture `[height, width, 3]`.
     pub fn recolor(&self, pixels: &mut [u8], size: (usize, usize)) {
         self.ops.iter().for_each(|op| op.apply(pixels, size));

@@ -23,22 +23,37 @@ pub struct BatchConfig {
     pub resize: Option<(usize, usize)>,
     /// Whether a last batch of fewer pictures is left out.
     pub drop_last: bool,
+    /// Whether each class comes as often as any other: pictures of small classes several times in an epoch, each time
+    /// augmented anew, and of large ones not all. With `shuffle` alone.
+    pub balanced: bool,
+    /// Batches that are left out at the beginning, without being made: for who goes on within an epoch.
+    pub skip: usize,
 }
 
 impl BatchConfig {
     /// Shuffled, with flip and crop, without a short last batch.
     pub fn train(batch_size: usize, seed: u64, epoch: u64) -> Self {
         let augment = Augment::default();
-        Self { batch_size, seed, epoch, shuffle: true, augment, resize: None, drop_last: true }
+        Self { shuffle: true, seed, epoch, augment, drop_last: true, ..Self::eval(batch_size) }
     }
 
     /// Every picture once, in its order, as it is.
     pub fn eval(batch_size: usize) -> Self {
         let augment = Augment::NONE;
-        Self { batch_size, seed: 0, epoch: 0, shuffle: false, augment, resize: None, drop_last: false }
+        Self {
+            batch_size,
+            seed: 0,
+            epoch: 0,
+            shuffle: false,
+            augment,
+            resize: None,
+            drop_last: false,
+            balanced: false,
+            skip: 0,
+        }
     }
 
-    /// Number of batches that `images` pictures make.
+    /// Number of batches that `images` pictures make, those among them that are skipped.
     pub fn count(&self, images: usize) -> usize {
         match self.batch_size {
             0 => 0,
@@ -57,6 +72,13 @@ impl BatchConfig {
                 name: "resize".into(),
                 expected: format!("1x1 to {MAX_SIDE}x{MAX_SIDE}"),
                 found: format!("{height}x{width}"),
+            });
+        }
+        if self.balanced && !self.shuffle {
+            return Err(Error::Config {
+                name: "balanced".into(),
+                expected: "off without shuffle".into(),
+                found: "on".into(),
             });
         }
         augment::validate_for(&self.augment, size)

@@ -1,32 +1,41 @@
-//! Batches, made on a thread of their own while the last one is being used.
+//! Batches, made on threads of their own while the last one is being used.
 
 mod config;
+mod maker;
+mod order;
+mod pictures;
+mod pool;
 mod worker;
 
 use std::sync::Arc;
 
 use candle_core::Device;
 
-use self::worker::Worker;
+use self::worker::{Raw, Worker};
 use crate::{Error, Normalization, Split};
 
 pub use self::config::{Batch, BatchConfig, Mixed};
+pub use self::pictures::{PictureBatch, PictureChange, PictureMix, Pictures, Rectangle, pictures};
 
 /// The batches of one epoch of `split`, on `device`.
 ///
 /// What is in batch `i` depends on the pictures, `norm` and `cfg` alone: neither on the number of
-/// threads nor on how fast batches are taken. Dropping the iterator ends its thread.
+/// threads nor on how fast batches are taken. Dropping the iterator ends its threads.
+///
+/// Pictures that are not in memory are decoded by as many threads as rayon has, at most two batches ahead of the one
+/// that is next to be queued; three may be queued, or one if they are large. So are those that
+/// [`Augment::resized_crop`](crate::Augment) is to draw from, at their full size, wherever they have one of their own.
 ///
 /// # Errors
 ///
 /// [`Error::Config`] for settings that make no sense, or not for pictures of this size, comes as the
-/// first item, [`Error::BatchThread`] if the thread dies as the item that it should have made. After
-/// an error there are no more items.
+/// first item; an error of [`Split::picture`], and [`Error::BatchThread`] if a thread dies, as the item that should have
+/// been made. After an error there are no more items.
 pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device: &Device) -> Batches {
     let own_size = (split.height(), split.width());
     let size = cfg.resize.unwrap_or(own_size);
-    let remaining = cfg.count(split.len());
-    let started = cfg.check(own_size).and_then(|()| Worker::start(split, norm, cfg.clone(), size));
+    let remaining = cfg.count(split.len()).saturating_sub(cfg.skip);
+    let started = cfg.check(own_size).and_then(|()| Worker::images(split, norm, cfg.clone(), size));
     let (worker, failed) = match started {
         Ok(worker) => (Some(worker), None),
         Err(error) => (None, Some(error)),
@@ -38,7 +47,7 @@ pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device
 /// Iterator over the batches of one epoch; see [`batches`].
 #[derive(Debug)]
 pub struct Batches {
-    worker: Option<Worker>,
+    worker: Option<Worker<Raw>>,
     failed: Option<Error>,
     remaining: usize,
     size: (usize, usize),

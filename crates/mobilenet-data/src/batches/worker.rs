@@ -7,19 +7,19 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Tensor};
 
 use super::config::{Batch, BatchConfig, Mixed};
-use crate::resize::Resizer;
-use crate::scale::{scale, whole};
+use super::maker::{Maker, Room};
+use super::order::Plan;
+use super::pictures::{PictureBatch, PictureMix};
+use super::pool::{self, Make, Pictures};
 use crate::{Error, Normalization, Split, augment};
-use mobilenet_common::random::SplitMix64;
 
-/// Batches that may wait, ready, for their consumer.
+/// Batches that may wait, ready, for their consumer, and how many bytes of them where there is more than one.
 const QUEUE: usize = 3;
-
-/// First word of the key of the order's random stream.
-const ORDER: u64 = u64::from_le_bytes(*b"order...");
+const QUEUE_BYTES: usize = 128 << 20;
 
 /// Pictures `[n, h, w, 3]` and labels, before they are tensors: those belong on the consumer's
 /// thread, which may own the context of a device.
+#[derive(Debug)]
 pub(super) struct Raw {
     images: Vec<f32>,
     labels: Vec<u32>,
@@ -44,37 +44,76 @@ impl Raw {
     }
 }
 
+/// The thread, and the end of its queue of `T`, one for each batch.
 #[derive(Debug)]
-pub(super) struct Worker {
-    queue: Option<Receiver<Raw>>,
+pub(super) struct Worker<T> {
+    queue: Option<Receiver<Result<T, Error>>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Worker {
+impl<T: Send + 'static> Worker<T> {
+    /// A thread that runs `produce`, which is told how many threads may decode. A batch takes so many bytes.
+    fn start(
+        bytes: usize,
+        produce: impl FnOnce(usize, &SyncSender<Result<T, Error>>) + Send + 'static,
+    ) -> Result<Self, Error> {
+        // Of the pool that the caller is in.
+        let threads = rayon::current_num_threads();
+        let (sender, receiver) = sync_channel((QUEUE_BYTES / bytes.max(1)).clamp(1, QUEUE));
+        let thread = std::thread::Builder::new()
+            .name("batches".into())
+            .spawn(move || produce(threads, &sender))
+            .map_err(|e| Error::BatchThread { reason: e.to_string() })?;
+        Ok(Self { queue: Some(receiver), thread: Some(thread) })
+    }
+
+    pub fn receive(&self) -> Result<T, Error> {
+        self.queue
+            .as_ref()
+            .and_then(|queue| queue.recv().ok())
+            .unwrap_or_else(|| Err(Error::BatchThread { reason: "it ended too early".into() }))
+    }
+}
+
+impl Worker<Raw> {
     /// Makes pictures of `size`.
-    pub fn start(
+    pub fn images(
         split: Arc<Split>,
         norm: Normalization,
         cfg: BatchConfig,
         size: (usize, usize),
     ) -> Result<Self, Error> {
-        let (sender, receiver) = sync_channel(QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("batches".into())
-            .spawn(move || produce(&split, norm, &cfg, size, &sender))
-            .map_err(|e| Error::BatchThread { reason: e.to_string() })?;
-        Ok(Self { queue: Some(receiver), thread: Some(thread) })
-    }
-
-    pub fn receive(&self) -> Result<Raw, Error> {
-        self.queue
-            .as_ref()
-            .and_then(|queue| queue.recv().ok())
-            .ok_or_else(|| Error::BatchThread { reason: "it ended too early".into() })
+        Self::start(bytes_of::<f32>(&cfg, size), move |threads, sender| {
+            let (maker, plan, table) = (Maker::new(&split, &cfg, size), Plan::new(&cfg, split.labels()), norm.table());
+            let make = |place, room: &mut Room, out: &mut [f32]| maker.picture(place, &table, room, out);
+            produce(&maker, &plan, threads, &make, sender, &mut |step, (mut images, _)| {
+                let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
+                if let Some(mixing) = mixing {
+                    mixing.apply(&mut images, maker.image_len(), size.1);
+                }
+                let labels = plan.labels(step, split.labels());
+                Raw { images, labels, mixed: mixing.map(|mixing| mixing.lambda()) }
+            });
+        })
     }
 }
 
-impl Drop for Worker {
+impl Worker<PictureBatch> {
+    /// Makes pictures of `size` whose last changes are left to others.
+    pub fn pictures(split: Arc<Split>, cfg: BatchConfig, size: (usize, usize)) -> Result<Self, Error> {
+        Self::start(bytes_of::<u8>(&cfg, size), move |threads, sender| {
+            let (maker, plan) = (Maker::new(&split, &cfg, size), Plan::new(&cfg, split.labels()));
+            let make = |place, room: &mut Room, out: &mut [u8]| maker.unfinished(place, room, out);
+            produce(&maker, &plan, threads, &make, sender, &mut |step, (pixels, changes)| {
+                let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
+                let labels = plan.labels(step, split.labels());
+                PictureBatch { pixels, size, labels, changes, mixing: mixing.map(PictureMix::from) }
+            });
+        })
+    }
+}
+
+impl<T> Drop for Worker<T> {
     fn drop(&mut self) {
         // Without a receiver the thread's next send fails, and it ends.
         self.queue = None;
@@ -85,94 +124,40 @@ impl Drop for Worker {
     }
 }
 
-fn produce(split: &Split, norm: Normalization, cfg: &BatchConfig, size: (usize, usize), sender: &SyncSender<Raw>) {
-    let mut order: Vec<usize> = (0..split.len()).collect();
-    if cfg.shuffle {
-        SplitMix64::keyed(&[ORDER, cfg.seed, cfg.epoch]).shuffle(&mut order);
+fn bytes_of<T>(cfg: &BatchConfig, size: (usize, usize)) -> usize {
+    [cfg.batch_size, size.0, size.1, 3 * size_of::<T>()].into_iter().fold(1, usize::saturating_mul)
+}
+
+/// Makes the batches one after the other, on this thread or, where pictures have to be decoded, on several, until nobody
+/// takes them.
+fn produce<T: Copy + Default + Send, C: Clone + Default + Send, B>(
+    maker: &Maker,
+    plan: &Plan,
+    threads: usize,
+    make: &Make<T, C>,
+    sender: &SyncSender<Result<B, Error>>,
+    finish: &mut dyn FnMut(usize, Pictures<T, C>) -> B,
+) {
+    let len = maker.image_len();
+    let mut send = |step: usize, pictures: Result<Pictures<T, C>, Error>| {
+        let batch = pictures.map(|pictures| finish(step, pictures));
+        let failed = batch.is_err();
+        sender.send(batch).is_ok() && !failed
+    };
+    if maker.decodes() {
+        pool::each_batch(make, len, plan, threads, &mut send);
+        return;
     }
-    let mut maker = Maker::new(split, norm, cfg, size);
-    let image_size = size.0 * size.1 * 3;
-    for (step, indices) in order.chunks(cfg.batch_size).take(cfg.count(split.len())).enumerate() {
-        let mut images = vec![0f32; indices.len() * image_size];
-        for (out, &i) in images.chunks_exact_mut(image_size).zip(indices) {
-            maker.picture(i, out);
-        }
-        let mixing = augment::draw_mixing(&cfg.augment, cfg.seed, cfg.epoch, step, size);
-        if let Some(mixing) = mixing {
-            mixing.apply(&mut images, image_size, size.1);
-        }
-        let labels = indices.iter().map(|&i| split.labels()[i]).collect();
-        if sender.send(Raw { images, labels, mixed: mixing.map(|mixing| mixing.lambda()) }).is_err() {
+    let mut room = Room::default();
+    for step in plan.steps() {
+        let mut values = vec![T::default(); plan.batch(step).len() * len];
+        let changes = values
+            .chunks_exact_mut(len)
+            .zip(plan.batch(step))
+            .map(|(out, place)| make(*place, &mut room, out))
+            .collect::<Result<Vec<C>, Error>>();
+        if !send(step, changes.map(|changes| (values, changes))) {
             return;
-        }
-    }
-}
-
-/// Exchanges left and right of a picture `[h, width, 3]`.
-fn mirror(pixels: &mut [u8], width: usize) {
-    for row in pixels.chunks_exact_mut(width * 3) {
-        for x in 0..width / 2 {
-            for c in 0..3 {
-                row.swap(x * 3 + c, (width - 1 - x) * 3 + c);
-            }
-        }
-    }
-}
-
-/// What making the pictures of a batch takes.
-struct Maker<'a> {
-    split: &'a Split,
-    cfg: &'a BatchConfig,
-    size: (usize, usize),
-    table: [[f32; 256]; 3],
-    cropped: Vec<u8>,
-    /// If pictures are scaled: how, and room for one.
-    scaled: Option<(Resizer, Vec<u8>)>,
-}
-
-impl<'a> Maker<'a> {
-    fn new(split: &'a Split, norm: Normalization, cfg: &'a BatchConfig, size: (usize, usize)) -> Self {
-        let own_size = (split.height(), split.width());
-        let scaled = (own_size != size).then(|| (Resizer::new(own_size, size), vec![0; size.0 * size.1 * 3]));
-        Self { split, cfg, size, table: norm.table(), cropped: vec![0; split.image_size()], scaled }
-    }
-
-    /// Writes picture `i`, augmented, scaled and normalized, into `out`.
-    fn picture(&mut self, i: usize, out: &mut [f32]) {
-        let (split, cfg) = (self.split, self.cfg);
-        let own = (split.height(), split.width());
-        let change = augment::draw(&cfg.augment, cfg.seed, cfg.epoch, i, own, self.size);
-        let from = i * split.image_size();
-        let image = &split.pixels()[from..from + split.image_size()];
-        let pixels: &mut Vec<u8> = match (change.part, &mut self.scaled) {
-            (Some(part), _) => {
-                self.cropped = scale(image, own.1, part, self.size, whole(self.size));
-                if change.crop.mirror {
-                    mirror(&mut self.cropped, self.size.1);
-                }
-                &mut self.cropped
-            }
-            (None, scaled) => {
-                self.cropped.resize(image.len(), 0);
-                change.crop.apply(image, own, &mut self.cropped);
-                match scaled {
-                    None => &mut self.cropped,
-                    Some((resizer, scaled)) => {
-                        resizer.apply(&self.cropped, scaled);
-                        scaled
-                    }
-                }
-            }
-        };
-        change.recolor(pixels, self.size);
-        for (to, pixel) in out.chunks_exact_mut(3).zip(pixels.chunks_exact(3)) {
-            for ((to, &value), table) in to.iter_mut().zip(pixel).zip(&self.table) {
-                *to = table[usize::from(value)];
-            }
-        }
-        if let Some(area) = change.erase {
-            // 0 stands for the set's mean color.
-            area.rows(self.size.1).for_each(|row| out[row].fill(0.0));
         }
     }
 }

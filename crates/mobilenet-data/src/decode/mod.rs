@@ -29,8 +29,17 @@ pub(crate) use self::limits::MAX_FILE_BYTES;
 /// 178,956,970 pixels or a gibibyte, or more pixels than its bytes can hold; [`Error::Config`] if `size` is not 1 to
 /// 16,384.
 pub fn decode_image(bytes: &[u8], size: usize) -> Result<Vec<u8>, Error> {
-    check_size(size)?;
-    let square = decode_square(bytes, size, size);
+    decode_image_cropped(bytes, size, size)
+}
+
+/// The same by `Resize(short)` and `CenterCrop(size)`.
+///
+/// # Errors
+///
+/// Those of [`decode_image`], and [`Error::Config`] if `short` is less than `size` or more than 163,840.
+pub fn decode_image_cropped(bytes: &[u8], short: usize, size: usize) -> Result<Vec<u8>, Error> {
+    check_sides(short, size)?;
+    let square = decode_square(bytes, short, size);
     square.map_err(|reason| Error::NotAPicture { place: Place { path: None, row: None }, reason })
 }
 
@@ -51,16 +60,21 @@ pub fn load_image(path: impl AsRef<Path>, size: usize) -> Result<Vec<u8>, Error>
 /// Those of [`load_image`], and [`Error::Config`] if `short` is less than `size` or more than 163,840.
 pub fn load_image_cropped(path: impl AsRef<Path>, short: usize, size: usize) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
+    check_sides(short, size)?;
+    let bytes = files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?;
+    decode_square(&bytes, short, size).map_err(|reason| Error::NotAPicture { place: Place::file(path), reason })
+}
+
+fn check_sides(short: usize, size: usize) -> Result<(), Error> {
     check_size(size)?;
-    if !(size..=10 * MAX_SIDE as usize).contains(&short) {
-        return Err(Error::Config {
+    match (size..=10 * MAX_SIDE as usize).contains(&short) {
+        true => Ok(()),
+        false => Err(Error::Config {
             name: "side before the crop".into(),
             expected: format!("{size} to {}", 10 * MAX_SIDE),
             found: short.to_string(),
-        });
+        }),
     }
-    let bytes = files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?;
-    decode_square(&bytes, short, size).map_err(|reason| Error::NotAPicture { place: Place::file(path), reason })
 }
 
 /// Decodes, scales the shorter side to `short`, and cuts to `[size, size, 3]`. The error is a reason.
@@ -109,7 +123,7 @@ fn decode(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
 
 fn decode_unguarded(bytes: &[u8], format: ImageFormat) -> Result<RgbImage, String> {
     let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
-    reader.limits(limits::of_decoders());
+    reader.limits(limits::of_decoders(format, bytes.len()));
     let damaged = |error: ImageError| {
         format!("a damaged {}: {}", kind::name(format), error.to_string().replace(['\n', '\r'], " "))
     };

@@ -53,7 +53,7 @@ impl Drawing {
         let train = self.split(size.seed, 0, size.train)?;
         let test = self.split(size.seed, 1, size.test)?;
         let copy = format!("drawn by code, seed {}; {}", size.seed, files::counts(train.len(), test.len()));
-        Ok(Dataset::new(self.name.into(), copy, classes::owned(self.classes), train, test))
+        Dataset::new(self.name.into(), copy, classes::owned(self.classes), train, test)
     }
 
     fn split(&self, seed: u64, part: u64, n: usize) -> Result<Split, Error> {

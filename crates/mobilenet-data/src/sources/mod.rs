@@ -9,6 +9,7 @@ pub(crate) mod names;
 pub(crate) mod parquet;
 pub(crate) mod parts;
 pub(crate) mod pictures;
+pub(crate) mod scanned;
 pub(crate) mod shapes10;
 pub(crate) mod table;
 pub(crate) mod walk;
@@ -20,6 +21,7 @@ use self::cifar::Cifar;
 use self::cifar::store::{self, Store};
 use self::folder::Folders;
 use self::parquet::Shards;
+use self::scanned::How;
 use self::table::Lists;
 use crate::decode::kind;
 use crate::{Dataset, Error, Progress, ReadOptions, Source};
@@ -45,10 +47,10 @@ pub(crate) enum Layout {
 pub(crate) fn load_dir(
     path: &Path,
     wanted: Source,
-    image_size: usize,
-    options: &ReadOptions,
+    how: &How,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Dataset, Error> {
+    let options = how.options;
     let layout = if path.is_dir() { find(path, wanted, options, 0)? } else { of_file(path)? };
     if !layout.may_be(wanted) {
         let (expected, found) = (wanted.to_string(), layout.describe());
@@ -57,14 +59,14 @@ pub(crate) fn load_dir(
     let name = || names::text(files::name(path).as_bytes());
     match layout {
         Layout::Cifar(cifar) => cifar.load(progress),
-        Layout::Parquet(shards) => parquet::load(path, wanted, &shards, image_size, options, progress),
+        Layout::Parquet(shards) => parquet::load(path, wanted, &shards, how, progress),
         Layout::Lists(lists) => {
             let listed = table::list(&lists, options)?;
-            pictures::load(name(), "listed pictures", listed, image_size, options, progress)
+            pictures::load(name(), "listed pictures", listed, how, progress)
         }
         Layout::Folders(folders) => {
             let listed = folder::list(&folders)?;
-            pictures::load(name(), "image folder", listed, image_size, options, progress)
+            pictures::load(name(), "image folder", listed, how, progress)
         }
     }
 }

@@ -1,21 +1,25 @@
 //! Pictures in files of their own: read, scaled and, where they are broken, told all at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mobilenet_common::random::SplitMix64;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use super::scanned::{Gathered, How, Scanned};
 use super::{files, parts};
 use crate::decode::{MAX_FILE_BYTES, check_size, decode_square};
 use crate::error::Broken;
+use crate::originals::Store;
 use crate::{Dataset, Error, Place, Progress, ReadOptions, Split};
 
 /// First word of the key of the order of the pictures.
 const MIX: u64 = u64::from_le_bytes(*b"folder..");
 
-/// Pictures decoded between two reports of progress.
+/// Most pictures decoded between two reports of progress, and most bytes of them.
 const CHUNK: usize = 512;
+pub(crate) const CHUNK_BYTES: u64 = 64 << 20;
 
 /// A picture and its class.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +47,10 @@ pub(crate) fn load(
     name: String,
     kind: &str,
     listed: Listed,
-    size: usize,
-    options: &ReadOptions,
+    how: &How,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Dataset, Error> {
+    let How { size, options, .. } = *how;
     check_size(size)?;
     let Listed { classes, train, test, strays, broken, mut notes } = listed;
     let mut made = String::new();
@@ -73,22 +77,28 @@ pub(crate) fn load(
     SplitMix64::keyed(&[MIX]).shuffle(&mut train);
     SplitMix64::keyed(&[MIX]).shuffle(&mut test);
 
-    let total = train.len() + test.len() + broken.len();
-    let mut reading = Reading { size, short: options.short_side(size), digest: Sha256::new(), broken, progress };
-    let train = reading.part("train", &train);
-    let test = reading.part("test", &test);
+    let pictures = train.len() + test.len();
+    let total = pictures + broken.len();
+    let keep = how.bytes(pictures) <= how.cache;
+    if !keep {
+        notes.push(how.not_kept(pictures, 0));
+    }
+    let mut reading = Reading { how, keep, digest: Sha256::new(), broken, progress };
+    let (train, test) = (reading.part("train", train), reading.part("test", test));
     let Reading { digest, broken, .. } = reading;
     let left_out = settle_broken(broken, total, options, &mut notes)?;
-    let (train, test) = (Split::new(train.0, train.1, size, size)?, Split::new(test.0, test.1, size, size)?);
+    let normalization = train.0.sums.normalization();
+    let finish = |(part, paths): (Gathered, _)| part.finish(how, Some(Arc::new(Store::Files(paths))));
+    let (train, test) = (finish(train)?, finish(test)?);
     check_classes(&train, &test, &classes)?;
     let copy = format!(
         "{kind}, {} classes, scaled to {size}x{size}{} (sha256 {} of the scaled pixels){made}; {}",
         classes.len(),
-        files::cut(options.short_side(size), size),
+        files::cut(how.short(), size),
         &files::hex(&digest.finalize())[..12],
         files::counts(train.len(), test.len())
     );
-    Ok(Dataset { notes, left_out, ..Dataset::new(name, copy, classes, train, test) })
+    Ok(Dataset { notes, left_out, ..Dataset::measured(name, copy, classes, (train, test), normalization) })
 }
 
 /// Refuses broken pictures unless they may be left out; returns how many are.
@@ -136,41 +146,41 @@ fn some(paths: &[PathBuf], total: usize) -> String {
 }
 
 struct Reading<'a> {
-    size: usize,
-    /// What a picture's shorter side is scaled to before it is cut.
-    short: usize,
+    how: &'a How<'a>,
+    /// Whether pictures stay in memory.
+    keep: bool,
     digest: Sha256,
     broken: Vec<Broken>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
 impl Reading<'_> {
-    /// Pixels and labels of the pictures that can be read.
-    fn part(&mut self, name: &str, items: &[Item]) -> (Vec<u8>, Vec<u32>) {
-        let (mut pixels, mut labels, mut done) = (Vec::new(), Vec::new(), 0);
-        for chunk in items.chunks(CHUNK) {
-            let (short, size) = (self.short, self.size);
-            let decoded: Vec<Result<Vec<u8>, String>> =
-                chunk.par_iter().map(|item| read(&item.path, short, size)).collect();
-            for (image, item) in decoded.into_iter().zip(chunk) {
-                match image {
-                    Ok(image) => {
-                        self.digest.update(&image);
-                        pixels.extend_from_slice(&image);
-                        labels.push(item.label);
+    /// The pictures that can be read, and the files of all.
+    fn part(&mut self, name: &str, items: Vec<Item>) -> (Gathered, Vec<PathBuf>) {
+        let mut part = Gathered::new(self.how, items.len(), self.keep);
+        let (chunk, mut done) = (self.how.within(CHUNK_BYTES, CHUNK), 0);
+        for items_of_chunk in items.chunks(chunk) {
+            let (short, size) = (self.how.short(), self.how.size);
+            let decoded: Vec<Result<Scanned, String>> =
+                items_of_chunk.par_iter().map(|item| read(&item.path, short, size)).collect();
+            for (i, (picture, item)) in decoded.into_iter().zip(items_of_chunk).enumerate() {
+                match picture {
+                    Ok(picture) => {
+                        self.digest.update(&picture.pixels);
+                        part.push(picture, item.label, done + i);
                     }
                     Err(reason) => self.broken.push(Broken { place: Place::file(&item.path), reason }),
                 }
             }
-            done += chunk.len();
+            done += items_of_chunk.len();
             (self.progress)(Progress::Reading { file: name.into(), done: done as u64, total: items.len() as u64 });
         }
-        (pixels, labels)
+        (part, items.into_iter().map(|item| item.path).collect())
     }
 }
 
-/// A picture `[size, size, 3]`, or why there is none.
-fn read(path: &Path, short: usize, size: usize) -> Result<Vec<u8>, String> {
+/// A picture, scaled to `[size, size, 3]`, or why there is none.
+fn read(path: &Path, short: usize, size: usize) -> Result<Scanned, String> {
     let bytes = mobilenet_common::files::read(path, MAX_FILE_BYTES).map_err(|error| error.to_string())?;
-    decode_square(&bytes, short, size)
+    decode_square(&bytes, short, size).map(Scanned::new)
 }

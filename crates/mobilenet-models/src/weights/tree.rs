@@ -4,7 +4,9 @@
 //! keeps its parts add nothing to it, so that a module's tensors have the names of its state dict; one of TorchScript
 //! has its parts as attributes.
 
-use super::pickle::{Object, Objects, TensorRef, Value};
+use mobilenet_common::pickle::Id;
+
+use super::pickle::{Object, Objects, TensorRef};
 
 /// Where `torch.nn.Module` keeps its parameters, buffers and submodules.
 const MODULE_TABLES: [&str; 3] = ["_parameters", "_buffers", "_modules"];
@@ -16,48 +18,48 @@ const MAX_VALUES: usize = 1 << 20;
 const MAX_NAME_BYTES: usize = 16 << 20;
 
 /// Every tensor below `root` with its name, in the order of the file.
-pub(super) fn tensors<'a>(root: &Value, objects: &'a Objects) -> Result<Vec<(String, &'a TensorRef)>, String> {
+pub(super) fn tensors<'a>(objects: &'a Objects) -> Result<Vec<(String, TensorRef<'a>)>, String> {
     let mut walk = Walk { objects, left: MAX_VALUES, name_bytes: MAX_NAME_BYTES, found: Vec::new() };
-    walk.visit(root, "", 0)?;
+    walk.visit(objects.root(), "", 0)?;
     Ok(walk.found)
 }
 
 struct Walk<'a> {
-    objects: &'a Objects,
+    objects: &'a Objects<'a>,
     left: usize,
     name_bytes: usize,
-    found: Vec<(String, &'a TensorRef)>,
+    found: Vec<(String, TensorRef<'a>)>,
 }
 
-impl Walk<'_> {
-    fn visit(&mut self, value: &Value, path: &str, depth: usize) -> Result<(), String> {
+impl<'a> Walk<'a> {
+    fn visit(&mut self, id: Id, path: &str, depth: usize) -> Result<(), String> {
         self.left = self.left.checked_sub(1).ok_or("more values than a checkpoint has")?;
-        match self.objects.get(value) {
-            Some(Object::Tensor(tensor)) => {
+        match self.objects.object(id) {
+            Object::Tensor(tensor) => {
                 self.spend(path.len())?;
                 self.found.push((path.to_owned(), tensor));
                 Ok(())
             }
-            Some(Object::Instance { items, state }) if depth < MAX_DEPTH => match self.objects.get(state) {
-                // What a dict has beside its items, such as a state dict's `_metadata`, is no tensor.
-                Some(Object::Instance { items: attributes, .. }) if items.is_empty() => {
-                    self.items(attributes, path, depth)
+            Object::Instance(items, state) if depth < MAX_DEPTH => {
+                match state.map(|state| self.objects.object(state)) {
+                    // What a dict has beside its items, such as a state dict's `_metadata`, is no tensor.
+                    Some(Object::Instance(attributes, _)) if items.is_empty() => self.items(attributes, path, depth),
+                    _ => self.items(items, path, depth),
                 }
-                _ => self.items(items, path, depth),
-            },
-            _ => Ok(()),
+            }
+            Object::Instance(..) | Object::Other => Ok(()),
         }
     }
 
-    fn items(&mut self, items: &[(Value, Value)], path: &str, depth: usize) -> Result<(), String> {
-        for (key, value) in items {
-            let (Value::Str(key), Value::Object(_)) = (key, value) else { continue };
-            if MODULE_TABLES.contains(&&**key) {
+    fn items(&mut self, items: &[(Id, Id)], path: &str, depth: usize) -> Result<(), String> {
+        for &(key, value) in items {
+            let Some(key) = self.objects.text(key) else { continue };
+            if MODULE_TABLES.contains(&key) {
                 self.visit(value, path, depth + 1)?;
                 continue;
             }
             self.spend(path.len() + key.len() + 1)?;
-            let path = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+            let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
             self.visit(value, &path, depth + 1)?;
         }
         Ok(())

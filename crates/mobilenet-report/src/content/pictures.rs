@@ -116,7 +116,7 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
         .iter()
         .filter_map(|model| {
             let (predicted, confidence, tally) = answer(&model.evals(), index)?;
-            Some(Answer { network: model.network, class: class(predicted).into(), confidence, tally })
+            Some(Answer { network: Some(model.network), class: class(predicted).into(), confidence, tally })
         })
         .collect();
     let truth = class(*agreement.labels.get(index)?).into();

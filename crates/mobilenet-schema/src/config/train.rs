@@ -1,9 +1,12 @@
 //! The hyper-parameters of a training, one flat block.
 
+use mobilenet_common::names::UnknownName;
 use serde::{Deserialize, Serialize};
+use strum::{Display, EnumString, VariantNames};
 
 use super::augment::Augment;
 use super::optimizer::OptimizerConfig;
+use super::read::is_default;
 use super::schedule::Schedule;
 use crate::check::{Problem, check};
 
@@ -53,6 +56,31 @@ pub struct TrainConfig {
     /// End the run after so many epochs without a better one on the held-out images.
     #[serde(default)]
     pub early_stop: Option<usize>,
+    /// What is done about classes that have more images than others.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub balance: Balance,
+}
+
+/// What is done about classes that have more training images than others.
+#[derive(
+    Copy, Clone, Eq, PartialEq, Hash, Debug, Default, Serialize, Deserialize, Display, EnumString, VariantNames,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown_balance)]
+pub enum Balance {
+    /// Nothing: a class counts as much as it has images.
+    #[default]
+    None,
+    /// Each epoch, as long as without, shows images of every class equally often: those of small classes several times,
+    /// each time augmented anew, and not all of large ones.
+    Sampler,
+    /// An image counts in the loss in inverse proportion to the images of its class: `images / (classes * images of the
+    /// class)`, as the weights of `torch.nn.CrossEntropyLoss`.
+    Weights,
+}
+
+fn unknown_balance(found: &str) -> UnknownName {
+    UnknownName::new("way to balance classes", found, <Balance as VariantNames>::VARIANTS)
 }
 
 fn one() -> usize {
@@ -116,6 +144,7 @@ impl Default for TrainConfig {
             low_resolution: None,
             distillation: None,
             early_stop: None,
+            balance: Balance::None,
         }
     }
 }

@@ -5,6 +5,9 @@
 //! q    = (1 - s) * (lambda * onehot(labels) + (1 - lambda) * onehot(partners' labels)) + s / classes
 //! ```
 //!
+//! With weights of classes, `q` is multiplied by them, and the mean of CE is taken over the weights of the labels, as
+//! `torch.nn.CrossEntropyLoss(weight, label_smoothing)` takes it.
+//!
 //! The first term with label smoothing `s` is `torch.nn.CrossEntropyLoss(label_smoothing = s)`, its mix of two labels
 //! that of MixUp and CutMix; the second is knowledge distillation (Hinton et al. 2015, arXiv:1503.02531).
 
@@ -26,6 +29,8 @@ pub struct Targets<'a> {
     pub mixed: Option<&'a Mixed>,
     /// Share of the target probability that is spread evenly over all classes, 0 to 1.
     pub label_smoothing: f64,
+    /// How much each class counts, at least 0; classes beyond the last count 1. Empty: all alike.
+    pub class_weights: &'a [f64],
     /// A trained network to learn from besides the labels.
     pub teacher: Option<Teacher<'a>>,
 }
@@ -45,7 +50,7 @@ impl<'a> Targets<'a> {
     /// Labels `u32 [n]` and nothing else.
     #[must_use]
     pub fn new(labels: &'a Tensor) -> Self {
-        Self { labels, mixed: None, label_smoothing: 0.0, teacher: None }
+        Self { labels, mixed: None, label_smoothing: 0.0, class_weights: &[], teacher: None }
     }
 }
 
@@ -56,7 +61,7 @@ impl<'a> Targets<'a> {
 /// # Errors
 /// [`Error::Label`] for a label that is not less than `classes`, [`Error::Shape`] and [`Error::TeacherShape`] for
 /// tensors that do not fit, [`Error::TeacherLogits`] for a teacher's logits that are not finite, [`Error::Config`] for
-/// shares that are not between 0 and 1 and a temperature that is not above 0.
+/// shares that are not between 0 and 1, a temperature that is not above 0, and weights below 0 or of which none counts.
 ///
 /// ```
 /// use candle_core::{Device, Tensor};
@@ -121,13 +126,14 @@ fn terms(logits: &Tensor, targets: &Targets<'_>) -> Result<Vec<Term>, Error> {
         None => None,
     };
     let (_, classes) = logits.dims2()?;
-    let distribution = distribution(
-        classes,
-        &labels,
-        partners.as_ref().map(|(labels, lambda)| (labels.as_slice(), *lambda)),
-        share("label_smoothing", targets.label_smoothing)?,
-    );
-    let of_labels = |weight| Term::cross_entropy(weight, distribution);
+    let partners = partners.as_ref().map(|(labels, lambda)| (labels.as_slice(), *lambda));
+    let smoothing = share("label_smoothing", targets.label_smoothing)?;
+    let mut distribution = distribution(classes, &labels, partners, smoothing);
+    let rows = match targets.class_weights {
+        [] => None,
+        weights => Some(weigh(&mut distribution, classes, &labels, partners, weights)?),
+    };
+    let of_labels = |weight| Term::cross_entropy(weight, distribution).with_row_weights(rows);
     let Some(teacher) = targets.teacher else { return Ok(vec![of_labels(1.0)]) };
 
     let weight = share("distillation weight", teacher.weight)?;
@@ -166,6 +172,43 @@ fn distribution(classes: usize, labels: &[u32], partners: Option<(&[u32], f64)>,
         }
     }
     q
+}
+
+/// Multiplies `q` by the classes' weights and brings its rows back to a sum of 1; returns what each row counts then, on
+/// average 1 without smoothing.
+fn weigh(
+    q: &mut [f64],
+    classes: usize,
+    labels: &[u32],
+    partners: Option<(&[u32], f64)>,
+    weights: &[f64],
+) -> Result<Vec<f64>, Error> {
+    let wrong = |found: String| {
+        let expected = "numbers of at least 0, one of the batch's above 0".into();
+        Err(Error::Config { field: "class_weights".into(), found, expected })
+    };
+    if let Some(bad) = weights.iter().find(|weight| !(**weight >= 0.0 && weight.is_finite())) {
+        return wrong(bad.to_string());
+    }
+    let weight = |class: usize| weights.get(class).copied().unwrap_or(1.0);
+    let sum = |labels: &[u32]| labels.iter().map(|&label| weight(label as usize)).sum::<f64>();
+    let total = match partners {
+        None => sum(labels),
+        Some((partners, lambda)) => lambda * sum(labels) + (1.0 - lambda) * sum(partners),
+    };
+    if total <= 0.0 {
+        return wrong("0 for all labels of a batch".into());
+    }
+    let mean = total / labels.len() as f64;
+    let of_row = |row: &mut [f64]| {
+        row.iter_mut().enumerate().for_each(|(class, share)| *share *= weight(class));
+        let mass: f64 = row.iter().sum();
+        if mass > 0.0 {
+            row.iter_mut().for_each(|share| *share /= mass);
+        }
+        mass / mean
+    };
+    Ok(q.chunks_exact_mut(classes).map(of_row).collect())
 }
 
 /// The teacher's logits as numbers, row after row.

@@ -1,11 +1,11 @@
 //! Cross-entropy against a distribution, at a temperature: what every loss of a classifier is a weighted sum of.
 //!
 //! ```text
-//! term = weight * (mean over the batch of -sum over the classes of t * log p - entropy),    p = softmax(logits / T)
-//! d term / d logits = weight * (p - t) / (n * T)
+//! term = weight * (mean over the batch of -w * sum over the classes of t * log p - entropy),  p = softmax(logits / T)
+//! d term / d logits = weight * w * (p - t) / (n * T)
 //! ```
 //!
-//! The entropy of the targets is a constant. Without it the term is a cross-entropy, with it a Kullback-Leibler
+//! `w` is what a row counts, 1 unless said. The entropy of the targets is a constant. Without it the term is a cross-entropy, with it a Kullback-Leibler
 //! divergence.
 
 use candle_core::{CpuStorage, CustomOp1, D, DType, Layout, Result as CandleResult, Shape, Tensor, bail};
@@ -19,17 +19,29 @@ pub(super) struct Term {
     targets: Vec<f64>,
     /// Mean entropy of the rows of `targets`, or 0.
     entropy: f64,
+    /// What each row counts; `None`: 1.
+    row_weights: Option<Vec<f64>>,
 }
 
 impl Term {
     /// Against `targets`, `[n, classes]`, whose rows sum to 1.
     pub fn cross_entropy(weight: f64, targets: Vec<f64>) -> Self {
-        Self { weight, temperature: 1.0, targets, entropy: 0.0 }
+        Self { weight, temperature: 1.0, targets, entropy: 0.0, row_weights: None }
+    }
+
+    /// The same with rows that count more or less than others.
+    pub fn with_row_weights(self, row_weights: Option<Vec<f64>>) -> Self {
+        Self { row_weights, ..self }
+    }
+
+    fn row_weight(&self, row: usize) -> f64 {
+        self.row_weights.as_ref().and_then(|weights| weights.get(row)).copied().unwrap_or(1.0)
     }
 
     /// From the softmax of `logits / temperature`, `[n, classes]`, finite.
     pub fn divergence(weight: f64, temperature: f64, logits: &[f32], classes: usize) -> Self {
-        let mut term = Self { weight, temperature, targets: Vec::with_capacity(logits.len()), entropy: 0.0 };
+        let targets = Vec::with_capacity(logits.len());
+        let mut term = Self { weight, temperature, targets, entropy: 0.0, row_weights: None };
         for row in logits.chunks_exact(classes) {
             let log_sum = log_sum_exp_at(row, temperature);
             term.targets.extend(row.iter().map(|&x| (f64::from(x) / temperature - log_sum).exp()));
@@ -38,18 +50,20 @@ impl Term {
         term
     }
 
-    /// Mean over the rows of `-sum of t * log p`.
+    /// Mean over the rows of `-w * sum of t * log p`.
     fn mean_cross_entropy(&self, logits: &[f32], classes: usize) -> f64 {
         let rows = logits.chunks_exact(classes).zip(self.targets.chunks_exact(classes));
         let n = rows.len() as f64;
         // As t sums to 1, sum of t * log p = sum of t * x / T - log_sum. A logit of minus infinity is no harm where t
         // is 0.
-        let of_row = |(row, targets): (&[f32], &[f64])| {
+        let of_row = |(i, (row, targets)): (usize, (&[f32], &[f64]))| {
             let scores = row.iter().zip(targets).filter(|&(_, &t)| t > 0.0);
-            log_sum_exp_at(row, self.temperature)
-                - scores.map(|(&x, &t)| t * f64::from(x)).sum::<f64>() / self.temperature
+            let score = scores.map(|(&x, &t)| t * f64::from(x)).sum::<f64>() / self.temperature;
+            // A row that does not count may rule out its own class.
+            let weight = self.row_weight(i);
+            if weight == 0.0 { 0.0 } else { weight * (log_sum_exp_at(row, self.temperature) - score) }
         };
-        rows.map(of_row).sum::<f64>() / n
+        rows.enumerate().map(of_row).sum::<f64>() / n
     }
 
     /// Adds `scale * d term / d logits` to `grad`; all are `[n, classes]`.
@@ -57,8 +71,9 @@ impl Term {
         let n = (logits.len() / classes) as f64;
         let factor = scale * self.weight / (n * self.temperature);
         let rows = logits.chunks_exact(classes).zip(self.targets.chunks_exact(classes));
-        for ((row, targets), grad) in rows.zip(grad.chunks_exact_mut(classes)) {
+        for (i, ((row, targets), grad)) in rows.zip(grad.chunks_exact_mut(classes)).enumerate() {
             let log_sum = log_sum_exp_at(row, self.temperature);
+            let factor = factor * self.row_weight(i);
             for ((grad, &t), &x) in grad.iter_mut().zip(targets).zip(row) {
                 *grad += factor * ((f64::from(x) / self.temperature - log_sum).exp() - t);
             }
@@ -69,7 +84,8 @@ impl Term {
     fn composition(&self, logits: &Tensor) -> CandleResult<Tensor> {
         let (n, classes) = logits.dims2()?;
         let log_p = candle_nn::ops::log_softmax(&(logits / self.temperature)?, D::Minus1)?;
-        let targets: Vec<f32> = self.targets.iter().map(|&t| t as f32).collect();
+        let weighted = self.targets.iter().enumerate().map(|(i, &t)| (t * self.row_weight(i / classes)) as f32);
+        let targets: Vec<f32> = weighted.collect();
         let targets = Tensor::from_vec(targets, (n, classes), logits.device())?.to_dtype(logits.dtype())?;
         ((targets * log_p)?.sum_all()? * (-1.0 / n as f64))?.affine(self.weight, -self.weight * self.entropy)
     }
@@ -163,6 +179,8 @@ mod tests {
         let terms = [
             Term::cross_entropy(1.0, one_hot),
             Term::cross_entropy(0.3, (0..N * CLASSES).map(soft).collect()),
+            Term::cross_entropy(0.7, (0..N * CLASSES).map(soft).collect())
+                .with_row_weights(Some(vec![2.0, 0.0, 0.5, 1.5])),
             Term::divergence(0.9, 1.0, &values(0.4), CLASSES),
             Term::divergence(8.0, 4.0, &values(0.4), CLASSES),
         ];

@@ -80,7 +80,7 @@ pub fn split(n: usize, seed: u32) -> Arc<Split> {
 
 pub fn data(train: usize, eval: usize, eval_split: EvalSplit) -> FitData {
     let train = split(train, 1);
-    let normalization = Normalization::of(&train);
+    let normalization = Normalization::of(&train).unwrap();
     FitData { train, eval: split(eval, 2), eval_split, normalization }
 }
 

@@ -47,6 +47,8 @@ struct SoftLosses {
 struct SoftCase {
     lambda: Option<f64>,
     smoothing: f64,
+    #[serde(default)]
+    class_weights: Option<Vec<f64>>,
     temperature: Option<f64>,
     weight: Option<f64>,
     loss: f64,
@@ -147,6 +149,7 @@ fn mixed_smoothed_and_distilled_losses_and_their_gradients() {
             labels: &labels,
             mixed: mixed.as_ref(),
             label_smoothing: case.smoothing,
+            class_weights: case.class_weights.as_deref().unwrap_or_default(),
             teacher: case.temperature.zip(case.weight).map(teacher_of),
         };
         let value = loss(&logits, &targets).unwrap();

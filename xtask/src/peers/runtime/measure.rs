@@ -182,7 +182,9 @@ fn disagreeing(entries: &[Entry], racers: &[(usize, Racer, u64)]) -> Vec<(usize,
         for (i, logits) in found(is_int8).filter(|(i, _)| entries[*i].program != RuntimeProgram::Ours) {
             let reason = match difference(expected, logits) {
                 Some(difference) if difference <= limits[usize::from(is_int8)] => continue,
-                Some(difference) => format!("its logits differ from our float32 ones by {difference:.3} of the largest"),
+                Some(difference) => {
+                    format!("its logits differ from our float32 ones by {difference:.3} of the largest")
+                }
                 None => format!("expected {} finite logits, found {}", expected.len(), logits.len()),
             };
             disagreeing.push((i, reason));

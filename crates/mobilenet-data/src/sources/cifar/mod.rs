@@ -5,7 +5,6 @@
 
 pub(crate) mod binary;
 pub(crate) mod classes;
-mod pickle;
 mod python;
 pub(crate) mod store;
 
@@ -157,7 +156,7 @@ impl Cifar {
             Store::Folder(_) => Vec::new(),
             Store::Archive { path, .. } => vec![format!("read from {}", path.display())],
         };
-        Ok(Dataset { notes, ..Dataset::new(self.source.to_string(), copy, classes, train, test) })
+        Ok(Dataset { notes, ..Dataset::new(self.source.to_string(), copy, classes, train, test)? })
     }
 
     /// Class names: those beside the data, or else the built-in ones.

@@ -9,9 +9,10 @@ mod shards;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use parquet::data_type::ByteArray;
-use parquet::file::reader::SerializedFileReader;
+use parquet::file::reader::{FileReader, SerializedFileReader};
 use rayon::prelude::*;
 
 use self::columns::Columns;
@@ -19,11 +20,13 @@ use self::file::{open, read_labels, read_pictures};
 use self::labels::{Classes, FileLabels, Label};
 use super::cifar::classes;
 use super::folder::few;
-use super::pictures::{missing_classes, settle_broken};
+use super::pictures::{CHUNK_BYTES, missing_classes, settle_broken};
+use super::scanned::{Gathered, How, Scanned, amount};
 use super::{files, names, parts};
 use crate::decode::{decode_rgb, kind, square};
 use crate::error::Broken;
-use crate::{Dataset, Error, Place, Progress, ReadOptions, Source, Split};
+use crate::originals::Keeper;
+use crate::{Dataset, Error, Place, Progress, ReadOptions, Source};
 
 pub(crate) use self::shards::{Shards, find};
 
@@ -35,11 +38,11 @@ pub(crate) fn load(
     dir: &Path,
     wanted: Source,
     shards: &Shards,
-    size: usize,
-    options: &ReadOptions,
+    how: &How,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Dataset, Error> {
-    crate::decode::check_size(size)?;
+    crate::decode::check_size(how.size)?;
+    let options = how.options;
     let mut notes = Vec::new();
     let first = open_with_columns(&shards.train[0], options)?.1;
     let mut train = Part::read_labels(&shards.train, &first, options)?;
@@ -60,9 +63,13 @@ pub(crate) fn load(
     }
     train.set_classes(&classes)?;
     let mut made = String::new();
+    let mut sums = train.sums()?;
+    // Rows of the training files that are held out; chosen among all, so that a broken one moves no other.
+    let mut is_held_out = vec![false; train.len()];
     let test = match test {
         Some((name, mut part)) => {
             part.set_classes(&classes)?;
+            sums.extend(part.sums()?);
             if shards.test.len() > 1 {
                 notes.push(format!("test images are those of {name}; other parts are not used"));
             }
@@ -71,38 +78,44 @@ pub(crate) fn load(
         None => {
             made = format!("; {}", parts::held_out(options));
             notes.push(format!("no test part: {}", parts::held_out(options)));
+            parts::hold_out(&train.classes, options)?.1.iter().for_each(|&row| is_held_out[row] = true);
             None
         }
     };
     let is_cifar = matches!(source, Source::Cifar10 | Source::Cifar100);
-    let size = if is_cifar { CIFAR_SIDE } else { size };
+    let how = &How { size: if is_cifar { CIFAR_SIDE } else { how.size }, temporary: how.temporary.clone(), ..*how };
+    let total = train.len() + test.as_ref().map_or(0, Part::len);
+    let encoded = train.encoded.saturating_add(test.as_ref().map_or(0, |part| part.encoded));
+    // CIFAR's are kept as they are; of others the encoded pictures, too.
+    let keep = is_cifar || how.bytes(total).saturating_add(encoded) <= how.cache;
+    let in_memory = if keep { how.cache.saturating_sub(how.bytes(total)) } else { 0 };
+    let held_out = is_held_out.iter().filter(|held_out| **held_out).count();
     let mut reading = Reading {
-        size,
-        short: options.short_side(size),
+        how,
         exact: is_cifar,
         formats: BTreeSet::new(),
         broken: Vec::new(),
+        train: Gathered::new(how, train.len() - held_out, keep),
+        test: Gathered::new(how, total - train.len() + held_out, keep),
+        originals: (!is_cifar).then(|| Keeper::new(&how.temporary, in_memory)),
+        rows: 0,
         progress,
     };
-    let total = train.len() + test.as_ref().map_or(0, Part::len);
-    let mut sums = train.sums()?;
-    let read = reading.part(&train)?;
-    let (train, test) = match test {
-        Some(test) => {
-            sums.extend(test.sums()?);
-            (read.split, reading.part(&test)?.split)
-        }
-        None => {
-            // Chosen among all rows, so that a broken one moves no other.
-            let mut is_held_out = vec![false; train.len()];
-            parts::hold_out(&train.classes, options)?.1.iter().for_each(|&row| is_held_out[row] = true);
-            let places = 0..read.split.len();
-            let (test, rest): (Vec<usize>, Vec<usize>) = places.partition(|&at| is_held_out[read.rows[at]]);
-            (read.split.pick(&rest), read.split.pick(&test))
-        }
-    };
-    let Reading { formats, broken, .. } = reading;
+    reading.part(&train, &|row| is_held_out.get(row).copied().unwrap_or(false))?;
+    if let Some(test) = &test {
+        reading.part(test, &|_| true)?;
+    }
+    let Reading { formats, broken, train, test, originals, .. } = reading;
     let left_out = settle_broken(broken, total, options, &mut notes)?;
+    if !keep {
+        let spooled = originals.as_ref().and_then(Keeper::spooled).map_or_else(String::new, |bytes| {
+            format!(", from a temporary file of {} in {}", amount(bytes), how.temporary.display())
+        });
+        notes.push(how.not_kept(total, encoded) + &spooled);
+    }
+    let normalization = train.sums.normalization();
+    let store = originals.map(|keeper| Arc::new(keeper.finish()));
+    let (train, test) = (train.finish(how, store.clone())?, test.finish(how, store)?);
     if test.is_empty() || train.is_empty() {
         let what = if test.is_empty() { "test" } else { "training" };
         return Err(Error::NoImagesOf { what, classes: "any class".into() });
@@ -114,7 +127,7 @@ pub(crate) fn load(
     let scaled = if is_cifar {
         String::new()
     } else {
-        format!(", scaled to {size}x{size}{}", files::cut(options.short_side(size), size))
+        format!(", scaled to {0}x{0}{1}", how.size, files::cut(how.short(), how.size))
     };
     let copy = format!(
         "parquet of {}{scaled}: {}{made}; {}",
@@ -123,7 +136,8 @@ pub(crate) fn load(
         files::counts(train.len(), test.len())
     );
     let name = if is_cifar { source.to_string() } else { names::text(files::name(dir).as_bytes()) };
-    Ok(Dataset { notes, left_out, ..Dataset::new(name, copy, classes.names, train, test) })
+    let set = Dataset::measured(name, copy, classes.names, (train, test), normalization);
+    Ok(Dataset { notes, left_out, ..set })
 }
 
 /// Which set this is, and its classes. CIFAR is known by the names of its classes or, where there are none, by its
@@ -174,20 +188,26 @@ struct Part<'a> {
     labels: Vec<FileLabels>,
     /// The class of each row of all files, once it is known.
     classes: Vec<u32>,
+    /// Bytes of the encoded pictures, as the files say.
+    encoded: u64,
     options: &'a ReadOptions,
 }
 
 impl<'a> Part<'a> {
     fn read_labels(paths: &[PathBuf], first: &Columns, options: &'a ReadOptions) -> Result<Self, Error> {
-        let mut labels = Vec::new();
+        let (mut labels, mut encoded) = (Vec::new(), 0u64);
         for path in paths {
             let (reader, columns) = open_with_columns(path, options)?;
             check_names(path, first.names.as_deref(), columns.names.as_deref())?;
+            for group in reader.metadata().row_groups() {
+                let bytes = group.column(columns.image).uncompressed_size();
+                encoded = encoded.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            }
             labels.push(read_labels(path, &reader, columns.label)?);
         }
         match labels.iter().all(|file| file.rows.is_empty()) {
             true => Err(Error::NoImages { path: paths[0].clone() }),
-            false => Ok(Self { labels, classes: Vec::new(), options }),
+            false => Ok(Self { labels, classes: Vec::new(), encoded, options }),
         }
     }
 
@@ -228,64 +248,85 @@ fn check_names(path: &Path, expected: Option<&[String]>, found: Option<&[String]
     Err(Error::ClassOrder { path: path.into(), label: at, expected: name(expected), found: name(found) })
 }
 
-/// The pictures of a part that could be read, and the row of each among all of its rows.
-struct Read {
-    split: Split,
-    rows: Vec<usize>,
-}
-
 struct Reading<'a> {
-    size: usize,
-    /// What a picture's shorter side is scaled to before it is cut.
-    short: usize,
-    /// Whether pictures must be of that size already.
+    how: &'a How<'a>,
+    /// Whether pictures must be of their size already.
     exact: bool,
     /// The formats of the pictures, by name.
     formats: BTreeSet<&'static str>,
     broken: Vec<Broken>,
+    train: Gathered,
+    test: Gathered,
+    /// Takes the encoded pictures of all rows.
+    originals: Option<Keeper<'a>>,
+    /// Rows that were read.
+    rows: usize,
     progress: &'a mut dyn FnMut(Progress),
 }
 
 impl Reading<'_> {
-    fn part(&mut self, part: &Part) -> Result<Read, Error> {
-        let (mut pixels, mut rows, mut before) = (Vec::new(), Vec::new(), 0);
+    /// Reads the rows of a part, of which some are to test with.
+    fn part(&mut self, part: &Part, is_test: &dyn Fn(usize) -> bool) -> Result<(), Error> {
+        let mut before = 0;
         for FileLabels { path, rows: labels, .. } in &part.labels {
             let (reader, columns) = open_with_columns(path, part.options)?;
-            let mut done = 0;
+            let (mut done, mut failed) = (0, None);
             read_pictures(path, &reader, columns.image, &mut |pictures| {
-                for (i, picture) in self.decoded(&pictures).into_iter().enumerate() {
-                    match picture {
-                        Ok(picture) => {
-                            pixels.extend_from_slice(&picture);
-                            rows.push(before + done + i);
-                        }
-                        Err(reason) => self.broken.push(Broken { place: Place::row(path, done + i), reason }),
-                    }
-                }
+                let taken = self.take(&pictures, |i| {
+                    let row = before + done + i;
+                    // A file with more pictures than labels is refused below.
+                    (Place::row(path, done + i), part.classes.get(row).copied().unwrap_or(0), is_test(row))
+                });
+                failed = taken.err();
                 done += pictures.len();
                 let total = labels.len() as u64;
                 (self.progress)(Progress::Reading { file: files::name(path), done: done as u64, total });
-                true
+                failed.is_none() && done <= labels.len()
             })?;
+            if let Some(error) = failed {
+                return Err(error);
+            }
             if done != labels.len() {
                 return Err(file::corrupt(path, &format!("{done} pictures, {} labels", labels.len())));
             }
             before += done;
         }
-        let labels = rows.iter().map(|&row| part.classes[row]).collect();
-        Ok(Read { split: Split::new(pixels, labels, self.size, self.size)?, rows })
+        Ok(())
+    }
+
+    /// Takes some rows, of which `row` tells the place, the class and whether they are to test with.
+    fn take(&mut self, pictures: &[Option<ByteArray>], row: impl Fn(usize) -> (Place, u32, bool)) -> Result<(), Error> {
+        let chunk = self.how.within(CHUNK_BYTES, pictures.len().max(1));
+        let mut at = 0;
+        for pictures in pictures.chunks(chunk) {
+            for (bytes, picture) in pictures.iter().zip(self.decoded(pictures)) {
+                let (place, label, is_test) = row(at);
+                match picture {
+                    Ok(picture) => {
+                        let part = if is_test { &mut self.test } else { &mut self.train };
+                        part.push(picture, label, self.rows);
+                    }
+                    Err(reason) => self.broken.push(Broken { place, reason }),
+                }
+                if let Some(originals) = &mut self.originals {
+                    originals.push(bytes.as_ref().map_or(&[], ByteArray::data))?;
+                }
+                (at, self.rows) = (at + 1, self.rows + 1);
+            }
+        }
+        Ok(())
     }
 
     /// Decodes pictures, in parallel.
-    fn decoded(&mut self, pictures: &[Option<ByteArray>]) -> Vec<Result<Vec<u8>, String>> {
-        let (short, size, exact) = (self.short, self.size, self.exact);
+    fn decoded(&mut self, pictures: &[Option<ByteArray>]) -> Vec<Result<Scanned, String>> {
+        let (short, size, exact) = (self.how.short(), self.how.size, self.exact);
         let decode = |bytes: &Option<ByteArray>| {
             let bytes = bytes.as_ref().ok_or("the picture is null")?;
             let image = decode_rgb(bytes.data())?;
             let found = (image.height() as usize, image.width() as usize);
             match exact {
-                false => Ok(square(image, short, size)),
-                true if found == (size, size) => Ok(image.into_raw()),
+                false => Ok(Scanned::new(square(image, short, size))),
+                true if found == (size, size) => Ok(Scanned::new(image.into_raw())),
                 true => {
                     Err(format!("expected a picture of {size}x{size}, found {}x{} (height x width)", found.0, found.1))
                 }

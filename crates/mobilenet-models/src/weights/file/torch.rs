@@ -11,7 +11,7 @@ use candle_core::DType;
 use zip::read::{ArchiveOffset, Config};
 use zip::{CompressionMethod, ZipArchive};
 
-use super::super::pickle::{self, Object, Pickle, TensorRef, Value, size};
+use super::super::pickle::{Object, Objects, TensorRef};
 use super::super::storage::{MAX_DIMS, Number, Stored};
 use super::super::tree;
 use super::{Fault, Place, Reader, WeightsFile};
@@ -59,7 +59,7 @@ pub(super) fn add_zip(weights: &mut WeightsFile, file: File) -> Result<Reader, F
         return Err(Fault::Other("big-endian numbers".into()));
     }
     let pickled = content(&format!("{folder}data.pkl"))?.unwrap_or_default();
-    let pickle = pickle::load(&pickled)?;
+    let objects = Objects::read(&pickled)?;
     let prefix = format!("{folder}data/");
     let mut storages = Storages::new();
     for (name, &(index, bytes, stored)) in &entries {
@@ -67,7 +67,7 @@ pub(super) fn add_zip(weights: &mut WeightsFile, file: File) -> Result<Reader, F
             storages.insert(key.to_owned(), (weights.add_storage(Place::Entry(index)), bytes));
         }
     }
-    add_tensors(weights, &pickle, &storages)?;
+    add_tensors(weights, &objects, &storages)?;
     Ok(Reader::Zip(Box::new(archive)))
 }
 
@@ -90,23 +90,23 @@ pub(super) fn add_legacy(weights: &mut WeightsFile, mut file: File) -> Result<Re
     let mut head = Vec::new();
     (&file).take(MAX_PICKLE_BYTES).read_to_end(&mut head).map_err(|error| error.to_string())?;
     let mut at = 0;
-    let mut next = || -> Result<Pickle, String> {
-        let pickle = pickle::load(&head[at..])?;
-        at += pickle.length;
-        Ok(pickle)
+    let mut next = || -> Result<Objects, String> {
+        let objects = Objects::read(&head[at..])?;
+        at += objects.length();
+        Ok(objects)
     };
     let (_magic, _version, _sizes, object, keys) = (next()?, next()?, next()?, next()?, next()?);
-    let Some(keys) = keys.objects.sequence(&keys.root) else {
+    let Some(list) = keys.sequence(keys.root()) else {
         return Err(Fault::Damaged(NO_STORAGES.into()));
     };
     let sizes: HashMap<&str, usize> =
-        object.storages.iter().map(|storage| (&*storage.key, number(&storage.class).size())).collect();
+        object.storages().map(|storage| (storage.key, number(storage.class).size())).collect();
     let mut at = at as u64;
     let mut storages = Storages::new();
-    for key in keys {
-        let Value::Str(key) = key else { return Err(Fault::Damaged(NO_STORAGES.into())) };
+    for &key in list {
+        let Some(key) = keys.text(key) else { return Err(Fault::Damaged(NO_STORAGES.into())) };
         let cut = || format!("the file ends before the storage {key} does");
-        let size = *sizes.get(&**key).ok_or_else(|| format!("a storage {key} that no tensor uses"))?;
+        let size = *sizes.get(key).ok_or_else(|| format!("a storage {key} that no tensor uses"))?;
         let mut count = [0; 8];
         file.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
         file.read_exact(&mut count).map_err(|_| cut())?;
@@ -121,18 +121,18 @@ pub(super) fn add_legacy(weights: &mut WeightsFile, mut file: File) -> Result<Re
 }
 
 /// Takes in the tensors that a pickle holds.
-fn add_tensors(weights: &mut WeightsFile, pickle: &Pickle, storages: &Storages) -> Result<(), Fault> {
-    if let Some(Object::Tensor(_)) = pickle.objects.get(&pickle.root) {
+fn add_tensors(weights: &mut WeightsFile, objects: &Objects, storages: &Storages) -> Result<(), Fault> {
+    if let Object::Tensor(_) = objects.object(objects.root()) {
         return Err(Fault::Other("a single tensor, expected a state dict".into()));
     }
-    for (name, tensor) in tree::tensors(&pickle.root, &pickle.objects)? {
+    for (name, tensor) in tree::tensors(objects)? {
         let TensorRef { storage, dtype, offset, shape, strides } = tensor;
-        let &place = storages.get(&*storage.key).ok_or_else(|| format!("{name}: no storage {}", storage.key))?;
-        let sizes = |value| pickle.objects.sizes(value, MAX_DIMS);
-        let (Some(offset), Some(shape), Some(strides)) = (size(offset), sizes(shape), sizes(strides)) else {
+        let &place = storages.get(storage.key).ok_or_else(|| format!("{name}: no storage {}", storage.key))?;
+        let sizes = |id| objects.sizes(id, MAX_DIMS);
+        let (Some(offset), Some(shape), Some(strides)) = (objects.size(offset), sizes(shape), sizes(strides)) else {
             return Err(Fault::Damaged(format!("{name}: expected a shape of at most {MAX_DIMS} sizes")));
         };
-        let number = number(dtype.as_deref().unwrap_or(&storage.class));
+        let number = number(dtype.unwrap_or(storage.class));
         let view = Stored::view(place, number, offset, shape, strides);
         let view = view.map_err(|reason| format!("{name}: {reason}"))?;
         // A name twice: in Python the last one counts.

@@ -10,7 +10,7 @@ use super::{Subject, missing, subject};
 use crate::Variables;
 use crate::augment::{Augment, Change, Mixing};
 use crate::backend::{Backend, Kind};
-use crate::loss::{Comparison, Loss};
+use crate::loss::{Comparison, Loss, StepResult};
 use crate::optimizer::{AdamW, Average, Optimizer, Rule};
 
 /// The loss of each image in float64, by its definition.
@@ -70,14 +70,16 @@ fn the_loss_and_its_gradient() {
             loss.run(&mut backend, view, &comparison).unwrap();
             loss.run(&mut backend, view, &comparison).unwrap();
             let found = backend.read_f32(loss.glogits()).unwrap();
-            let [sum, right, images] = loss.take(&mut backend).unwrap();
-            assert_eq!(loss.take(&mut backend).unwrap(), [0.; 3]);
+            let results = loss.take(&mut backend).unwrap();
+            assert!(results.len() == 2 && results[0] == results[1], "{results:?}");
+            assert_eq!(loss.take(&mut backend).unwrap(), []);
 
             let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
             let teacher = wide(&teacher);
             let of = |logits: &[f64]| loss_of(logits, classes, (&labels, &partners), &teacher, &comparison);
             let mut at = wide(&logits);
-            assert!((f64::from(sum) - 2. * of(&at)).abs() < 1e-5 * f64::from(sum.abs()), "{sum}: {comparison:?}");
+            let StepResult { loss: mean, top1, top5 } = results[0];
+            assert!((f64::from(mean) - of(&at)).abs() < 1e-5 * f64::from(mean.abs()), "{mean}: {comparison:?}");
             let slope = |i: usize| {
                 let (value, h) = (at[i], 1e-5);
                 at[i] = value + h;
@@ -89,13 +91,38 @@ fn the_loss_and_its_gradient() {
             };
             let expected: Vec<f32> = (0..n * classes).map(slope).collect();
             assert!(largest(&found, &expected) < 1e-4, "{comparison:?}");
-            let answers = logits
-                .chunks_exact(classes)
-                .map(|row| (0..classes).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap() as u32);
-            let expected = answers.zip(&labels).filter(|(answer, label)| answer == *label).count();
-            assert_eq!((right, images), ((2 * expected) as f32, (2 * n) as f32));
+            let right = |most: usize| {
+                let rows = logits.chunks_exact(classes).zip(&labels);
+                let before = |row: &[f32], label: u32| row.iter().filter(|x| **x > row[label as usize]).count();
+                rows.filter(|(row, label)| before(row, **label) < most).count() as f32
+            };
+            assert_eq!((top1, top5), (right(1), right(5)));
         }
     }
+}
+
+/// Equal logits count in the order of their classes, and a NaN never; results beyond the room are an error.
+#[test]
+fn right_answers_are_counted_as_on_the_host() {
+    if missing() {
+        return;
+    }
+    let mut backend = subject(1);
+    let view = backend.values(Kind::F32, 4 * 7).unwrap();
+    let logits = [[1.; 7], [1.; 7], [f32::NAN, 0., 0., 0., 0., 0., 0.], [9., 8., 7., 6., 5., 4., 3.]].concat();
+    backend.write_f32(view, &logits).unwrap();
+    let loss = Loss::new(&mut backend, 4, 7).unwrap();
+    loss.upload(&mut backend, &[0, 4, 0, 5], None).unwrap();
+    let comparison = Comparison { label_smoothing: 0., lambda: None, teacher: None };
+    loss.configure(&mut backend, &comparison).unwrap();
+    loss.run(&mut backend, view, &comparison).unwrap();
+    let results = loss.take(&mut backend).unwrap();
+    assert_eq!((results[0].top1, results[0].top5), (1., 2.));
+    for _ in 0..=Loss::ROOM {
+        loss.run(&mut backend, view, &comparison).unwrap();
+    }
+    let error = loss.take(&mut backend).unwrap_err().to_string();
+    assert_eq!(error, "results of steps that were not taken: expected 64 values, found 65");
 }
 
 #[test]
@@ -228,25 +255,24 @@ fn the_average_approaches_the_weights() {
     let mut average = Average::new(&mut backend, &variables, 0.75).unwrap();
     let (name, variable) = variables.trained().next().unwrap();
     let first = backend.read_f32(variable.values).unwrap();
-    average.update(&mut backend).unwrap();
-    let of = average.get(name).unwrap();
-    assert_eq!(backend.read_f32(of).unwrap(), first);
+    average.step(&mut backend).unwrap();
+    assert_eq!(average.read(&mut backend).unwrap()[name], first);
     let second = uniform(first.len(), 1., 9);
     backend.write_f32(variable.values, &second).unwrap();
-    average.update(&mut backend).unwrap();
+    average.step(&mut backend).unwrap();
     let expected: Vec<f32> = first.iter().zip(&second).map(|(a, b)| 0.75 * a + 0.25 * b).collect();
-    assert!(largest(&backend.read_f32(of).unwrap(), &expected) < 1e-6);
+    assert!(largest(&average.read(&mut backend).unwrap()[name], &expected) < 1e-6);
     let (name, running) = variables.running().next().unwrap();
-    assert_eq!(average.get(name).unwrap().len, running.len);
+    assert_eq!(average.read(&mut backend).unwrap()[name].len(), running.len);
 
     // The second update's decay is 2 / 11 at most.
     let mut average = Average::new(&mut backend, &variables, 0.75).unwrap().with_warm_up();
     let (name, variable) = variables.trained().next().unwrap();
-    average.update(&mut backend).unwrap();
+    average.step(&mut backend).unwrap();
     backend.write_f32(variable.values, &first).unwrap();
-    average.update(&mut backend).unwrap();
+    average.step(&mut backend).unwrap();
     let expected: Vec<f32> = second.iter().zip(&first).map(|(a, b)| (2. * a + 9. * b) / 11.).collect();
-    assert!(largest(&backend.read_f32(average.get(name).unwrap()).unwrap(), &expected) < 1e-6);
+    assert!(largest(&average.read(&mut backend).unwrap()[name], &expected) < 1e-6);
 }
 
 /// A pixel that a change makes, by the rule in words: shifted, mirrored, reflected or black, looked up; erased is 0.

@@ -8,7 +8,7 @@ use super::compare::{root_mean_square, squares};
 use super::reference::{self, names};
 use super::values::{fill, reset_running, settle, uniform};
 use super::{Subject, missing, subject};
-use crate::backend::Backend;
+use crate::backend::{Backend, Repeated};
 use crate::loss::{Comparison, Loss};
 use crate::{Inference, Network, Variables};
 
@@ -64,9 +64,8 @@ fn emulated(
     network.backward(&mut backend, loss.glogits()).unwrap();
 
     let mut found = Tensors::new();
-    let [value, _, images] = loss.take(&mut backend).unwrap();
-    assert_eq!(images, n as f32);
-    found.insert("loss".into(), vec![value]);
+    let results = loss.take(&mut backend).unwrap();
+    found.insert("loss".into(), results.iter().map(|result| result.loss).collect());
     found.insert("logits".into(), backend.read_f32(network.logits()).unwrap());
     for (name, variable) in network.variables().trained() {
         found.insert(format!("gradient of {name}"), backend.read_f32(variable.gradients).unwrap());
@@ -103,11 +102,16 @@ fn a_training_step_in_float32() {
         let expected = expected(&config, (n, size), Precision::F32, &values);
         assert!(found.keys().eq(expected.keys()), "{config:?}");
         let floor = floor(&expected);
+        let (mut total, mut count) = (0., 0.);
         for (name, expected) in &expected {
             let off = root_mean_square(&found[name], expected);
             let difference = off * squares(expected).sqrt();
-            assert!(off < 1e-4 || difference < floor, "{name} is {off} off: {config:?}");
+            assert!(off < 2e-4 || difference < floor, "{name} is {off} off: {config:?}");
+            if difference >= floor {
+                (total, count) = (total + off, count + 1.);
+            }
         }
+        assert!(total < 1e-4 * count, "{} off on average: {config:?}", total / count);
     }
 }
 
@@ -126,6 +130,53 @@ fn threads_change_no_bit() {
                 assert!(run(seed, Some(&values)).0 == first, "seed {seed}, {precision} {arch}");
             }
         }
+    }
+}
+
+/// A step that a back end repeats, perhaps as one launch, has the bits of one that it is told launch by launch; and so has
+/// one over another network's memory.
+#[test]
+fn a_repeated_step_has_the_same_bits() {
+    if missing() {
+        return;
+    }
+    let config = ModelConfig { width_mult: 0.5, ..ModelConfig::new(Arch::V3Small, CLASSES, Preset::Cifar) };
+    for precision in [Precision::F32, Precision::Bf16] {
+        let mut backend = subject(0);
+        let large = Network::new(&mut backend, &config, (4, (16, 16)), precision).unwrap();
+        let reshaped = large.reshaped(&mut backend, &config, (3, (16, 12)), precision).unwrap();
+        let apart = Network::new(&mut backend, &config, (3, (16, 12)), precision).unwrap();
+        let mut found = Vec::new();
+        for network in [&apart, &reshaped] {
+            fill(&mut backend, network.variables(), 5);
+            let loss = Loss::new(&mut backend, 3, CLASSES).unwrap();
+            loss.upload(&mut backend, &labels(3), None).unwrap();
+            loss.configure(&mut backend, &PLAIN).unwrap();
+            let name = Repeated::new();
+            for _ in 0..4 {
+                // What the other shape leaves in the memory they share is not read.
+                large.forward(&mut backend).unwrap();
+                backend.write_f32(network.images(), &uniform(network.images().len, 1.5, 11)).unwrap();
+                if let Some(mask) = network.mask() {
+                    backend.write_f32(mask, &mask_values(mask.len)).unwrap();
+                }
+                reset_running(&mut backend, network.variables());
+                let mut step = |backend: &mut Subject| {
+                    network.forward(backend)?;
+                    loss.run(backend, network.logits(), &PLAIN)?;
+                    network.backward(backend, loss.glogits())
+                };
+                backend.repeat(&name, &mut step).unwrap();
+                let mut values = all_values(&mut backend, network.variables());
+                for (name, variable) in network.variables().trained() {
+                    values.insert(name.to_owned(), backend.read_f32(variable.gradients).unwrap());
+                }
+                values.insert("loss".into(), vec![loss.take(&mut backend).unwrap()[0].loss]);
+                found.push(values);
+            }
+        }
+        assert!(found[0]["loss"][0].is_finite());
+        assert!(found.iter().all(|values| *values == found[0]), "{precision}");
     }
 }
 
@@ -171,7 +222,7 @@ fn inference_in_float32_and_bf16() {
     }
     for (i, (config, size)) in cases().enumerate() {
         let n = 1 + i % 3;
-        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.1)] {
+        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.25)] {
             let mut backend = subject(i as u32);
             let network = Inference::new(&mut backend, &config, (n, (size, size)), precision).unwrap();
             fill(&mut backend, network.variables(), 5);

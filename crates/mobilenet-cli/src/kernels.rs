@@ -1,0 +1,72 @@
+//! `--device cuda`: the workspace's own kernels where they cover what is asked for, else the layers in Candle's operations.
+
+use anyhow::Result;
+use candle_core::Device;
+use mobilenet_models::ModelConfig;
+use mobilenet_schema::RunConfig;
+use mobilenet_train::DeviceTraining;
+
+use crate::output::note;
+
+/// A GPU that runs the kernels.
+#[cfg(feature = "cuda")]
+pub type Gpu = mobilenet_cuda::cuda::Cuda;
+/// What is never made in a build without CUDA.
+#[cfg(not(feature = "cuda"))]
+pub type Gpu = mobilenet_cuda::plan::Plan;
+
+/// The GPU for a training, if the device is one and the kernels cover the run. `teacher` is the network that teaches.
+pub fn for_training(device: &Device, config: &RunConfig, teacher: Option<&ModelConfig>) -> Result<Option<Gpu>> {
+    match device.is_cuda().then(|| training_problem(config, teacher)) {
+        None => Ok(None),
+        Some(Some(problem)) => fall_back(&problem),
+        Some(None) => gpu(device),
+    }
+}
+
+/// The GPU for the evaluation of a network in batches of images of a size, if the device is one and the kernels cover it.
+pub fn for_evaluation(
+    device: &Device,
+    config: &ModelConfig,
+    batch: usize,
+    size: (usize, usize),
+) -> Result<Option<Gpu>> {
+    match device.is_cuda().then(|| mobilenet_train::DeviceInference::<Gpu>::problem(config, batch, size)) {
+        None => Ok(None),
+        Some(Some(problem)) => fall_back(&problem),
+        Some(None) => gpu(device),
+    }
+}
+
+/// Why the kernels cannot do a training.
+fn training_problem(config: &RunConfig, teacher: Option<&ModelConfig>) -> Option<String> {
+    if config.freeze_features {
+        return Some("a network of which only the classifier is trained".into());
+    }
+    let [height, width] = config.data.image;
+    let train = &config.train;
+    DeviceTraining::problem(&config.model, train.precision, &train.config, teacher, (height, width))
+}
+
+fn fall_back(problem: &str) -> Result<Option<Gpu>> {
+    note(&format!("no CUDA kernels for this: {problem}; Candle's operations do it, many times slower"));
+    Ok(None)
+}
+
+/// The kernels on the device's stream; what is compiled is kept in the user's cache folder.
+#[cfg(feature = "cuda")]
+fn gpu(device: &Device) -> Result<Option<Gpu>> {
+    use anyhow::Context;
+
+    let Device::Cuda(cuda) = device else { return Ok(None) };
+    let cache = mobilenet_data::default_cache().map(|cache| cache.join("cuda"));
+    match Gpu::new(cuda.cuda_stream(), cache) {
+        Err(error @ mobilenet_cuda::Error::Capability { .. }) => fall_back(&error.to_string()),
+        made => Ok(Some(made.context("--device cuda")?)),
+    }
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu(_: &Device) -> Result<Option<Gpu>> {
+    Ok(None)
+}
