@@ -66,7 +66,7 @@ pub fn artefact<T: Artefact>(path: &Path) -> bool {
 pub fn training(folder: &Path, resume: bool) -> bool {
     let pixels = (0..=255).cycle().take(8 * 12).collect();
     let split = Split::new(pixels, vec![0, 1, 2, 0, 1, 2, 0, 1], 2, 2).expect("eight pictures");
-    let normalization = Normalization::of(&split);
+    let normalization = Normalization::of(&split).expect("pictures in memory");
     let (train, eval) = (split.clone().into(), split.into());
     let data = FitData { train, eval, eval_split: EvalSplit::Test, normalization };
     let vars = VarMap::new();

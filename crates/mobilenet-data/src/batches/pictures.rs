@@ -190,7 +190,7 @@ mod tests {
     fn bytes_and_changes_are_the_batches() {
         let pixels = (0..11 * 8 * 6 * 3).map(|i: u32| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
         let split = Arc::new(Split::new(pixels, (0..11).collect(), 8, 6).unwrap());
-        let norm = Normalization::of(&split);
+        let norm = Normalization::of(&split).unwrap();
         let erasing = Augment { random_erasing: 0.5, crop_padding: 2, ..Augment::default() };
         for (augment, resize) in [
             (Augment::NONE, None),
