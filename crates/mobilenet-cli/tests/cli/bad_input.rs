@@ -48,7 +48,12 @@ fn an_instruction_set_that_the_processor_lacks() {
     let place = Place::new();
     let line = "summary --model v2";
     let output = place.command(line).env("MOBILENET_SIMD", "mmx").output().unwrap();
-    assert_fails(&output, line, 2, "MOBILENET_SIMD: unknown instruction set \"mmx\": expected one of baseline, avx2");
+    assert_fails(
+        &output,
+        line,
+        2,
+        "MOBILENET_SIMD: unknown instruction set \"mmx\": expected one of baseline, neondot, avx2",
+    );
     assert!(place.command(line).env("MOBILENET_SIMD", "baseline").output().unwrap().status.success());
 }
 
