@@ -85,7 +85,7 @@ fn split(n: usize, seed: u32) -> Arc<Split> {
 
 fn data() -> FitData {
     let train = split(10, 1);
-    let normalization = Normalization::of(&train);
+    let normalization = Normalization::of(&train).unwrap();
     FitData { train, eval: split(7, 2), eval_split: EvalSplit::Test, normalization }
 }
 
@@ -272,7 +272,7 @@ fn evaluation_is_the_layers() {
     let Some(backend) = backend() else { return };
     let on_device = DeviceInference::new(backend, &config, &vars).unwrap();
     let (split, on) = (split(7, 3), &mut |_: usize, _: usize| ControlFlow::Continue(()));
-    let norm = Normalization::of(&split);
+    let norm = Normalization::of(&split).unwrap();
     let mut of = |model: &dyn ModuleT| evaluate(model, &split, norm, 3, &Device::Cpu, on).unwrap();
     for (found, expected) in
         [(of(&on_device), of(&model)), (of(&MirrorAveraged(&on_device)), of(&MirrorAveraged(&model)))]
