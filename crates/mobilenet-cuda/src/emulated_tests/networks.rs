@@ -102,16 +102,11 @@ fn a_training_step_in_float32() {
         let expected = expected(&config, (n, size), Precision::F32, &values);
         assert!(found.keys().eq(expected.keys()), "{config:?}");
         let floor = floor(&expected);
-        let (mut total, mut count) = (0., 0.);
         for (name, expected) in &expected {
             let off = root_mean_square(&found[name], expected);
             let difference = off * squares(expected).sqrt();
-            assert!(off < 2e-4 || difference < floor, "{name} is {off} off: {config:?}");
-            if difference >= floor {
-                (total, count) = (total + off, count + 1.);
-            }
+            assert!(off < 1e-4 || difference < floor, "{name} is {off} off: {config:?}");
         }
-        assert!(total < 1e-4 * count, "{} off on average: {config:?}", total / count);
     }
 }
 
@@ -222,7 +217,7 @@ fn inference_in_float32_and_bf16() {
     }
     for (i, (config, size)) in cases().enumerate() {
         let n = 1 + i % 3;
-        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.25)] {
+        for (precision, tolerance) in [(Precision::F32, 1e-4), (Precision::Bf16, 0.1)] {
             let mut backend = subject(i as u32);
             let network = Inference::new(&mut backend, &config, (n, (size, size)), precision).unwrap();
             fill(&mut backend, network.variables(), 5);

@@ -20,7 +20,7 @@ use crate::variables::Variables;
 const TOLERANCE: f64 = 1e-4;
 /// In bf16 the root mean square difference to float32, as a share of the root mean square: as the CPU's own test asks of
 /// values that are kept away from kinks; where the CPU is further off on the same values, half as much again as it is.
-const BF16_TOLERANCE: f64 = 0.2;
+const BF16_TOLERANCE: f64 = 0.15;
 
 /// How a stage is run.
 #[derive(Clone, Copy, Debug)]

@@ -23,11 +23,12 @@ pub fn fill(backend: &mut Subject, variables: &Variables, seed: u64) {
         let len = variable.values.len;
         let seed = seed + i as u64;
         let values = if variable.is_weight {
-            let rows = variable.matrix.map_or(0, |(rows, _)| rows);
-            let fan_in = match (rows, name.contains("classifier")) {
-                (0, true) => 64,
-                (0, false) => 9,
-                (rows, _) => len / rows,
+            // Squeeze-and-excite's 1×1 are no matrices for the optimizer; their biases have as many values as they have rows.
+            let bias = || variables.get(&name.replace("weight", "bias")).ok().map(|bias| bias.values.len);
+            let rows = variable.matrix.map(|(rows, _)| rows).or_else(bias);
+            let fan_in = match name.contains("classifier") {
+                true => 64,
+                false => rows.map_or(9, |rows| len / rows),
             };
             uniform(len, (6. / fan_in as f64).sqrt(), seed)
         } else if name.ends_with("weight") {
