@@ -72,8 +72,8 @@ pub struct Optimizer {
     elementwise: Option<Table>,
     muon: Option<Muon>,
     variables: Variables,
-    /// Two buffers of every variable, each laid out as the variables' values are.
-    state: [View; 2],
+    /// The rule's buffers, each laid out as the variables' values are.
+    state: Vec<View>,
     /// The names of the buffers that a variable has.
     buffers: BTreeMap<String, &'static [&'static str]>,
 }
@@ -131,19 +131,18 @@ impl Optimizer {
             Rule::AdamW(_) | Rule::Muon { .. } => &["exp_avg", "exp_avg_sq"],
         };
         let [values, _] = variables.lengths();
-        let state = [backend.zeros(values)?, backend.zeros(values)?];
+        let state = names.iter().map(|_| backend.zeros(values)).collect::<Result<Vec<_>>>()?;
         let (mut rows, mut matrices) = (Vec::new(), Vec::new());
         let (mut len, mut buffers) = (0, BTreeMap::new());
         for (name, variable) in variables.trained() {
-            let [first, second] = state.map(|buffer| variables.in_values(variable, buffer));
-            if is_muon && variable.matrix.is_some() {
+            let [first, second] = [0, 1].map(|i| Some(variables.in_values(variable, *state.get(i)?)));
+            if let Some(momentum) = first.filter(|_| is_muon && variable.matrix.is_some()) {
                 buffers.insert(name.to_owned(), &["momentum"][..]);
-                matrices.push((*variable, first));
+                matrices.push((*variable, momentum));
                 continue;
             }
             buffers.insert(name.to_owned(), names);
             len += variable.values.len;
-            let [first, second] = [(0, first), (1, second)].map(|(i, buffer)| (i < names.len()).then_some(buffer));
             let views = [Some(variable.values), Some(variable.gradients), first, second];
             rows.extend(chunks(backend, views, variable.is_weight || decay_norm_and_bias));
         }
@@ -171,7 +170,7 @@ impl Optimizer {
         if self.steps == 0 {
             return Ok(named);
         }
-        for (i, buffer) in self.state.into_iter().enumerate() {
+        for (i, &buffer) in self.state.iter().enumerate() {
             let of_buffer = self.variables.named(backend.read_f32(buffer)?, Vec::new());
             for (variable, values) in of_buffer {
                 if let Some(name) = self.buffers.get(&variable).and_then(|names| names.get(i)) {
@@ -187,7 +186,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::Length`](crate::Error::Length), and those of the back end.
     pub fn restore<B: Backend>(&mut self, backend: &mut B, steps: u64, state: &Named) -> Result<()> {
-        for (i, buffer) in self.state.into_iter().enumerate() {
+        for (i, &buffer) in self.state.iter().enumerate() {
             let of = |variable: &str| {
                 let name = self.buffers.get(variable)?.get(i)?;
                 state.get(&format!("{name}.{variable}")).map(Vec::as_slice)
