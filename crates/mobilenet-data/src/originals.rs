@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use image::RgbImage;
 use mobilenet_common::files;
 
-use crate::decode::{MAX_FILE_BYTES, decode_rgb, square};
+use crate::decode::{MAX_PICTURE_BYTES, decode_rgb, square};
 use crate::{Error, Place};
 
 /// The encoded pictures of a split, in its order.
@@ -75,7 +75,7 @@ impl Store {
         match self {
             Self::Files(paths) => {
                 let path = paths.get(place).ok_or_else(missing)?;
-                Ok(Cow::Owned(files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?))
+                Ok(Cow::Owned(files::read(path, MAX_PICTURE_BYTES).map_err(Error::io(path))?))
             }
             Self::Memory(pictures) => Ok(Cow::Borrowed(pictures.get(place).ok_or_else(missing)?)),
             Self::Spool(spool) => {

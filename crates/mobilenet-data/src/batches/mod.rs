@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use candle_core::Device;
 
-use self::worker::{Raw, Worker};
+use self::worker::{Queue, Raw, Worker, size_of_pictures};
 use crate::{Error, Normalization, Split};
 
 pub use self::config::{Batch, BatchConfig, Mixed};
@@ -32,24 +32,14 @@ pub use self::pictures::{PictureBatch, PictureChange, PictureMix, Pictures, Rect
 /// first item; an error of [`Split::picture`], and [`Error::BatchThread`] if a thread dies, as the item that should have
 /// been made. After an error there are no more items.
 pub fn batches(split: Arc<Split>, norm: Normalization, cfg: &BatchConfig, device: &Device) -> Batches {
-    let own_size = (split.height(), split.width());
-    let size = cfg.resize.unwrap_or(own_size);
-    let remaining = cfg.count(split.len()).saturating_sub(cfg.skip);
-    let started = cfg.check(own_size).and_then(|()| Worker::images(split, norm, cfg.clone(), size));
-    let (worker, failed) = match started {
-        Ok(worker) => (Some(worker), None),
-        Err(error) => (None, Some(error)),
-    };
-    let remaining = if failed.is_some() { 1 } else { remaining };
-    Batches { worker, failed, remaining, size, device: device.clone() }
+    let queue = Queue::new(&split, cfg, |split, cfg, size| Worker::images(split, norm, cfg, size));
+    Batches { queue, size: size_of_pictures(&split, cfg), device: device.clone() }
 }
 
 /// Iterator over the batches of one epoch; see [`batches`].
 #[derive(Debug)]
 pub struct Batches {
-    worker: Option<Worker<Raw>>,
-    failed: Option<Error>,
-    remaining: usize,
+    queue: Queue<Raw>,
     size: (usize, usize),
     device: Device,
 }
@@ -58,24 +48,15 @@ impl Iterator for Batches {
     type Item = Result<Batch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.remaining == 0 {
-            return None;
-        }
-        self.remaining -= 1;
-        let item = match (self.failed.take(), &self.worker) {
-            (Some(error), _) => Err(error),
-            (None, Some(worker)) => worker.receive().and_then(|raw| raw.into_tensors(self.size, &self.device)),
-            (None, None) => return None,
-        };
+        let item = self.queue.next()?.and_then(|raw| raw.into_tensors(self.size, &self.device));
         if item.is_err() {
-            self.remaining = 0;
-            self.worker = None;
+            self.queue.end();
         }
         Some(item)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.remaining, Some(self.remaining))
+        self.queue.size_hint()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::config::BatchConfig;
-use super::worker::Worker;
+use super::worker::{Queue, Worker};
 use crate::augment::{Area, Mixing};
 use crate::{Error, Padding, Split};
 
@@ -99,42 +99,22 @@ impl From<Mixing> for PictureMix {
 /// # Errors
 /// Those of [`batches`](crate::batches), as its items.
 pub fn pictures(split: Arc<Split>, cfg: &BatchConfig) -> Pictures {
-    let own_size = (split.height(), split.width());
-    let size = cfg.resize.unwrap_or(own_size);
-    let remaining = cfg.count(split.len()).saturating_sub(cfg.skip);
-    match cfg.check(own_size).and_then(|()| Worker::pictures(split, cfg.clone(), size)) {
-        Ok(worker) => Pictures { worker: Some(worker), failed: None, remaining },
-        Err(error) => Pictures { worker: None, failed: Some(error), remaining: 1 },
-    }
+    Pictures(Queue::new(&split, cfg, Worker::pictures))
 }
 
 /// Iterator over the batches of one epoch; see [`pictures`].
 #[derive(Debug)]
-pub struct Pictures {
-    worker: Option<Worker<PictureBatch>>,
-    failed: Option<Error>,
-    remaining: usize,
-}
+pub struct Pictures(Queue<PictureBatch>);
 
 impl Iterator for Pictures {
     type Item = Result<PictureBatch, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.remaining = self.remaining.checked_sub(1)?;
-        let item = match (self.failed.take(), &self.worker) {
-            (Some(error), _) => Err(error),
-            (None, Some(worker)) => worker.receive(),
-            (None, None) => return None,
-        };
-        if item.is_err() {
-            self.remaining = 0;
-            self.worker = None;
-        }
-        Some(item)
+        self.0.next()
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.remaining, Some(self.remaining))
+        self.0.size_hint()
     }
 }
 

@@ -67,7 +67,7 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { queue: Some(receiver), thread: Some(thread) })
     }
 
-    pub fn receive(&self) -> Result<T, Error> {
+    fn receive(&self) -> Result<T, Error> {
         self.queue
             .as_ref()
             .and_then(|queue| queue.recv().ok())
@@ -110,6 +110,64 @@ impl Worker<PictureBatch> {
                 PictureBatch { pixels, size, labels, changes, mixing: mixing.map(PictureMix::from) }
             });
         })
+    }
+}
+
+/// The batches of an epoch that are left, the last one an error if there is any.
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    worker: Option<Worker<T>>,
+    failed: Option<Error>,
+    remaining: usize,
+}
+
+impl<T: Send + 'static> Queue<T> {
+    /// Of a worker that `start` gives for pictures of a size, if the settings make sense.
+    pub fn new(
+        split: &Arc<Split>,
+        cfg: &BatchConfig,
+        start: impl FnOnce(Arc<Split>, BatchConfig, (usize, usize)) -> Result<Worker<T>, Error>,
+    ) -> Self {
+        let started = cfg
+            .check((split.height(), split.width()))
+            .and_then(|()| start(Arc::clone(split), cfg.clone(), size_of_pictures(split, cfg)));
+        match started {
+            Ok(worker) => {
+                Self { worker: Some(worker), failed: None, remaining: cfg.count(split.len()).saturating_sub(cfg.skip) }
+            }
+            Err(error) => Self { worker: None, failed: Some(error), remaining: 1 },
+        }
+    }
+
+    /// Ends the worker: there is nothing left.
+    pub fn end(&mut self) {
+        (self.worker, self.remaining) = (None, 0);
+    }
+}
+
+/// Height and width of a batch's pictures.
+pub(super) fn size_of_pictures(split: &Split, cfg: &BatchConfig) -> (usize, usize) {
+    cfg.resize.unwrap_or((split.height(), split.width()))
+}
+
+impl<T: Send + 'static> Iterator for Queue<T> {
+    type Item = Result<T, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.remaining = self.remaining.checked_sub(1)?;
+        let item = match (self.failed.take(), &self.worker) {
+            (Some(error), _) => Err(error),
+            (None, Some(worker)) => worker.receive(),
+            (None, None) => return None,
+        };
+        if item.is_err() {
+            self.end();
+        }
+        Some(item)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.remaining, Some(self.remaining))
     }
 }
 
