@@ -25,7 +25,7 @@ pub use batches::{
     Batch, BatchConfig, Batches, Mixed, PictureBatch, PictureChange, PictureMix, Pictures, Rectangle, batches, pictures,
 };
 pub use dataset::{Dataset, Normalization};
-pub use decode::{decode_image, decode_image_cropped, load_image, load_image_cropped};
+pub use decode::{MAX_PICTURE_BYTES, decode_image, decode_image_cropped, load_image, load_image_cropped};
 pub use error::{Broken, Error, Place};
 pub use load::{DEFAULT_PICTURE_CACHE, LoadOptions, default_cache, load};
 #[cfg(feature = "candle-datasets")]
@@ -34,4 +34,5 @@ pub use mnist::mnist;
 pub use mobilenet_schema::{Augment, ColorJitter, Mix, Padding, Policy, ReadOptions, ResizedCrop, Source};
 pub use progress::Progress;
 pub use sources::drawn::Drawn;
+pub use sources::walk::{FoundPictures, find_pictures};
 pub use split::Split;

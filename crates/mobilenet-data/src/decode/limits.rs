@@ -4,7 +4,7 @@ use image::{ImageDecoder, ImageFormat};
 use mobilenet_common::numbers::thousands;
 
 /// The largest picture file that is read: 256 MiB, more than the largest camera's.
-pub(crate) const MAX_FILE_BYTES: u64 = 256 << 20;
+pub const MAX_PICTURE_BYTES: u64 = 256 << 20;
 
 /// Most pixels of a picture: where PIL gives up, too (twice its `MAX_IMAGE_PIXELS`).
 pub(crate) const MAX_PIXELS: u64 = 178_956_970;

@@ -15,7 +15,7 @@ use crate::resize::MAX_SIDE;
 use crate::scale::resize_and_crop;
 use crate::{Error, Place};
 
-pub(crate) use self::limits::MAX_FILE_BYTES;
+pub use self::limits::MAX_PICTURE_BYTES;
 
 /// Decodes a picture, recognized by its content, to `[size, size, 3]`: `Resize(size)` and `CenterCrop(size)` of
 /// torchvision, bilinear and antialiased.
@@ -61,7 +61,7 @@ pub fn load_image(path: impl AsRef<Path>, size: usize) -> Result<Vec<u8>, Error>
 pub fn load_image_cropped(path: impl AsRef<Path>, short: usize, size: usize) -> Result<Vec<u8>, Error> {
     let path = path.as_ref();
     check_sides(short, size)?;
-    let bytes = files::read(path, MAX_FILE_BYTES).map_err(Error::io(path))?;
+    let bytes = files::read(path, MAX_PICTURE_BYTES).map_err(Error::io(path))?;
     decode_square(&bytes, short, size).map_err(|reason| Error::NotAPicture { place: Place::file(path), reason })
 }
 

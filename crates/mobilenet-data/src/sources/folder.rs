@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::pictures::{Item, Listed};
-use super::walk::{picture_folders, walk};
+use super::walk::{find_pictures, picture_folders};
 use super::{files, names, parts};
 use crate::{Error, ReadOptions};
 
@@ -100,7 +100,7 @@ pub(crate) fn list(folders: &Folders) -> Result<Listed, Error> {
         }
         let label = listed.classes.len() as u32;
         listed.classes.push(class);
-        let found = walk(folder)?;
+        let found = find_pictures(folder)?;
         if found.pictures.is_empty() {
             return Err(Error::EmptyFolder { path: folder.clone(), expected: "pictures" });
         }
@@ -120,7 +120,7 @@ pub(crate) fn list(folders: &Folders) -> Result<Listed, Error> {
                 return Err(Error::ImageFolder { path: folder, expected });
             };
             seen[label] = true;
-            let found = walk(&folder)?;
+            let found = find_pictures(&folder)?;
             test.extend(found.pictures.into_iter().map(|path| Item { path, label: label as u32 }));
             listed.strays.extend(found.strays);
         }

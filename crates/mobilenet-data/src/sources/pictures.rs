@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::scanned::{Gathered, How, Scanned};
 use super::{files, parts};
-use crate::decode::{MAX_FILE_BYTES, check_size, decode_square};
+use crate::decode::{MAX_PICTURE_BYTES, check_size, decode_square};
 use crate::error::Broken;
 use crate::originals::Store;
 use crate::{Dataset, Error, Place, Progress, ReadOptions, Split};
@@ -181,6 +181,6 @@ impl Reading<'_> {
 
 /// A picture, scaled to `[size, size, 3]`, or why there is none.
 fn read(path: &Path, short: usize, size: usize) -> Result<Scanned, String> {
-    let bytes = mobilenet_common::files::read(path, MAX_FILE_BYTES).map_err(|error| error.to_string())?;
+    let bytes = mobilenet_common::files::read(path, MAX_PICTURE_BYTES).map_err(|error| error.to_string())?;
     decode_square(&bytes, short, size).map(Scanned::new)
 }

@@ -11,16 +11,19 @@ use crate::decode::kind;
 
 /// What is below a folder, sorted; hidden names and what a Mac's archives leave (`__MACOSX`) are left out.
 #[derive(Debug, Default)]
-pub(crate) struct Found {
+pub struct FoundPictures {
     /// Files whose name, or whose first bytes if the name has another ending, are a picture's.
     pub pictures: Vec<PathBuf>,
     /// All other files.
     pub strays: Vec<PathBuf>,
 }
 
-/// Everything below `dir`.
-pub(crate) fn walk(dir: &Path) -> Result<Found, Error> {
-    let mut found = Found::default();
+/// Everything below a folder, however deep it lies.
+///
+/// # Errors
+/// [`Error::Io`] for what cannot be read.
+pub fn find_pictures(dir: &Path) -> Result<FoundPictures, Error> {
+    let mut found = FoundPictures::default();
     visit(dir, &mut Vec::new(), &mut |path| {
         let to = if is_picture(&path) { &mut found.pictures } else { &mut found.strays };
         to.push(path);

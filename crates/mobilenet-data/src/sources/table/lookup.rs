@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::super::walk::walk;
+use super::super::walk::find_pictures;
 use crate::Error;
 
 /// The pictures below a folder.
@@ -20,7 +20,7 @@ pub(super) struct Lookup {
 
 impl Lookup {
     pub fn new(dir: &Path) -> Result<Self, Error> {
-        let paths = walk(dir)?.pictures;
+        let paths = find_pictures(dir)?.pictures;
         let mut lookup = Self {
             paths: Vec::new(),
             by_path: HashMap::new(),
