@@ -140,8 +140,8 @@ fn training(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<St
     let binary = build::mobilenet(&[])?;
     let measured = measure::measure(&settings, &binary, environment)?;
     let mut document = render::render(&measured, &text::now());
-    if let Some(part) = runtime::part_of(&existing(out)) {
-        document = runtime::splice(&document, part) + "\n";
+    if let Some(parts) = runtime::parts_of(&existing(out)) {
+        document = format!("{}\n\n{parts}\n", document.trim_end());
     }
     files::write(out, document.as_bytes())?;
     let warning = render::disturbance(&measured).map(|warning| format!("WARNING: {warning}\n"));
@@ -166,6 +166,7 @@ fn shipped(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<Str
     };
     let measured = runtime::run(&plan, environment)?;
     let part = runtime::render(&measured, &text::now());
-    files::write(out, (runtime::splice(&existing(out), part.trim_end()) + "\n").as_bytes())?;
+    let document = runtime::splice(&existing(out), part.trim_end(), plan.level.as_deref()) + "\n";
+    files::write(out, document.as_bytes())?;
     Ok(runtime::verdicts(&measured))
 }

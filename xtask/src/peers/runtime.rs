@@ -11,7 +11,7 @@ use mobilenet_arch::Arch;
 
 use self::cell::RuntimeMeasured;
 pub use self::cell::RuntimeProgram;
-pub use self::render::{part_of, render, splice, verdicts};
+pub use self::render::{parts_of, render, splice, verdicts};
 use super::environment::Environment;
 
 /// Heights and widths of the images.

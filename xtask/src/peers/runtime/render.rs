@@ -10,35 +10,41 @@ use crate::peers::figures::Figure;
 use crate::peers::quiet::TOLERATED_CORES;
 use crate::peers::render::wrap::wrap;
 
-/// What is between these lines is the runtime's, and stays when the rest is measured anew.
-const BEGIN: &str = "<!-- runtime -->";
-const END: &str = "<!-- end of runtime -->";
-
-/// Puts the runtime's part into a document, in place of the one that it has.
-pub fn splice(document: &str, part: &str) -> String {
-    let (before, after) = match (document.find(BEGIN), document.find(END)) {
-        (Some(begin), Some(end)) if begin < end => (&document[..begin], &document[end + END.len()..]),
-        _ => (document, ""),
-    };
-    let rest = [before.trim_end(), after.trim()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
-    match rest.is_empty() {
-        true => part.to_owned(),
-        false => format!("{}\n\n{part}", rest.join("\n\n")),
-    }
+/// What is between such a line and the next end is the runtime's at one level, and stays when the rest is measured anew.
+fn begin(level: Option<&str>) -> String {
+    level.map_or_else(|| "<!-- runtime -->".to_owned(), |level| format!("<!-- runtime at {level} -->"))
 }
 
-/// The runtime's part of a document, if it has one.
-pub fn part_of(document: &str) -> Option<&str> {
-    let (begin, end) = (document.find(BEGIN)?, document.find(END)? + END.len());
+/// What lines that [`begin`] makes begin with.
+const BEGINS: &str = "<!-- runtime ";
+const END: &str = "<!-- end of runtime -->";
+
+/// Puts the runtime's part at a level into a document, in place of the one that it has.
+pub fn splice(document: &str, part: &str, level: Option<&str>) -> String {
+    let found = document.find(&begin(level)).and_then(|begin| {
+        let end = document[begin..].find(END)? + begin + END.len();
+        Some((&document[..begin], &document[end..]))
+    });
+    let (before, after) = found.unwrap_or((document, ""));
+    let parts = [before.trim_end(), after.trim(), part].into_iter().filter(|text| !text.is_empty());
+    parts.collect::<Vec<_>>().join("\n\n")
+}
+
+/// The runtime's parts of a document, if it has any.
+pub fn parts_of(document: &str) -> Option<&str> {
+    let (begin, end) = (document.find(BEGINS)?, document.rfind(END)? + END.len());
     document.get(begin..end)
 }
 
 /// The whole part.
 pub fn render(measured: &RuntimeMeasured, created: &str) -> String {
+    let level = measured.plan.level.as_deref();
+    let at = level.map_or_else(String::new, |_| format!(", held to {}", measured.level));
     let mut out = format!(
-        "{BEGIN}\n\n## The runtime and its peers\n\n\
+        "{}\n\n## The runtime and its peers{at}\n\n\
          Networks that are ready to ship, run by `mobilenet-runtime` and by others, in turns. Written on {created} \
          by\n\n```text\n{}\n```\n\n",
+        begin(level),
         measured.plan.command()
     );
     if let Some(warning) = disturbance(measured) {
@@ -288,12 +294,16 @@ mod tests {
 
     #[test]
     fn a_part_takes_the_place_of_the_one_before() {
-        let part = |text: &str| format!("{BEGIN}\n{text}\n{END}");
-        assert_eq!(splice("", &part("a")), part("a"));
-        let document = splice("# Benchmarks\n\nold\n", &part("a"));
-        assert_eq!(document, format!("# Benchmarks\n\nold\n\n{}", part("a")));
-        assert_eq!(part_of(&document), Some(&*part("a")));
-        assert_eq!(splice(&document, &part("b")), format!("# Benchmarks\n\nold\n\n{}", part("b")));
-        assert_eq!(part_of("# Benchmarks"), None);
+        let part = |level, text: &str| format!("{}\n{text}\n{END}", begin(level));
+        let (best, avx2) = (part(None, "a"), part(Some("avx2"), "b"));
+        assert_eq!(splice("", &best, None), best);
+        let document = splice("# Benchmarks\n\nold\n", &best, None);
+        assert_eq!(document, format!("# Benchmarks\n\nold\n\n{best}"));
+        let document = splice(&document, &avx2, Some("avx2"));
+        assert_eq!(document, format!("# Benchmarks\n\nold\n\n{best}\n\n{avx2}"));
+        assert_eq!(parts_of(&document), Some(&*format!("{best}\n\n{avx2}")));
+        let again = part(None, "c");
+        assert_eq!(splice(&document, &again, None), format!("# Benchmarks\n\nold\n\n{avx2}\n\n{again}"));
+        assert_eq!(parts_of("# Benchmarks"), None);
     }
 }
