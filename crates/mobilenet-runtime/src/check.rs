@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use mobilenet_kernels::folded::int8::MAX_BYTE_WINDOW;
+
 use crate::network::{Activation, Network, Operation, OperationKind, Quantization, Shape};
 use crate::tensors::{Info, Parts};
 use crate::{Error, Result};
@@ -113,7 +115,9 @@ impl Parts<'_> {
         };
         let shape = match operation.kind {
             OperationKind::Conv { kernel, stride, dilation, depthwise } => {
-                within(&format!("kernel of {name:?}"), kernel, 1, MAX_WINDOW)?;
+                let is_byte_window = depthwise && operation.quantization.is_some();
+                let most = if is_byte_window { MAX_BYTE_WINDOW } else { MAX_WINDOW };
+                within(&format!("kernel of {name:?}"), kernel, 1, most)?;
                 within(&format!("stride of {name:?}"), stride, 1, MAX_WINDOW)?;
                 within(&format!("dilation of {name:?}"), dilation, 1, MAX_WINDOW)?;
                 if kernel % 2 == 0 {

@@ -9,8 +9,8 @@
 //! trained then rounds as the runtime does, where sums of scaled numbers would now and then round to the neighboring step, and
 //! a step in an early layer is many in the last one.
 //!
-//! Halves are rounded to even. The gradient, of `scale · steps`, passes through the rounding as if it were not there, and where a value is cut off
-//! at an end of its range it is 0: `torch.fake_quantize_per_tensor_affine`'s straight-through gradient (Bengio et al. 2013,
+//! Halves are rounded to even. The gradient, of `scale · steps`, passes through the rounding as if it were not there, and
+//! where a value is cut off at an end of its range it is 0: `torch.fake_quantize_per_tensor_affine`'s straight-through gradient (Bengio et al. 2013,
 //! <https://arxiv.org/abs/1308.3432>; Jacob et al. 2018, <https://arxiv.org/abs/1712.05877>). A weight is never cut off; its
 //! scale is taken for a constant.
 
@@ -45,6 +45,24 @@ impl Kept {
     #[inline(always)]
     pub(crate) fn steps(&self, x: f32) -> f32 {
         (x * self.inverse + self.zero_point).clamp(0., 255.) + ROUND - ROUND - self.zero_point
+    }
+
+    /// Scale and bias of a sum, so that they give bytes.
+    pub(crate) fn scale_and_bias(&self, scale: f32, bias: f32) -> (f32, f32) {
+        (scale * self.inverse, bias * self.inverse + self.zero_point)
+    }
+
+    /// The bytes, not rounded, of what a clamp keeps values between.
+    pub(crate) fn limits(&self, [low, high]: [f32; 2]) -> [f32; 2] {
+        [low, high].map(|limit| (limit * self.inverse + self.zero_point).clamp(0., 255.))
+    }
+
+    /// [`steps`](Self::steps) of what scale and bias have given, between [`limits`](Self::limits).
+    #[inline(always)]
+    pub(crate) fn steps_between(&self, byte: f32, [low, high]: [f32; 2]) -> f32 {
+        let above = if byte < low { low } else { byte };
+        let byte = if above > high { high } else { above };
+        byte + ROUND - ROUND - self.zero_point
     }
 
     /// What a gradient of steps is for the value `x`.

@@ -5,7 +5,9 @@
 //! ```
 //!
 //! That is the order in which mobilenet-runtime applies them on the way out of a product. In 8 bits sums, shortcut and `y` are
-//! in steps, and float32 operations are the runtime's, one by one; in float32 there are no scales. Tensors are `[n, h, w, c]`; one pass forward and one backward, where Candle's own operations would take a dozen.
+//! in steps, and float32 operations are the runtime's, one by one; where the activation is a clamp and there is no shortcut,
+//! one scale and bias take sums to `y`. In float32 there are no scales. Tensors are `[n, h, w, c]`; one pass forward and one
+//! backward, where Candle's own operations would take a dozen.
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use mobilenet_kernels::activation::{self, Activation as Named};
@@ -43,6 +45,16 @@ impl Function {
                 return Pieces::new(kinks, slopes).map(Self::Pieces).map_err(candle_core::Error::wrap);
             }
         }))
+    }
+
+    /// What it keeps values between, if it does no more.
+    fn clamp(&self) -> Option<[f32; 2]> {
+        match self {
+            Self::Named(Named::Identity) => Some([f32::NEG_INFINITY, f32::INFINITY]),
+            Self::Named(Named::Relu) => Some([0., f32::INFINITY]),
+            Self::Named(Named::Relu6) => Some([0., 6.]),
+            _ => None,
+        }
     }
 
     fn forward(&self, xs: &[f32], ys: &mut [f32]) {
@@ -83,6 +95,23 @@ impl Sums {
             offset: weight.sums.iter().map(|sum| input.zero_point as i32 * sum).collect(),
         }
     }
+
+    /// The bias of bytes' sums, as the runtime has it: less what the zero point adds to them.
+    fn bias(&self, bias: &[f32]) -> Vec<f32> {
+        let parts = bias.iter().zip(&self.scale).zip(&self.offset);
+        parts
+            .map(|((bias, scale), offset)| (f64::from(*bias) - f64::from(*scale) * f64::from(*offset)) as f32)
+            .collect()
+    }
+
+    /// Bytes' sums with scale and bias, of rows of channels.
+    fn scaled<'a>(&'a self, sums: &'a [f32], channels: &'a [(f32, f32)]) -> impl Iterator<Item = f32> + 'a {
+        let rows = sums.chunks_exact(channels.len().max(1));
+        rows.flat_map(move |row| {
+            let parts = row.iter().zip(channels).zip(&self.offset);
+            parts.map(|((sum, (scale, bias)), offset)| (*sum as i32 + offset) as f32 * scale + bias)
+        })
+    }
 }
 
 /// What follows the sums.
@@ -108,22 +137,28 @@ impl Finish {
     /// What the activation is applied to.
     fn scaled(&self, sums: &[f32], bias: &[f32]) -> Vec<f32> {
         let mut xs = Vec::with_capacity(sums.len());
-        let Some(Sums { scale, offset }) = &self.sums else {
+        let Some(parts) = &self.sums else {
             for row in sums.chunks_exact(bias.len().max(1)) {
                 xs.extend(row.iter().zip(bias).map(|(sum, bias)| sum + bias));
             }
             return xs;
         };
-        // As the runtime has it: bytes' sums, and the bias less what the zero point adds to them.
-        let parts = bias.iter().zip(scale).zip(offset);
-        let bias: Vec<f32> = parts
-            .map(|((bias, scale), offset)| (f64::from(*bias) - f64::from(*scale) * f64::from(*offset)) as f32)
-            .collect();
-        for row in sums.chunks_exact(bias.len().max(1)) {
-            let parts = row.iter().zip(&bias).zip(scale).zip(offset);
-            xs.extend(parts.map(|(((sum, bias), scale), offset)| (*sum as i32 + offset) as f32 * scale + bias));
-        }
+        let channels: Vec<(f32, f32)> = parts.scale.iter().copied().zip(parts.bias(bias)).collect();
+        xs.extend(parts.scaled(sums, &channels));
         xs
+    }
+
+    /// The result where nothing but a clamp is between sums and steps; else there is none.
+    fn clamped(&self, sums: &[f32], bias: &[f32], ys: &mut [f32]) -> Option<()> {
+        let (parts, kept, limits) = (self.sums.as_ref()?, self.kept?, self.function.clamp()?);
+        if self.shortcut.is_some() {
+            return None;
+        }
+        let channels = parts.scale.iter().zip(parts.bias(bias));
+        let channels: Vec<(f32, f32)> = channels.map(|(scale, bias)| kept.scale_and_bias(*scale, bias)).collect();
+        let limits = kept.limits(limits);
+        ys.iter_mut().zip(parts.scaled(sums, &channels)).for_each(|(y, byte)| *y = kept.steps_between(byte, limits));
+        Some(())
     }
 
     /// Adds the shortcut.
@@ -139,6 +174,9 @@ impl Finish {
         let mut ys = vec![0.; sums.len()];
         ys.par_chunks_mut(part).enumerate().for_each(|(i, ys)| {
             let sums = &sums[i * part..i * part + ys.len()];
+            if self.clamped(sums, bias, ys).is_some() {
+                return;
+            }
             self.function.forward(&self.scaled(sums, bias), ys);
             self.add(ys, shortcut.map(|shortcut| &shortcut[i * part..]));
             if let Some(kept) = self.kept {

@@ -95,8 +95,8 @@ fn in_float32_the_module_is_what_the_runtime_runs() {
     }
 }
 
-/// To the last bit, where there are no gates of squeeze-and-excite: their float32 products are summed in another order, and a
-/// value next to a half of a step may be rounded to the other side.
+/// To the last bit; where there are gates of squeeze-and-excite, for nine images of ten: the gates' float32 products are summed in
+/// another order, a value next to a half of a step may be rounded to the other side, and such a step is many in the last layer.
 #[test]
 fn in_8_bits_the_integers_answer_as_the_module_does_before_and_after_training() {
     for arch in [Arch::V1, Arch::V2, Arch::V3Large, Arch::V3Small] {
@@ -104,18 +104,22 @@ fn in_8_bits_the_integers_answer_as_the_module_does_before_and_after_training() 
         let quantized = quantize(&network, &images(16, 3).0, QuantizeOptions::default()).unwrap();
         let tuned = Tuned::new(&quantized.float).unwrap().with_ranges_of(&quantized.network).unwrap();
         let (values, tensor) = images(40, 4);
-        let expected = run(&quantized.network, &values);
-        let of_float = error(&expected, &run(&network, &values));
-        let before = error(&logits(&tuned, &tensor, false), &expected);
+        let other = |expected: &[f32]| {
+            let found = logits(&tuned, &tensor, false);
+            assert_eq!(found.len(), expected.len());
+            found.chunks(CLASSES).zip(expected.chunks(CLASSES)).filter(|(found, expected)| found != expected).count()
+        };
+        let first = run(&quantized.network, &values);
+        let before = other(&first);
 
         let losses = train(&tuned, &tensor);
         assert!(losses[7] < 0.98 * losses[0], "{arch}: {losses:?}");
         let trained = requantize(&tuned.network().unwrap(), &quantized.network).unwrap();
         let expected = run(&trained, &values);
-        let after = error(&logits(&tuned, &tensor, false), &expected);
-        let most = if [Arch::V1, Arch::V2].contains(&arch) { 0. } else { 0.1 * of_float };
-        assert!(before <= most && after <= most, "{arch}: {before} {after}, {of_float}");
-        assert!(error(&expected, &run(&quantized.network, &values)) > 0.01, "{arch}: nothing was trained");
+        let after = other(&expected);
+        let most = if [Arch::V1, Arch::V2].contains(&arch) { 0 } else { 4 };
+        assert!(before <= most && after <= most, "{arch}: {before} before and {after} after, of 40 images");
+        assert!(error(&expected, &first) > 0.01, "{arch}: nothing was trained");
     }
 }
 

@@ -222,14 +222,22 @@ impl FramedRows {
     }
 
     /// Copies some channels of the image's rows, `[rows, w, c]`; the rest of the frame's are zeros.
-    pub(super) fn copy<T: Copy + Default>(&self, rows: &[T], c: usize, first: usize, channels: usize, frame: &mut [T]) {
+    pub(super) fn copy<F: Copy, T: Copy + Default + From<F>>(
+        &self,
+        rows: &[F],
+        c: usize,
+        first: usize,
+        channels: usize,
+        frame: &mut [T],
+    ) {
         let row = self.framed * self.width;
         let framed = frame[self.above * row..].chunks_exact_mut(row);
         for (from, to) in rows.chunks_exact(self.w * c).zip(framed) {
             let pixels = to[self.padding * self.width..].chunks_exact_mut(self.width);
             for (from, to) in from.chunks_exact(c).zip(pixels) {
-                to[..channels].copy_from_slice(&from[first..first + channels]);
-                to[channels..].fill(T::default());
+                let (to, rest) = to.split_at_mut(channels);
+                to.iter_mut().zip(&from[first..]).for_each(|(to, from)| *to = (*from).into());
+                rest.fill(T::default());
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Running a plan in 8 bits.
 
 use mobilenet_kernels::Level;
-use mobilenet_kernels::folded::int8::{self, Affine, ByteExpansion, Columns, Scratch as Words, means_of_sums};
-use mobilenet_kernels::folded::{AlignedBuffer, Crew, Epilogue, Frames, Unfolded, product};
+use mobilenet_kernels::folded::int8::{self, Affine, ByteExpansion, DepthwiseScratch, Scratch as Words, means_of_sums};
+use mobilenet_kernels::folded::{AlignedBuffer, Crew, Epilogue, Unfolded, product};
 
 use super::plan::{BytePlan, Step, StepKind};
 use crate::observer::Observer;
@@ -12,8 +12,7 @@ use crate::observer::Observer;
 pub(crate) struct ByteScratch {
     image: AlignedBuffer<u8>,
     arena: AlignedBuffer<u8>,
-    frames: Frames<u8>,
-    columns: Columns,
+    depthwise: DepthwiseScratch,
     words: Words,
     unfolded: Unfolded<u8>,
     sums: Vec<u32>,
@@ -74,7 +73,7 @@ impl ByteScratch {
     }
 
     fn step(&mut self, level: Level, crew: Crew, step: &Step, n: usize, image_len: usize, logits: &mut [f32]) {
-        let Self { image, arena, frames, columns, words, unfolded, sums, means, hidden, gates } = self;
+        let Self { image, arena, depthwise, words, unfolded, sums, means, hidden, gates } = self;
         let (input, added, output) = operands(arena.values_mut(), step, n, &image.values()[..image_len]);
         match &step.kind {
             StepKind::Stem { shape, zero_point, panels, output: kept } => {
@@ -89,7 +88,7 @@ impl ByteScratch {
                     Some((panels, output)) => ByteExpansion::Product(panels, output),
                     None => ByteExpansion::None,
                 };
-                int8::depthwise(crew, *shape, input, expansion, windows, kept, frames, columns, words, sums, output);
+                int8::depthwise(crew, *shape, input, expansion, windows, kept, depthwise, words, sums, output);
             }
             StepKind::SqueezeExcite { down, up, pixels, strips, from, to } => {
                 let (c, squeezed) = (down.inner(), down.columns());

@@ -5,10 +5,11 @@ use super::super::depthwise::WindowShape;
 use super::super::expand::{FramedRows, Strips};
 use super::super::shards::Shards;
 use super::super::{Crew, Frames};
-use super::output::Output;
-use super::panels::{BytePanels, multiply};
-use super::product::{Scratch, words};
-use super::windows::{ByteFrame, ByteWindows, columns_len, convolve};
+use super::multiply::{To, multiply};
+use super::output::{Affine, Output};
+use super::panels::BytePanels;
+use super::product::{Scratch, Words};
+use super::windows::{ByteFrame, ByteWindowPanel, ByteWindows, columns_len, convolve};
 
 /// What comes before the windows.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +25,26 @@ pub fn strips(shape: WindowShape, windows: &ByteWindows) -> usize {
     Strips::new(shape, windows.widest()).count
 }
 
-/// Scratch of [`depthwise`] beside its frames.
+/// Scratch of [`depthwise`].
 #[derive(Debug, Default)]
-pub struct Columns(Vec<Aligned<u32>>);
+pub struct DepthwiseScratch {
+    bytes: Frames<u8>,
+    numbers: Frames<f32>,
+    columns: Vec<Aligned<u32>>,
+}
+
+impl DepthwiseScratch {
+    /// Makes it a scratch of so many values of a frame for each of so many threads.
+    fn fit(&mut self, threads: usize, shape: WindowShape, windows: &ByteWindows, len: usize) {
+        let has_quads = windows.has_quads();
+        self.bytes.fit(threads, if has_quads { len } else { 0 });
+        self.numbers.fit(threads, if has_quads { 0 } else { len });
+        if self.columns.len() < threads {
+            self.columns.resize_with(threads, Aligned::default);
+        }
+        self.columns.iter_mut().for_each(|columns| columns.grow(columns_len(shape, windows)));
+    }
+}
 
 /// A depthwise convolution of `n` images `xs`, `[n, h, w, c_in]`, after an expansion if there is one; writes `[n, h', w', c]`.
 /// `sums`, `[n, strips, c]` where it is not empty, gets each channel's sum of bytes over the pixels of each strip of rows.
@@ -41,57 +59,51 @@ pub fn depthwise(
     expansion: ByteExpansion,
     windows: &ByteWindows,
     output: &Output,
-    frames: &mut Frames<u8>,
-    columns: &mut Columns,
-    scratch: &mut Scratch,
+    scratch: &mut DepthwiseScratch,
+    words: &mut Scratch,
     sums: &mut [u32],
     ys: &mut [u8],
 ) {
     let c = windows.channels();
     let (pixels_in, pixels_out) = (shape.h * shape.w, shape.h_out() * shape.w_out());
-    let c_in = match expansion {
-        ByteExpansion::None => c,
-        ByteExpansion::Product(panels, _) => panels.padded(),
+    let (c_in, panels) = match expansion {
+        ByteExpansion::None => (c, None),
+        ByteExpansion::Product(panels, _) => (panels.padded(), Some(panels)),
     };
     let n = ys.len() / (pixels_out * c);
     assert!(ys.len() == n * pixels_out * c && xs.len() == n * pixels_in * c_in, "images of {shape:?}");
     let strips = Strips::new(shape, windows.widest());
     assert!(sums.is_empty() || sums.len() == n * strips.count * c, "sums of {shape:?}");
     let rows_in = shape.rows_in(strips.rows);
-    frames.fit(crew.threads(), rows_in * shape.framed_width() * windows.widest());
-    scratch.fit(crew.threads(), rows_in * shape.w * c_in / 2);
-    if columns.0.len() < crew.threads() {
-        columns.0.resize_with(crew.threads(), Aligned::default);
-    }
-    columns.0.iter_mut().for_each(|columns| columns.grow(columns_len(shape, windows.level)));
+    scratch.fit(crew.threads(), shape, windows, rows_in * shape.framed_width() * windows.widest());
+    words.fit(crew.threads(), panels, rows_in * shape.w * c_in);
 
-    let (frames, columns, scratch) =
-        (Shards::new(&mut frames.0), Shards::new(&mut columns.0), Shards::new(&mut scratch.0));
+    let (bytes, numbers) = (Shards::new(&mut scratch.bytes.0), Shards::new(&mut scratch.numbers.0));
+    let (columns, words) = (Shards::new(&mut scratch.columns), Shards::new(&mut words.0));
     let (to, all_sums) = (Shards::new(ys), Shards::new(sums));
     crew.run(n * strips.count * windows.len(), &|worker, task| {
         let (panel, rest) = (task / (n * strips.count), task % (n * strips.count));
         let (image, strip) = (rest / strips.count, rest % strips.count);
         // SAFETY: a worker does one task at a time, and the scratches of its number are its alone.
-        let (frame, columns, scratch) = unsafe {
-            (&mut frames.values(worker, 1)[0], &mut columns.values(worker, 1)[0], &mut scratch.values(worker, 1)[0])
-        };
+        let (columns, words) = unsafe { (&mut columns.values(worker, 1)[0], &mut words.values(worker, 1)[0]) };
         let windows_panel = windows.panel(panel);
         let first_out = strip * strips.rows;
         let rows_out = strips.rows.min(shape.h_out() - first_out);
         let xs = &xs[image * pixels_in * c_in..(image + 1) * pixels_in * c_in];
         let rows = FramedRows::new(shape, first_out, rows_out, windows_panel.width);
-        let values = frame.bordered(rows, windows.zero_point);
         let inner = &xs[rows.first * shape.w * c_in..rows.end * shape.w * c_in];
-        match expansion {
-            ByteExpansion::None => rows.copy(inner, c, windows_panel.first, windows_panel.channels, values),
-            ByteExpansion::Product(panels, output) => {
-                let words = words(panels.step, inner, scratch.values_mut());
-                let (panel, to) = (panels.panel(panel), output.to(Shards::new(&mut *values)));
-                multiply(panels.level, words, panel, panel.width, &output.epilogue, None, to, rows.places());
-            }
-        }
+        let framing = Framing { rows, inner, number: rest, channels: c, panel, windows_panel, expansion };
         let first = (image * pixels_out + first_out * shape.w_out()) * c;
-        let framed = ByteFrame { values, rows_out, first, pixel: c };
+        let mut framed = ByteFrame { bytes: &[], numbers: &[], rows_out, first, pixel: c };
+        if windows.has_quads() {
+            // SAFETY: as above.
+            let frame = unsafe { &mut bytes.values(worker, 1)[0] };
+            framed.bytes = framing.fill(words, frame.bordered(rows, windows.zero_point));
+        } else {
+            // SAFETY: as above.
+            let frame = unsafe { &mut numbers.values(worker, 1)[0] };
+            framed.numbers = framing.fill(words, frame.bordered(rows, windows.zero_point.into()));
+        }
         let mut none = [];
         let sums = if all_sums.is_empty() {
             &mut none[..]
@@ -102,6 +114,53 @@ pub fn depthwise(
         };
         convolve(windows.level, shape, framed, windows_panel, output, columns.values_mut(), sums, to);
     });
+}
+
+/// What a frame of some rows is filled with.
+struct Framing<'a> {
+    rows: FramedRows,
+    /// The image's rows, and their number among all images' strips.
+    inner: &'a [u8],
+    number: usize,
+    /// Channels of all panels.
+    channels: usize,
+    panel: usize,
+    windows_panel: ByteWindowPanel<'a>,
+    expansion: ByteExpansion<'a>,
+}
+
+/// A value of a frame: a byte, or its number.
+trait FrameValue: Copy + Default + From<u8> {
+    fn to(values: &mut [Self], affine: Affine) -> To<'_>;
+}
+
+impl FrameValue for u8 {
+    fn to(values: &mut [Self], affine: Affine) -> To<'_> {
+        To::Bytes(Shards::new(values), affine)
+    }
+}
+
+impl FrameValue for f32 {
+    fn to(values: &mut [Self], affine: Affine) -> To<'_> {
+        To::Numbers(Shards::new(values), affine)
+    }
+}
+
+impl Framing<'_> {
+    fn fill<'v, T: FrameValue>(&self, words: &mut Words, values: &'v mut [T]) -> &'v [T] {
+        match self.expansion {
+            ByteExpansion::None => {
+                let ByteWindowPanel { first, channels, .. } = self.windows_panel;
+                self.rows.copy(self.inner, self.channels, first, channels, values);
+            }
+            ByteExpansion::Product(panels, output) => {
+                let words = words.of(panels, self.number, self.inner);
+                let (level, panel, to) = (panels.level, panels.panel(self.panel), T::to(values, output.affine));
+                multiply(level, words, panel, panel.width, &output.epilogue, None, to, self.rows.places());
+            }
+        }
+        values
+    }
 }
 
 #[cfg(test)]
@@ -138,7 +197,8 @@ mod tests {
                 let scales: Vec<f32> = values(c, 6).iter().map(|value| 0.001 + value.abs() * 0.01).collect();
                 let act = |act: Activation, affine| Output { epilogue: Epilogue::from(act), affine };
                 let expanded = act(Activation::Relu6, middle);
-                let output = act(Activation::HSwish, Affine { scale: 0.05, zero_point: 9 });
+                let last = if n == 1 { Activation::HSwish } else { Activation::Relu6 };
+                let output = act(last, Affine { scale: 0.05, zero_point: 9 });
                 let (pixels, k, p) = (shape.h_out() * shape.w_out(), kernel, shape.padding());
                 for level in Level::available() {
                     let panels = BytePanels::new(level, &expand, c_in, &scales, &expand_bias, input);
@@ -148,11 +208,8 @@ mod tests {
                     let count = strips(shape, &windows);
                     let run = |crew: Crew, xs: &[u8], expansion| {
                         let (mut ys, mut sums) = (vec![77; n * pixels * c], vec![7; n * count * c]);
-                        let (frames, columns) = (&mut Frames::default(), &mut Columns::default());
-                        let scratch = &mut Scratch::default();
-                        depthwise(
-                            crew, shape, xs, expansion, &windows, &output, frames, columns, scratch, &mut sums, &mut ys,
-                        );
+                        let (scratch, words) = (&mut DepthwiseScratch::default(), &mut Scratch::default());
+                        depthwise(crew, shape, xs, expansion, &windows, &output, scratch, words, &mut sums, &mut ys);
                         (ys, sums)
                     };
                     let expansion = ByteExpansion::Product(&panels, &expanded);
@@ -182,8 +239,7 @@ mod tests {
                                             sum += i32::from(byte) * i32::from(window[ky * k + kx]);
                                         }
                                     }
-                                    let value = output.epilogue.value(sum as f32 * scale + bias);
-                                    let expected = output.affine.byte(value);
+                                    let expected = output.byte(sum, scale, bias);
                                     let found = ys[(image * pixels + oy * shape.w_out() + ox) * c + ch];
                                     assert_eq!(found, expected, "{shape:?} {level}, channel {ch} at {oy}, {ox}");
                                     total += u32::from(expected);

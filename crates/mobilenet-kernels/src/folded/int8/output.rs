@@ -46,7 +46,79 @@ impl Affine {
     /// The nearest bytes.
     #[inline(always)]
     pub(super) fn bytes<I: ByteIsa, const L: usize>(&self, isa: I, values: [f32; L]) -> [u8; L] {
-        isa.bytes(isa.add(isa.mul(values, [1. / self.scale; L]), [f32::from(self.zero_point); L]))
+        isa.bytes_between(0., 255., self.steps(isa, values))
+    }
+
+    /// The nearest bytes, as numbers.
+    #[inline(always)]
+    pub(super) fn numbers<I: ByteIsa, const L: usize>(&self, isa: I, values: [f32; L]) -> [f32; L] {
+        isa.numbers_between(0., 255., self.steps(isa, values))
+    }
+
+    #[inline(always)]
+    fn steps<I: ByteIsa, const L: usize>(&self, isa: I, values: [f32; L]) -> [f32; L] {
+        isa.add(isa.mul(values, [1. / self.scale; L]), [f32::from(self.zero_point); L])
+    }
+}
+
+/// A clamp and the way to bytes in one: sums go from the products to bytes without being numbers of the network in between.
+#[derive(Clone, Copy)]
+pub(super) struct ByteClamp {
+    inverse: f32,
+    zero_point: f32,
+    low: f32,
+    high: f32,
+}
+
+impl Output {
+    /// What becomes of a sum that stands for `scale · sum + bias`, as kernels do it where nothing is added to it afterwards.
+    #[cfg(test)]
+    pub(super) fn byte(&self, sum: i32, scale: f32, bias: f32) -> u8 {
+        match self.clamp() {
+            Some(clamp) => {
+                let value = sum as f32 * (scale * clamp.inverse) + (bias * clamp.inverse + clamp.zero_point);
+                value.clamp(clamp.low, clamp.high).round_ties_even() as u8
+            }
+            None => self.affine.byte(self.epilogue.value(sum as f32 * scale + bias)),
+        }
+    }
+
+    /// If the activation is a clamp.
+    pub(super) fn clamp(&self) -> Option<ByteClamp> {
+        ByteClamp::new(&self.epilogue, self.affine)
+    }
+}
+
+impl ByteClamp {
+    pub(super) fn new(epilogue: &Epilogue, to: Affine) -> Option<Self> {
+        let Epilogue::Clamp { low, high } = epilogue else { return None };
+        let (inverse, zero_point) = (1. / to.scale, f32::from(to.zero_point));
+        let [low, high] = [low, high].map(|limit| (limit * inverse + zero_point).clamp(0., 255.));
+        Some(Self { inverse, zero_point, low, high })
+    }
+
+    /// Scale and bias of sums, so that they give bytes.
+    #[inline(always)]
+    pub(super) fn scale_and_bias<I: ByteIsa, const L: usize>(
+        self,
+        isa: I,
+        scale: [f32; L],
+        bias: [f32; L],
+    ) -> ([f32; L], [f32; L]) {
+        let bias = isa.add(isa.mul(bias, [self.inverse; L]), [self.zero_point; L]);
+        (isa.mul(scale, [self.inverse; L]), bias)
+    }
+
+    /// The bytes of sums to which scale and bias were applied.
+    #[inline(always)]
+    pub(super) fn bytes<I: ByteIsa, const L: usize>(self, isa: I, values: [f32; L]) -> [u8; L] {
+        isa.bytes_between(self.low, self.high, values)
+    }
+
+    /// The same as numbers.
+    #[inline(always)]
+    pub(super) fn numbers<I: ByteIsa, const L: usize>(self, isa: I, values: [f32; L]) -> [f32; L] {
+        isa.numbers_between(self.low, self.high, values)
     }
 }
 

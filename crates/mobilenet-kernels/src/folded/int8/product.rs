@@ -4,8 +4,10 @@ use super::super::Crew;
 use super::super::aligned::Aligned;
 use super::super::panels::Places;
 use super::super::shards::Shards;
+use super::multiply::{To, multiply};
 use super::output::{Affine, Output};
-use super::panels::{BytePanels, To, multiply};
+use super::panels::BytePanels;
+use crate::simd::{ByteIsa, for_each_byte_level};
 
 /// Rows of a task, at least.
 const LEAST_ROWS: usize = 8;
@@ -16,27 +18,56 @@ const TASKS_PER_THREAD: usize = 4;
 /// Rows that are laid out as words at once, where a step of a sum is not four bytes.
 const ROWS_AT_ONCE: usize = 48;
 
-/// Scratch of products: rows of the left as words, for each thread.
+/// Scratch of products.
 #[derive(Debug, Default)]
-pub struct Scratch(pub(super) Vec<Aligned<[u8; 4]>>);
+pub struct Scratch(pub(super) Vec<Words>);
+
+/// A thread's rows of the left, as the words that a product's steps take where that is not four bytes.
+#[derive(Debug, Default)]
+pub(super) struct Words {
+    words: Aligned<[u8; 4]>,
+    /// Which rows they are.
+    rows: Option<usize>,
+}
 
 impl Scratch {
-    pub(super) fn fit(&mut self, threads: usize, len: usize) {
+    /// Makes it a scratch of so many bytes at once for each of so many threads, for a product with these panels.
+    pub(super) fn fit(&mut self, threads: usize, panels: Option<&BytePanels>, bytes: usize) {
         if self.0.len() < threads {
-            self.0.resize_with(threads, Aligned::default);
+            self.0.resize_with(threads, Words::default);
         }
-        self.0.iter_mut().for_each(|words| words.grow(len));
+        let len = panels.filter(|panels| panels.step != 4).map_or(0, |panels| bytes / panels.step);
+        for words in &mut self.0 {
+            words.words.grow(len);
+            words.rows = None;
+        }
     }
 }
 
-/// Rows of bytes as the words that a product's steps take: the bytes themselves, or two numbers of 16 bits in each.
-pub(super) fn words<'a>(step: usize, bytes: &'a [u8], scratch: &'a mut [[u8; 4]]) -> &'a [[u8; 4]] {
-    if step == 4 {
-        return bytes.as_chunks().0;
+impl Words {
+    /// Of bytes, which since the last [`fit`](Scratch::fit) no others had the same number as.
+    pub(super) fn of<'a>(&'a mut self, panels: &BytePanels, number: usize, bytes: &'a [u8]) -> &'a [[u8; 4]] {
+        if panels.step == 4 {
+            return bytes.as_chunks().0;
+        }
+        let words = &mut self.words.values_mut()[..bytes.len() / panels.step];
+        if self.rows != Some(number) {
+            widen(panels.level, bytes, words);
+            self.rows = Some(number);
+        }
+        words
     }
-    let words = &mut scratch[..bytes.len() / 2];
-    words.iter_mut().zip(bytes.as_chunks().0).for_each(|(word, &[first, second])| *word = [first, 0, second, 0]);
-    words
+}
+
+for_each_byte_level! {
+    /// Bytes as numbers of 16 bits.
+    fn widen(bytes: &[u8], words: &mut [[u8; 4]]) = widen_body
+}
+
+#[inline(always)]
+fn widen_body<I: ByteIsa, const L: usize>(_: I, bytes: &[u8], words: &mut [[u8; 4]]) {
+    let numbers = words.as_flattened_mut().as_chunks_mut().0;
+    numbers.iter_mut().zip(bytes).for_each(|(number, byte)| *number = u16::from(*byte).to_le_bytes());
 }
 
 /// `ys[row, column] = output(scale · Σ_k xs[row, k] · weight[column, k] + bias) + shortcut[row, column]`
@@ -95,7 +126,7 @@ fn run(
     };
     let row_blocks = wanted.div_ceil(panels.len()).min(rows.div_ceil(LEAST_ROWS)).max(1);
     let panel_blocks = wanted.div_ceil(row_blocks).min(panels.len());
-    scratch.fit(crew.threads(), if panels.step == 4 { 0 } else { ROWS_AT_ONCE * inner / panels.step });
+    scratch.fit(crew.threads(), Some(panels), ROWS_AT_ONCE * inner);
     let scratch = Shards::new(&mut scratch.0);
     crew.run(row_blocks * panel_blocks, &|worker, task| {
         let (row_block, panel_block) = (task / panel_blocks, task % panel_blocks);
@@ -106,7 +137,7 @@ fn run(
         let at_once = if panels.step == 4 { rows } else { ROWS_AT_ONCE };
         while first < end {
             let next = (first + at_once).min(end);
-            let words = words(panels.step, &xs[first * inner..next * inner], scratch.values_mut());
+            let words = scratch.of(panels, first, &xs[first * inner..next * inner]);
             let shortcut = shortcut.map(|(bytes, affine)| (&bytes[first * columns..next * columns], columns, affine));
             for i in panel_block * panels.len() / panel_blocks..(panel_block + 1) * panels.len() / panel_blocks {
                 let panel = panels.panel(i);
@@ -146,9 +177,11 @@ pub(super) mod tests {
         for (i, (rows, columns, inner)) in sizes.into_iter().enumerate() {
             let padded = usize::next_multiple_of(inner, 4);
             let mut xs = bytes(rows * padded, 1);
-            xs[0] = 255;
+            // Sums as large as they can be, of both signs.
+            xs[..padded].fill(255);
             let mut weight = weights(columns * inner, 2);
-            weight[..inner].fill(-127);
+            weight[..inner].fill(-128);
+            weight[(columns - 1) * inner..].fill(127);
             let scales: Vec<f32> = values(columns, 3).iter().map(|value| 0.01 + value.abs() * 0.01).collect();
             let bias = values(columns, 4);
             let pieces = Pieces::new(&[-3., -1., 1.5], &[-0.1, 0.6, 0.5]).unwrap();
@@ -165,13 +198,16 @@ pub(super) mod tests {
                     let weights = weight[column * inner..(column + 1) * inner].iter().copied();
                     let (scale, bias) =
                         super::super::output::scale_and_bias(input, scales[column], weights, bias[column]);
-                    let mut value = output.epilogue.value(terms.sum::<i32>() as f32 * scale + bias);
+                    let sum = terms.sum::<i32>();
+                    let value = output.epilogue.value(sum as f32 * scale + bias);
                     floats.push(value);
-                    if let Some((bytes, affine)) = shortcut {
-                        value +=
-                            (f32::from(bytes[row * columns + column]) - f32::from(affine.zero_point)) * affine.scale;
-                    }
-                    expected.push(output.affine.byte(value));
+                    expected.push(match shortcut {
+                        Some((bytes, affine)) => {
+                            let byte = f32::from(bytes[row * columns + column]);
+                            output.affine.byte(value + (byte - f32::from(affine.zero_point)) * affine.scale)
+                        }
+                        None => output.byte(sum, scale, bias),
+                    });
                 }
             }
             for level in Level::available() {

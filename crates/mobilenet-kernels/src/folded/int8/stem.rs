@@ -4,9 +4,10 @@ use super::super::Crew;
 use super::super::panels::Places;
 use super::super::shards::Shards;
 use super::super::stem::{ROWS_VALUES, StemShape, Unfolded};
+use super::multiply::multiply;
 use super::output::Output;
-use super::panels::{BytePanels, multiply};
-use super::product::{Scratch, words};
+use super::panels::BytePanels;
+use super::product::Scratch;
 
 /// `[n, h, w, c_in] -> [n, h', w', c_out]`. `panels` holds the [`reordered`](StemShape::reordered) weight, `zero_point` is the
 /// input's.
@@ -34,7 +35,7 @@ pub fn stem(
     let strips = shape.h_out().div_ceil(rows);
     let len = rows * shape.w_out() * window;
     unfolded.fit(crew.threads(), len);
-    scratch.fit(crew.threads(), len / 2);
+    scratch.fit(crew.threads(), Some(panels), len);
 
     let (unfolded, scratch) = (Shards::new(&mut unfolded.0), Shards::new(&mut scratch.0));
     let to = output.to(Shards::new(ys));
@@ -45,7 +46,7 @@ pub fn stem(
         let (unfolded, scratch) = unsafe { (&mut unfolded.values(worker, 1)[0], &mut scratch.values(worker, 1)[0]) };
         let unfolded = &mut unfolded.values_mut()[..(end - first) * shape.w_out() * window];
         shape.unfold(&xs[i * image..(i + 1) * image], zero_point, first, end, window, unfolded);
-        let words = words(panels.step, unfolded, scratch.values_mut());
+        let words = scratch.of(panels, task, unfolded);
         for panel in (0..panels.len()).map(|i| panels.panel(i)) {
             let places = Places::plain((i * pixels + first * shape.w_out()) * c_out + panel.first, c_out);
             multiply(panels.level, words, panel, panel.columns, &output.epilogue, None, to, places);

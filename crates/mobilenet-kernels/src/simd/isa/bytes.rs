@@ -37,25 +37,41 @@ pub(crate) trait ByteIsa: Isa {
         bytes.map(f32::from)
     }
 
-    /// The nearest whole numbers, of two as near the even one, from 0 to 255. NaN gives 0.
+    /// The nearest whole numbers, of two as near the even one, of values that are first kept between two limits, themselves
+    /// from 0 to 255. NaN gives the lower one.
     #[inline(always)]
-    fn bytes<const L: usize>(self, values: [f32; L]) -> [u8; L] {
-        values.map(|value| value.round_ties_even() as u8)
+    fn bytes_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [u8; L] {
+        // The last bits of the sum are the whole number.
+        kept(low, high, values).map(|value| (value + WHOLE).to_bits() as u8)
     }
 
-    /// Bytes of [`STEP`](Self::STEP) rows, side by side in words: of the first two rows, or of all four.
+    /// The same as float32 numbers.
     #[inline(always)]
-    fn words<const L: usize>(self, rows: [[u8; L]; 4]) -> [u32; L] {
+    fn numbers_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [f32; L] {
+        kept(low, high, values).map(|value| value + WHOLE - WHOLE)
+    }
+
+    /// Bytes of four rows, side by side in words.
+    #[inline(always)]
+    fn words<const L: usize>(self, [a, b, c, d]: [[u8; L]; 4]) -> [u32; L] {
         let mut words = [0; L];
         for l in 0..L {
-            words[l] = if Self::STEP == 4 {
-                u32::from_le_bytes([rows[0][l], rows[1][l], rows[2][l], rows[3][l]])
-            } else {
-                u32::from(rows[0][l]) | u32::from(rows[1][l]) << 16
-            };
+            words[l] = u32::from_le_bytes([a[l], b[l], c[l], d[l]]);
         }
         words
     }
+}
+
+/// A float32 number from which on, and for 2^22 more, only whole ones follow: what is added to it is rounded to the nearest.
+const WHOLE: f32 = 12_582_912.;
+
+/// The lower limit where it is NaN.
+#[inline(always)]
+pub(super) fn kept<const L: usize>(low: f32, high: f32, values: [f32; L]) -> [f32; L] {
+    values.map(|value| {
+        let above = if value > low { value } else { low };
+        if above < high { above } else { high }
+    })
 }
 
 /// Two products of a word.
@@ -103,16 +119,29 @@ macro_rules! conversions {
         }
 
         #[inline(always)]
-        fn bytes<const L: usize>(self, values: [f32; L]) -> [u8; L] {
+        fn bytes_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [u8; L] {
             if L != 8 {
-                return Baseline.bytes(values);
+                return Baseline.bytes_between(low, high, values);
             }
-            // SAFETY: as above. The limits are those of a byte, so that packing cuts nothing off; of a NaN the maximum is 0.
+            // SAFETY: as above. The limits are a byte's, so that packing cuts nothing off; of a NaN the maximum is the limit.
             unsafe {
-                let values = _mm256_max_ps(transmute_copy(&values), _mm256_setzero_ps());
-                let words = _mm256_cvtps_epi32(_mm256_min_ps(values, _mm256_set1_ps(255.)));
+                let values = _mm256_max_ps(transmute_copy(&values), _mm256_set1_ps(low));
+                let words = _mm256_cvtps_epi32(_mm256_min_ps(values, _mm256_set1_ps(high)));
                 let halves = _mm_packus_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
                 transmute_copy(&_mm_cvtsi128_si64(_mm_packus_epi16(halves, halves)))
+            }
+        }
+
+        #[inline(always)]
+        fn numbers_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [f32; L] {
+            if L != 8 {
+                return Baseline.numbers_between(low, high, values);
+            }
+            // SAFETY: as above.
+            unsafe {
+                let values = _mm256_max_ps(transmute_copy(&values), _mm256_set1_ps(low));
+                let values = _mm256_min_ps(values, _mm256_set1_ps(high));
+                transmute_copy(&_mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(values))
             }
         }
     };
@@ -265,26 +294,22 @@ impl ByteIsa for Avx512Vnni {
     }
 
     #[inline(always)]
-    fn bytes<const L: usize>(self, values: [f32; L]) -> [u8; L] {
+    fn bytes_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [u8; L] {
         if L != 16 {
-            return Baseline.bytes(values);
+            return Baseline.bytes_between(low, high, values);
         }
-        // SAFETY: as above. What is above 255 is cut off by the narrowing, what is below 0 before it; of a NaN the maximum is 0.
+        // SAFETY: as above, of a NaN the maximum is the lower limit.
         unsafe {
-            let words = _mm512_cvtps_epi32(_mm512_max_ps(transmute_copy(&values), _mm512_setzero_ps()));
-            transmute_copy(&_mm512_cvtusepi32_epi8(words))
+            let values = _mm512_max_ps(transmute_copy(&values), _mm512_set1_ps(low));
+            let words = _mm512_cvtps_epi32(_mm512_min_ps(values, _mm512_set1_ps(high)));
+            transmute_copy(&_mm512_cvtepi32_epi8(words))
         }
     }
 
     #[inline(always)]
     fn words<const L: usize>(self, rows: [[u8; L]; 4]) -> [u32; L] {
         if L != 16 {
-            let [a, b, c, d] = rows;
-            let mut words = [0; L];
-            for l in 0..L {
-                words[l] = u32::from_le_bytes([a[l], b[l], c[l], d[l]]);
-            }
-            return words;
+            return Baseline.words(rows);
         }
         // SAFETY: `L` is 16: the rows are 64 bytes, a register; any bits are valid. `self` proves SSE2 and AVX-512 F.
         unsafe {

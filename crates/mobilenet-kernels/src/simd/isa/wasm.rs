@@ -4,7 +4,7 @@
 use std::arch::wasm32::*;
 use std::mem::transmute_copy;
 
-use super::bytes::dot_pairs;
+use super::bytes::{dot_pairs, kept};
 use super::{Baseline, ByteIsa};
 
 impl ByteIsa for Baseline {
@@ -35,33 +35,28 @@ impl ByteIsa for Baseline {
     }
 
     #[inline(always)]
-    fn bytes<const L: usize>(self, values: [f32; L]) -> [u8; L] {
+    fn bytes_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [u8; L] {
+        let numbers = self.numbers_between(low, high, values);
         if L != 4 {
-            return values.map(|value| value.round_ties_even() as u8);
+            return numbers.map(|value| value as u8);
         }
-        // SAFETY: as above. Each narrowing cuts off what is beyond the narrower type; NaN becomes 0 as the first does.
+        // SAFETY: as above. The limits are a byte's, so that no narrowing cuts anything off.
         unsafe {
-            let words = i32x4_trunc_sat_f32x4(f32x4_nearest(transmute_copy(&values)));
+            let words = i32x4_trunc_sat_f32x4(transmute_copy(&numbers));
             let halves = i16x8_narrow_i32x4(words, words);
             transmute_copy(&u32x4_extract_lane::<0>(u8x16_narrow_i16x8(halves, halves)))
         }
     }
 
     #[inline(always)]
-    fn words<const L: usize>(self, rows: [[u8; L]; 4]) -> [u32; L] {
-        let [first, second, ..] = rows;
+    fn numbers_between<const L: usize>(self, low: f32, high: f32, values: [f32; L]) -> [f32; L] {
         if L != 4 {
-            let mut words = [0; L];
-            for l in 0..L {
-                words[l] = u32::from(first[l]) | u32::from(second[l]) << 16;
-            }
-            return words;
+            return kept(low, high, values).map(f32::round_ties_even);
         }
-        // SAFETY: `L` is 4: each row is a word, the result the 16 bytes of a register; any bits are valid.
+        // SAFETY: `L` is 4: all are the 16 bytes of a register, any bits of which are valid. Of a NaN the maximum is the limit.
         unsafe {
-            let (first, second) = (u32x4_splat(transmute_copy(&first)), u32x4_splat(transmute_copy(&second)));
-            let pairs = u8x16_shuffle::<0, 16, 1, 17, 2, 18, 3, 19, 0, 16, 1, 17, 2, 18, 3, 19>(first, second);
-            transmute_copy(&u16x8_extend_low_u8x16(pairs))
+            let values = f32x4_pmin(f32x4_splat(high), f32x4_pmax(f32x4_splat(low), transmute_copy(&values)));
+            transmute_copy(&f32x4_nearest(values))
         }
     }
 }
