@@ -41,6 +41,9 @@ pub enum Error {
     /// A network that cannot be quantized.
     #[error("cannot make this network one in 8 bits: {0}")]
     Quantize(String),
+    /// A network whose weights cannot be rounded to bf16.
+    #[error("cannot round this network's weights to bf16: {0}")]
+    Bf16(String),
     /// More or fewer straight pieces than there can be.
     #[error("pieces: expected 1 to {expected}, found {found}")]
     Pieces {
