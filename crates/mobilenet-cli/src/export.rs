@@ -7,8 +7,8 @@ mod training;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use mobilenet_deploy::{QuantizeOptions, Weights, fold, layer_noise, quantize, requantize, swap, to_onnx};
-use mobilenet_runtime::{Description, Input, Network, Origin};
+use mobilenet_deploy::{QuantizeOptions, Weights, fold, layer_noise, quantize, requantize, swap, to_bf16, to_onnx};
+use mobilenet_runtime::{Description, Input, Network, Origin, Precision};
 use mobilenet_schema::{Eval, RunConfig};
 
 use crate::args::ExportArgs;
@@ -34,12 +34,21 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         Some("onnx") => Kind::Onnx,
         _ => bail!("--out {}: expected a name that ends in .safetensors or .onnx", args.out.display()),
     };
+    ensure!(
+        kind == Kind::Safetensors || !args.bf16,
+        "--bf16: expected --out FILE.safetensors, found {}: an ONNX file's weights are float32, or have 8 bits with --int8",
+        args.out.display()
+    );
     let config = run::read_config(&args.run)?;
     check_writable(&args.out)?;
     let folded = folded(&args.run, &config)?;
     let mut making = Making { args, config: &config, images: None, plans: Vec::new(), report: report(args) };
     let float = making.activations(folded)?;
-    let network = if args.int8 { making.eight_bits(float)? } else { float };
+    let network = match (args.int8, args.bf16) {
+        (true, _) => making.eight_bits(float)?,
+        (_, true) => making.bf16(&float)?,
+        _ => float,
+    };
     let bytes = match kind {
         Kind::Safetensors => network.to_bytes()?,
         Kind::Onnx => to_onnx(&network, args.onnx_profile)?,
@@ -48,7 +57,7 @@ pub fn run(args: &ExportArgs) -> Result<()> {
         .with_context(|| format!("cannot write {}", args.out.display()))?;
     making.plans.iter().try_for_each(clean_up)?;
     let changes = &network.description.origin.changes;
-    let report = Report { bytes: bytes.len() as u64, changes, ..making.report };
+    let report = Report { bytes: bytes.len() as u64, precision: network.precision(), changes, ..making.report };
     if args.json { print_json(&report) } else { print(&said(&report, &config)) }
 }
 
@@ -57,7 +66,7 @@ fn report(args: &ExportArgs) -> Report<'_> {
         run: &args.run,
         file: &args.out,
         bytes: 0,
-        precision: if args.int8 { "int8" } else { "float32" },
+        precision: Precision::Float32,
         changes: &[],
         steps: Vec::new(),
         tried: Vec::new(),
@@ -118,6 +127,13 @@ impl<'a> Making<'a> {
         let trained = self.train(plan, &network, None)?;
         self.measure(&trained)?;
         Ok(trained)
+    }
+
+    /// The network with its weights in bf16.
+    fn bf16(&mut self, float: &Network) -> Result<Network> {
+        let network = to_bf16(float)?;
+        self.measure(&network)?;
+        Ok(network)
     }
 
     /// The network in 8 bits.

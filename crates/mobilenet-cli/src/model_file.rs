@@ -21,15 +21,15 @@ pub fn normalized(pixels: &[u8], mean: [f32; 3], std: [f32; 3]) -> Vec<f32> {
 }
 
 /// What a file holds, in a few words.
-pub fn shipped(file: &Path, description: &Description) -> Result<Shipped> {
+pub fn shipped(file: &Path, model: &Model) -> Result<Shipped> {
     let bytes = file.metadata().with_context(|| format!("cannot read {}", file.display()))?.len();
-    let origin = &description.origin;
+    let origin = &model.description().origin;
     Ok(Shipped {
         file: file.to_owned(),
         bytes,
         model: origin.architecture.clone(),
         width_mult: origin.width,
-        precision: if description.input.quantization.is_some() { "int8" } else { "float32" }.to_owned(),
+        precision: model.precision().to_string(),
         changes: origin.changes.clone(),
     })
 }
@@ -109,7 +109,7 @@ pub fn bench(file: &Path, batch: usize, protocol: Protocol, json: bool) -> Resul
     let timing = timed(&mut session, batch, protocol)?;
     let environment = crate::environment::collect();
     let report = ShippedBench {
-        shipped: shipped(file, &description)?,
+        shipped: shipped(file, session.model())?,
         image: [description.input.height, description.input.width],
         batch: batch as u64,
         threads: session.threads() as u64,

@@ -1,6 +1,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use mobilenet_runtime::Precision;
+
 /// The result of making a network ready to ship.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -39,6 +41,9 @@ pub enum Error {
     /// A network that cannot be quantized.
     #[error("cannot make this network one in 8 bits: {0}")]
     Quantize(String),
+    /// A network whose weights cannot be rounded to bf16.
+    #[error("cannot round this network's weights to bf16: {0}")]
+    Bf16(String),
     /// More or fewer straight pieces than there can be.
     #[error("pieces: expected 1 to {expected}, found {found}")]
     Pieces {
@@ -46,6 +51,12 @@ pub enum Error {
         expected: usize,
         /// How many were asked for.
         found: usize,
+    },
+    /// Weights that an ONNX graph's operations do not take.
+    #[error("ONNX graph: expected weights in float32 or 8 bits, found {found}")]
+    OnnxPrecision {
+        /// How they are kept.
+        found: Precision,
     },
     /// An operation whose name an ONNX graph needs for something else.
     #[error("ONNX graph: expected values with names of their own, found {name:?} twice")]

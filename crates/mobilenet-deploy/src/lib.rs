@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod bf16;
 mod error;
 mod fold;
 mod onnx;
@@ -11,6 +12,7 @@ mod weights;
 pub use mobilenet_arch as arch;
 pub use mobilenet_runtime as runtime;
 
+pub use bf16::to_bf16;
 pub use error::{Error, Result};
 pub use fold::fold;
 pub use onnx::{OnnxProfile, to_onnx};

@@ -10,17 +10,18 @@ use mobilenet_ffi::{
     Mobilenet, mobilenet_class_name, mobilenet_classes, mobilenet_classify, mobilenet_close, mobilenet_error,
     mobilenet_open, mobilenet_open_bytes,
 };
+use mobilenet_runtime::Precision;
 
 /// A model from bytes, closed at the end.
 struct Opened(*mut Mobilenet);
 
 impl Opened {
     fn new() -> Self {
-        Self::of(false)
+        Self::of(Precision::Float32)
     }
 
-    fn of(in_bytes: bool) -> Self {
-        let bytes = network::network(in_bytes).to_bytes().unwrap();
+    fn of(precision: Precision) -> Self {
+        let bytes = network::network(precision).to_bytes().unwrap();
         Self(from_bytes(bytes.as_ptr(), bytes.len(), 2).unwrap())
     }
 
@@ -79,7 +80,7 @@ fn the_likeliest_classes_come_first() {
     let (count, name) = unsafe { (mobilenet_classes(model.0), |i| string(mobilenet_class_name(model.0, i))) };
     assert_eq!(count, 6);
     assert_eq!((name(0).as_deref(), name(5).as_deref(), name(6)), (Some("red"), Some("gray"), None));
-    for model in [&model, &Opened::of(true)] {
+    for model in [&model, &Opened::of(Precision::Bf16), &Opened::of(Precision::Int8)] {
         for (pixel, expected) in [([255, 0, 0], 0), ([0, 255, 0], 1), ([0, 0, 255], 2), ([255; 3], 3), ([0; 3], 4)] {
             let found = model.classify(&pixel.repeat(40 * 50), 40, 50, 5).unwrap();
             assert_eq!((found.len(), found[0].0), (5, expected), "{found:?}");
@@ -95,7 +96,7 @@ fn the_likeliest_classes_come_first() {
 fn a_file_opens_on_any_number_of_threads() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("color.safetensors");
-    network::network(false).save(&path).unwrap();
+    network::network(Precision::Float32).save(&path).unwrap();
     let path = CString::new(path.to_str().unwrap()).unwrap();
     for threads in [0, 1, 3] {
         let model = Opened(from_file(&path, threads).unwrap());

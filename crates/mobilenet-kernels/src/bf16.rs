@@ -29,6 +29,20 @@ pub(crate) fn rounded_bits(x: f32) -> u32 {
     if nan { bits | 0x0040_0000 } else { up }
 }
 
+/// The bits of the bf16 nearest to `x`, of two as near the even one: what is too large becomes an infinity, a NaN stays one.
+#[inline]
+#[must_use]
+pub fn f32_to_bf16(x: f32) -> u16 {
+    (rounded_bits(x) >> 16) as u16
+}
+
+/// The value of a bf16, given by its bits: float32 holds every one exactly.
+#[inline]
+#[must_use]
+pub fn bf16_to_f32(bits: u16) -> f32 {
+    f32::from_bits(u32::from(bits) << 16)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

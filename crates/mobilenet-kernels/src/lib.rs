@@ -42,6 +42,7 @@ mod simd;
 pub mod stream;
 
 pub use activation::Activation;
+pub use bf16::{bf16_to_f32, f32_to_bf16};
 #[cfg(feature = "training")]
 pub use buffer::Buffer;
 pub use mobilenet_arch::Precision;

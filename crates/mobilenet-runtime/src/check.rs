@@ -48,6 +48,7 @@ impl Parts<'_> {
             return Err(Error::value("input crop", "a number above 0, at most 1", input.crop.to_string()));
         }
         quantization("the input", input.quantization)?;
+        self.image_fits()?;
         within("number of operations", self.operations.len(), 1, MAX_OPERATIONS)?;
         let mut shapes = vec![Shape { h: input.height, w: input.width, c: 3 }];
         let mut names = BTreeSet::new();
@@ -107,6 +108,7 @@ impl Parts<'_> {
                     found,
                 ));
             }
+            self.weight_fits(&format!("{name}.weight"), weight)?;
             self.vector(&format!("{name}.bias"), columns, used)?;
             if weight.is_bytes {
                 self.vector(&format!("{name}.weight_scale"), columns, used)?;
@@ -159,7 +161,9 @@ impl Parts<'_> {
     /// A float32 tensor of one dimension.
     fn vector(&self, name: &str, len: usize, used: &mut BTreeSet<String>) -> Result<()> {
         match self.tensor(name, used)? {
-            Info { is_bytes: true, .. } => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
+            info if info.is_bytes || info.is_bf16 => {
+                Err(Error::value(format!("tensor {name:?}"), "float32", info.kept()))
+            }
             Info { shape: &[found], .. } if found == len => Ok(()),
             Info { shape, .. } => {
                 Err(Error::value(format!("tensor {name:?}"), format!("shape [{len}]"), format!("{shape:?}")))

@@ -5,12 +5,14 @@ use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use mobilenet_kernels::bf16_to_f32;
 use safetensors::serialize;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::network::{Description, Network, Operation, Tensor, Values};
+use crate::precision::Precision;
 use crate::tensors::{Info, Parts, Tensors, finite};
 use crate::{Error, Result};
 
@@ -24,6 +26,7 @@ pub const FORMAT_VERSION: u32 = 1;
 #[derive(Serialize)]
 struct Header<'a> {
     version: u32,
+    precision: Precision,
     description: &'a Description,
     operations: &'a [Operation],
 }
@@ -36,6 +39,8 @@ struct Version {
 
 #[derive(Deserialize)]
 struct Contents {
+    /// Missing in older files.
+    precision: Option<Precision>,
     description: Description,
     operations: Vec<Operation>,
 }
@@ -62,10 +67,10 @@ enum Source<'a> {
     Disk { file: fs::File, path: PathBuf },
 }
 
-/// A tensor: its shape, and where in the file its numbers begin.
+/// A tensor: its shape, how its numbers are kept (F32, BF16 or I8), and where in the file they begin.
 struct Entry {
     shape: Vec<usize>,
-    is_bytes: bool,
+    dtype: Dtype,
     start: usize,
 }
 
@@ -139,21 +144,20 @@ impl<'a> File<'a> {
         }
         let contents = json(text)?;
         let entry = |(name, info): (String, &TensorInfo)| {
-            let is_bytes = match info.dtype {
-                Dtype::F32 => false,
-                Dtype::I8 => true,
-                other => return Err(Error::value(format!("tensor {name:?}"), "F32 or I8", format!("{other:?}"))),
-            };
-            let entry = Entry { shape: info.shape.clone(), is_bytes, start: start + info.data_offsets.0 };
-            Ok((name, entry))
+            let dtype = info.dtype;
+            if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::I8) {
+                return Err(Error::value(format!("tensor {name:?}"), "F32, BF16 or I8", format!("{dtype:?}")));
+            }
+            Ok((name, Entry { shape: info.shape.clone(), dtype, start: start + info.data_offsets.0 }))
         };
         let entries = header.tensors().into_iter().map(entry).collect::<Result<_>>()?;
         Ok(Self { source, contents, entries })
     }
 
     pub(crate) fn parts(&self) -> Parts<'_> {
-        let Contents { description, operations } = &self.contents;
-        Parts { operations, description, tensors: self }
+        let Contents { precision, description, operations } = &self.contents;
+        let precision = precision.unwrap_or_else(|| Precision::unsaid(description));
+        Parts { operations, description, precision, tensors: self }
     }
 
     /// A tensor with its shape, whose header was checked: it has as many numbers as that says.
@@ -167,15 +171,17 @@ impl<'a> File<'a> {
     fn network(self) -> Result<Network> {
         let parts = self.parts();
         let tensor = |(name, entry): (&String, &Entry)| {
-            let values = match entry.is_bytes {
-                true => Values::I8(parts.bytes(name)?),
-                false => Values::F32(parts.floats(name)?),
+            let shape = entry.shape.clone();
+            let tensor = match entry.dtype {
+                Dtype::I8 => Tensor { shape, values: Values::I8(parts.bytes(name)?) },
+                Dtype::BF16 => Tensor::bf16(shape, &parts.floats(name)?),
+                _ => Tensor::f32(shape, parts.floats(name)?),
             };
-            Ok((name.clone(), Tensor { shape: entry.shape.clone(), values }))
+            Ok((name.clone(), tensor))
         };
         parts.shapes()?;
         let tensors = self.entries.iter().map(tensor).collect::<Result<_>>()?;
-        let Contents { description, operations } = self.contents;
+        let Contents { description, operations, .. } = self.contents;
         Ok(Network { operations, tensors, description })
     }
 }
@@ -186,7 +192,8 @@ impl Tensors for File<'_> {
     }
 
     fn info(&self, name: &str) -> Option<Info<'_>> {
-        self.entries.get(name).map(|entry| Info { shape: &entry.shape, is_bytes: entry.is_bytes })
+        let Entry { shape, dtype, .. } = self.entries.get(name)?;
+        Some(Info { shape, is_bytes: *dtype == Dtype::I8, is_bf16: *dtype == Dtype::BF16 })
     }
 
     /// Numbers are looked at when they are read.
@@ -196,20 +203,24 @@ impl Tensors for File<'_> {
 
     fn floats(&self, name: &str, first: usize, to: &mut [f32]) -> Result<()> {
         let (entry, len) = self.entry(name)?;
-        if entry.is_bytes || first + to.len() > len {
-            return Err(Error::value(
-                format!("tensor {name:?}"),
-                format!("{} numbers", first + to.len()),
-                len.to_string(),
-            ));
+        if entry.dtype == Dtype::I8 || first + to.len() > len {
+            let (expected, found) = (format!("{} numbers", first + to.len()), len.to_string());
+            return Err(Error::value(format!("tensor {name:?}"), expected, found));
         }
-        let mut bytes = vec![0; CHUNK.min(size_of_val(to))];
-        let mut start = entry.start + first * size_of::<f32>();
-        for to in to.chunks_mut(CHUNK / size_of::<f32>()) {
-            let bytes = &mut bytes[..size_of_val(to)];
+        let is_bf16 = entry.dtype == Dtype::BF16;
+        let width = if is_bf16 { size_of::<u16>() } else { size_of::<f32>() };
+        let mut bytes = vec![0; CHUNK.min(to.len() * width)];
+        let mut start = entry.start + first * width;
+        for to in to.chunks_mut(CHUNK / width) {
+            let bytes = &mut bytes[..to.len() * width];
             self.source.read(start, bytes)?;
-            to.iter_mut().zip(bytes.as_chunks().0).for_each(|(to, bytes)| *to = f32::from_le_bytes(*bytes));
-            finite(name, to)?;
+            if is_bf16 {
+                let all = to.iter_mut().zip(bytes.as_chunks().0);
+                all.for_each(|(to, bytes)| *to = bf16_to_f32(u16::from_le_bytes(*bytes)));
+            } else {
+                to.iter_mut().zip(bytes.as_chunks().0).for_each(|(to, bytes)| *to = f32::from_le_bytes(*bytes));
+            }
+            finite(name, to.iter().copied())?;
             start += bytes.len();
         }
         Ok(())
@@ -252,13 +263,15 @@ impl Network {
         let views = self.tensors.iter().map(|(name, tensor)| {
             let dtype = match tensor.values {
                 Values::F32(_) => Dtype::F32,
+                Values::Bf16(_) => Dtype::BF16,
                 Values::I8(_) => Dtype::I8,
             };
             let view = TensorView::new(dtype, tensor.shape.clone(), &data[name.as_str()]);
             Ok((name, view.map_err(|error| Error::Safetensors(error.to_string()))?))
         });
         let views: Vec<_> = views.collect::<Result<_>>()?;
-        let header = Header { version: FORMAT_VERSION, description: &self.description, operations: &self.operations };
+        let Self { description, operations, .. } = self;
+        let header = Header { version: FORMAT_VERSION, precision: self.precision(), description, operations };
         let text = serde_json::to_string(&header).map_err(|error| Error::Format(error.to_string()))?;
         let metadata = HashMap::from([(FORMAT.to_owned(), text)]);
         serialize(views, Some(metadata)).map_err(|error| Error::Safetensors(error.to_string()))
@@ -287,6 +300,7 @@ impl Values {
     fn bytes(&self) -> Vec<u8> {
         match self {
             Self::F32(values) => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            Self::Bf16(values) => values.iter().flat_map(|bits| bits.to_le_bytes()).collect(),
             Self::I8(values) => values.iter().map(|value| value.cast_unsigned()).collect(),
         }
     }

@@ -10,6 +10,7 @@ mod model;
 mod network;
 mod observer;
 mod plan;
+mod precision;
 mod preprocess;
 mod session;
 mod tensors;
@@ -21,4 +22,5 @@ pub use model::Model;
 pub use network::{
     Activation, Description, Input, Network, Operation, OperationKind, Origin, Quantization, Shape, Tensor, Values,
 };
+pub use precision::Precision;
 pub use session::{Class, Session};

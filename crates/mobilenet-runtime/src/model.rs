@@ -9,6 +9,7 @@ use crate::bytes::BytePlan;
 use crate::file::File;
 use crate::network::{Description, Network};
 use crate::plan::Plan;
+use crate::precision::Precision;
 use crate::tensors::Parts;
 use crate::{Error, Result};
 
@@ -19,6 +20,7 @@ pub struct Model(pub(crate) Arc<Inner>);
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub description: Description,
+    pub precision: Precision,
     pub level: Level,
     pub plan: Plans,
 }
@@ -91,13 +93,20 @@ impl Model {
             Some(image) => Plans::Bytes(BytePlan::new(parts, level, image.into(), together)?),
             None => Plans::Floats(Plan::new(parts, level, together)?),
         };
-        Ok(Self(Arc::new(Inner { description: parts.description.clone(), level, plan })))
+        let Parts { description, precision, .. } = parts;
+        Ok(Self(Arc::new(Inner { description: description.clone(), precision, level, plan })))
     }
 
     /// What it takes and gives, and where it is from.
     #[must_use]
     pub fn description(&self) -> &Description {
         &self.0.description
+    }
+
+    /// How its file keeps weights and values.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        self.0.precision
     }
 
     /// The instruction set that it runs with.

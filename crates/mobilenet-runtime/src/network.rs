@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use mobilenet_kernels::f32_to_bf16;
 use serde::{Deserialize, Serialize};
 
 /// A network whose batch norms are folded into its weights.
@@ -110,6 +111,8 @@ pub struct Tensor {
 pub enum Values {
     /// float32
     F32(Vec<f32>),
+    /// bf16, as its bits: the upper half of a float32's.
+    Bf16(Vec<u16>),
     /// 8 bits with a sign, -127 to 127; `NAME.weight_scale` says for each output channel what a step stands for.
     I8(Vec<i8>),
 }
@@ -164,7 +167,7 @@ pub struct Origin {
     pub data: String,
     /// The training's command.
     pub command: String,
-    /// What was changed since: activations, numbers in 8 bits.
+    /// What was changed since: activations, rounded weights, numbers in 8 bits.
     pub changes: Vec<String>,
     /// Its share of right answers on the test images before these changes, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -214,6 +217,7 @@ impl Values {
     pub fn len(&self) -> usize {
         match self {
             Self::F32(values) => values.len(),
+            Self::Bf16(values) => values.len(),
             Self::I8(values) => values.len(),
         }
     }
@@ -230,5 +234,11 @@ impl Tensor {
     #[must_use]
     pub fn f32(shape: impl Into<Vec<usize>>, values: Vec<f32>) -> Self {
         Self { shape: shape.into(), values: Values::F32(values) }
+    }
+
+    /// A bf16 tensor of the values nearest to these, of two as near the even one.
+    #[must_use]
+    pub fn bf16(shape: impl Into<Vec<usize>>, values: &[f32]) -> Self {
+        Self { shape: shape.into(), values: Values::Bf16(values.iter().copied().map(f32_to_bf16).collect()) }
     }
 }

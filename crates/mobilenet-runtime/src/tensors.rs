@@ -1,15 +1,31 @@
 //! Where a plan takes its tensors from: a network in memory, or a file that is read part by part, so that no more of it is
 //! held than what was packed.
 
+use mobilenet_kernels::bf16_to_f32;
+
 use crate::network::{Description, Network, Operation, Tensor, Values};
+use crate::precision::Precision;
 use crate::{Error, Result};
 
 /// What is known of a tensor without its numbers.
 #[derive(Clone, Copy)]
 pub(crate) struct Info<'a> {
     pub shape: &'a [usize],
-    /// Whether its numbers have 8 bits; float32 else.
+    /// Whether its numbers have 8 bits.
     pub is_bytes: bool,
+    /// Whether they are bf16; float32 where they are neither.
+    pub is_bf16: bool,
+}
+
+impl Info<'_> {
+    /// How its numbers are kept, in words.
+    pub(crate) fn kept(&self) -> &'static str {
+        match self {
+            Self { is_bytes: true, .. } => "8 bits",
+            Self { is_bf16: true, .. } => "bf16",
+            _ => "float32",
+        }
+    }
 }
 
 /// Tensors by their names.
@@ -21,7 +37,7 @@ pub(crate) trait Tensors {
     /// Looks at numbers that need not be read for it.
     fn check(&self, name: &str) -> Result<()>;
 
-    /// The numbers of a float32 tensor from `first` on, all of which are finite.
+    /// The numbers of a float32 or bf16 tensor from `first` on, all of which are finite.
     fn floats(&self, name: &str, first: usize, to: &mut [f32]) -> Result<()>;
 
     /// All numbers of a tensor of 8 bits.
@@ -33,11 +49,13 @@ pub(crate) trait Tensors {
 pub(crate) struct Parts<'a> {
     pub operations: &'a [Operation],
     pub description: &'a Description,
+    /// How its weights are said to be kept.
+    pub precision: Precision,
     pub tensors: &'a dyn Tensors,
 }
 
 impl Parts<'_> {
-    /// How many numbers a tensor of float32 has.
+    /// How many numbers a float32 or bf16 tensor has.
     pub(crate) fn len(&self, name: &str) -> Result<usize> {
         match self.tensors.info(name) {
             Some(Info { is_bytes: true, .. }) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
@@ -46,7 +64,7 @@ impl Parts<'_> {
         }
     }
 
-    /// A float32 tensor.
+    /// A float32 or bf16 tensor, as float32.
     pub(crate) fn floats(&self, name: &str) -> Result<Vec<f32>> {
         let mut values = vec![0.; self.len(name)?];
         self.tensors.floats(name, 0, &mut values)?;
@@ -57,7 +75,7 @@ impl Parts<'_> {
     pub(crate) fn bytes(&self, name: &str) -> Result<Vec<i8>> {
         match self.tensors.info(name) {
             Some(Info { is_bytes: true, .. }) => self.tensors.bytes(name),
-            Some(_) => Err(Error::value(format!("tensor {name:?}"), "8 bits", "float32")),
+            Some(info) => Err(Error::value(format!("tensor {name:?}"), "8 bits", info.kept())),
             None => Err(missing(name)),
         }
     }
@@ -68,8 +86,8 @@ fn missing(name: &str) -> Error {
 }
 
 /// Fails where a number is not finite.
-pub(crate) fn finite(name: &str, values: &[f32]) -> Result<()> {
-    match values.iter().find(|value| !value.is_finite()) {
+pub(crate) fn finite(name: &str, values: impl IntoIterator<Item = f32>) -> Result<()> {
+    match values.into_iter().find(|value| !value.is_finite()) {
         Some(value) => Err(Error::value(format!("tensor {name:?}"), "finite numbers", value.to_string())),
         None => Ok(()),
     }
@@ -77,7 +95,8 @@ pub(crate) fn finite(name: &str, values: &[f32]) -> Result<()> {
 
 impl Network {
     pub(crate) fn parts(&self) -> Parts<'_> {
-        Parts { operations: &self.operations, description: &self.description, tensors: self }
+        let Self { operations, description, .. } = self;
+        Parts { operations, description, precision: self.precision(), tensors: self }
     }
 
     fn tensor(&self, name: &str) -> Result<&Tensor> {
@@ -91,8 +110,9 @@ impl Tensors for Network {
     }
 
     fn info(&self, name: &str) -> Option<Info<'_>> {
-        let tensor = self.tensors.get(name)?;
-        Some(Info { shape: &tensor.shape, is_bytes: matches!(tensor.values, Values::I8(_)) })
+        let Tensor { shape, values } = self.tensors.get(name)?;
+        let (is_bytes, is_bf16) = (matches!(values, Values::I8(_)), matches!(values, Values::Bf16(_)));
+        Some(Info { shape, is_bytes, is_bf16 })
     }
 
     fn check(&self, name: &str) -> Result<()> {
@@ -103,31 +123,32 @@ impl Tensors for Network {
             return Err(Error::value(format!("tensor {name:?}"), expected, found));
         }
         match &tensor.values {
-            Values::F32(values) => finite(name, values),
+            Values::F32(values) => finite(name, values.iter().copied()),
+            Values::Bf16(values) => finite(name, values.iter().copied().map(bf16_to_f32)),
             Values::I8(_) => Ok(()),
         }
     }
 
     fn floats(&self, name: &str, first: usize, to: &mut [f32]) -> Result<()> {
         let range = first..first + to.len();
-        match &self.tensor(name)?.values {
-            Values::F32(values) if range.end <= values.len() => {
-                to.copy_from_slice(&values[range]);
-                Ok(())
-            }
-            Values::F32(values) => Err(Error::value(
-                format!("tensor {name:?}"),
-                format!("{} numbers", range.end),
-                values.len().to_string(),
-            )),
-            Values::I8(_) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
+        let values = &self.tensor(name)?.values;
+        if range.end > values.len() {
+            let (expected, found) = (format!("{} numbers", range.end), values.len().to_string());
+            return Err(Error::value(format!("tensor {name:?}"), expected, found));
         }
+        match values {
+            Values::F32(values) => to.copy_from_slice(&values[range]),
+            Values::Bf16(values) => to.iter_mut().zip(&values[range]).for_each(|(to, bits)| *to = bf16_to_f32(*bits)),
+            Values::I8(_) => return Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
+        }
+        Ok(())
     }
 
     fn bytes(&self, name: &str) -> Result<Vec<i8>> {
         match &self.tensor(name)?.values {
             Values::I8(values) => Ok(values.clone()),
             Values::F32(_) => Err(Error::value(format!("tensor {name:?}"), "8 bits", "float32")),
+            Values::Bf16(_) => Err(Error::value(format!("tensor {name:?}"), "8 bits", "bf16")),
         }
     }
 }

@@ -22,9 +22,9 @@ pub struct Shipped {
     pub model: String,
     /// The width multiplier.
     pub width_mult: f64,
-    /// `float32` or `int8`.
+    /// `float32`, `bf16` (weights alone) or `int8`.
     pub precision: String,
-    /// What was changed since the training: activations, numbers in 8 bits.
+    /// What was changed since the training: activations, rounded weights, numbers in 8 bits.
     pub changes: Vec<String>,
 }
 

@@ -28,13 +28,13 @@ impl Tuned {
     /// A network in float32.
     ///
     /// # Errors
-    /// It is in 8 bits, or its parts do not fit each other.
+    /// It is not in float32, or its parts do not fit each other.
     pub fn new(network: &Network) -> Result<Self> {
         network.shapes()?;
         let (vars, mut parameters) = (VarMap::new(), BTreeMap::new());
         for (name, tensor) in &network.tensors {
             let Values::F32(values) = &tensor.values else {
-                return Err(Error::Network(format!("expected float32, found {name:?} in 8 bits")));
+                return Err(Error::Network(format!("expected float32, found {name:?} in {}", network.precision())));
             };
             let var = Var::from_slice(values, &tensor.shape[..], &Device::Cpu)?;
             parameters.insert(name.clone(), var.as_tensor().clone());

@@ -155,7 +155,7 @@ fn what_cannot_be_trained_is_refused() {
     let network = network(Arch::V3Small);
     let quantized = quantize(&network, &images(8, 3).0, QuantizeOptions::default()).unwrap();
     let error = |result: mobilenet_tune::Result<Tuned>| result.err().unwrap().to_string();
-    assert!(error(Tuned::new(&quantized.network)).contains("in 8 bits"));
+    assert!(error(Tuned::new(&quantized.network)).contains("in int8"));
     let other = "expected the ranges of the same operations";
     assert!(error(Tuned::new(&network).unwrap().with_ranges_of(&network)).ends_with(other));
     let v2 = Tuned::new(&crate::network(Arch::V2)).unwrap();

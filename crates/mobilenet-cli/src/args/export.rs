@@ -21,7 +21,7 @@ const QAT_LR: f64 = 1e-4;
 
 /// Make a trained network ready to ship: one file for mobilenet-runtime, or ONNX
 ///
-/// Batch norm is folded into the weights. With --int8, weights and values get 8 bits: ranges come from training images, their
+/// Batch norm is folded into the weights. With --bf16, these are rounded to bf16, which halves the file. With --int8, weights and values get 8 bits: ranges come from training images, their
 /// ends from what a quarter of these images, held out, shows to be best. What other activations or 8 bits cost, a little more
 /// training wins back: --finetune-epochs after --activation, --qat-epochs with the numbers that 8 bits leave. It takes the run's
 /// images, augmentation and batches, on the CPU; interrupted, the same command goes on. FILE.safetensors is what `predict`, `eval` and `bench`
@@ -30,6 +30,7 @@ const QAT_LR: f64 = 1e-4;
 #[command(after_help = "\
 Examples:
   mobilenet export --run runs/v2 --out v2.safetensors
+  mobilenet export --run runs/v2 --out v2-bf16.safetensors --bf16
   mobilenet export --run runs/v2 --out v2-int8.safetensors --int8 --report
   mobilenet export --run runs/v2 --out v2-int8.safetensors --int8 --qat-epochs 2 --report
   mobilenet export --run runs/v3-large --out v3.onnx --activation pieces:4
@@ -41,6 +42,9 @@ pub struct ExportArgs {
     /// File to write: FILE.safetensors or FILE.onnx
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
+    /// Round weights to bf16: half the size; what is computed stays float32
+    #[arg(long, conflicts_with = "int8")]
+    pub bf16: bool,
     /// Give weights and values 8 bits
     #[arg(long)]
     pub int8: bool,

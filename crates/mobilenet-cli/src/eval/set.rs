@@ -51,7 +51,7 @@ pub fn judge(args: &EvalArgs, mut classifier: Classifier, dataset: Dataset) -> R
     }
     if let Engine::Runtime(session) = &classifier.engine {
         return print_json(&ShippedEval {
-            shipped: model_file::shipped(&classifier.source, session.model().description())?,
+            shipped: model_file::shipped(&classifier.source, session.model())?,
             data: name,
             copy,
             test_images: answers.labels.len() as u64,

@@ -6,7 +6,7 @@ use anyhow::Result;
 use mobilenet_bench::Protocol;
 use mobilenet_common::numbers::thousands;
 use mobilenet_deploy::{LayerNoise, Tried};
-use mobilenet_runtime::{Model, Network, Session};
+use mobilenet_runtime::{Model, Network, Precision, Session};
 use mobilenet_schema::RunConfig;
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub struct Report<'a> {
     pub run: &'a Path,
     pub file: &'a Path,
     pub bytes: u64,
-    pub precision: &'static str,
+    pub precision: Precision,
     pub changes: &'a [String],
     /// The network before and after each change, in order.
     pub steps: Vec<Step>,

@@ -115,6 +115,7 @@ fn fingerprint(network: &Network) -> String {
         fingerprint.add_bytes(name.as_bytes());
         match &tensor.values {
             Values::F32(values) => values.iter().for_each(|value| fingerprint.add(u64::from(value.to_bits()))),
+            Values::Bf16(values) => values.iter().for_each(|bits| fingerprint.add(u64::from(*bits))),
             Values::I8(values) => values.iter().for_each(|value| fingerprint.add(u64::from(value.cast_unsigned()))),
         }
     }

@@ -5,7 +5,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::common::{Place, assert_fails, read, text};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn close(found: &Value, expected: &Value, within: f64) -> bool {
     let (found, expected) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
@@ -38,6 +38,23 @@ fn shipped_networks_answer_as_the_run_does() {
             assert_eq!(found["label"], expected["label"], "{model}");
             assert!(close(&found["probability"], &expected["probability"], 1e-5), "{model}: {found} {expected}");
         }
+
+        // Half the size; answers close to those of the weights before they were rounded.
+        let bf16 = place.json(&format!("export --run {model} --out {model}-bf16.safetensors --bf16 --report --json"));
+        let (steps, changes) = (bf16["steps"].as_array().unwrap(), &bf16["changes"]);
+        assert_eq!((&bf16["precision"], changes), (&json!("bf16"), &json!(["rounded to bf16"])), "{model}");
+        assert_eq!((steps[1]["what"].as_str(), &steps[1]["bytes"]), (Some("rounded to bf16"), &bf16["bytes"]));
+        let share = bf16["bytes"].as_f64().unwrap() / exported["bytes"].as_f64().unwrap();
+        assert!(share < 0.55, "{model}: {share}");
+        let rounded = place.json(&format!("eval --model-file {model}-bf16.safetensors --data-dir data --json"));
+        assert!(rounded["precision"] == "bf16" && shipped["precision"] == "float32", "{model}");
+        assert!(close(&rounded["test_loss"], &shipped["test_loss"], 0.02), "{model}: {}", rounded["test_loss"]);
+        let by_bf16 = of(&format!("--model-file {model}-bf16.safetensors"));
+        for (found, expected) in by_bf16.as_array().unwrap().iter().zip(by_file.as_array().unwrap()) {
+            assert!(close(&found["probability"], &expected["probability"], 0.02), "{model}: {found} {expected}");
+        }
+        let bench = place.run(&format!("bench --model-file {model}-bf16.safetensors --warmup 1 --iterations 2"));
+        assert!(bench.contains(&format!("{model} in bf16")), "{bench}");
 
         // Threads change no bit, 8 bits little.
         let int8 = format!("export --run {model} --out {model}-int8.safetensors --int8 --calibrate 32 --report --json");
@@ -138,6 +155,7 @@ fn what_cannot_be_exported_is_refused() {
             2,
             "expected relu6, relu or pieces:N with N from 1 to 7",
         ),
+        ("export --run run --out x.onnx --bf16", 1, "--bf16: expected --out FILE.safetensors, found x.onnx"),
         ("export --run run --out x.onnx --int8 --calibrate 3", 2, "expected 4 to 50000, found 3"),
         (
             "export --run run --out x.onnx --int8 --qat-epochs 0",
@@ -150,6 +168,9 @@ fn what_cannot_be_exported_is_refused() {
     ] {
         assert_fails(&place.command(line).output().unwrap(), line, status, expected);
     }
+    let both = place.command("export --run run --out x.safetensors --bf16 --int8").output().unwrap();
+    assert_eq!(both.status.code(), Some(2));
+    assert!(text(&both.stderr).starts_with("error: the argument '--bf16' cannot be used with '--int8'\n"));
     std::fs::remove_file(place.path("run/model.safetensors")).unwrap();
     let line = "export --run run --out x.safetensors";
     assert_fails(&place.command(line).output().unwrap(), line, 1, "run: holds no model.safetensors");

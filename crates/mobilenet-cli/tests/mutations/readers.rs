@@ -120,10 +120,11 @@ fn what_a_run_leaves() {
     run("eval --run run");
     run("report run");
     run("export --run run --out run.safetensors");
+    run("export --run run --out bf16.safetensors --bf16");
     let of = |name: &str| fs::read(place.path().join("run").join(name)).unwrap();
 
-    let model = fs::read(place.path().join("run.safetensors")).unwrap();
-    let files = vec![("model.safetensors", model)];
+    let models = [("model.safetensors", "run.safetensors"), ("model-bf16.safetensors", "bf16.safetensors")];
+    let files = models.map(|(name, file)| (name, fs::read(place.path().join(file)).unwrap())).into();
     Subject { name: "model-file", files, rounds: 300, bound: BOUND, read: &mut read::model_file }.check();
 
     fn artefact<T: Artefact>(name: &'static str, bytes: Vec<u8>) {

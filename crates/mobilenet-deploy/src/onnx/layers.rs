@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use mobilenet_runtime::{Activation, Network, Operation, OperationKind, Quantization, Tensor, Values};
+use mobilenet_runtime::{Activation, Network, Operation, OperationKind, Precision, Quantization, Tensor, Values};
 
 use super::graph::{Graph, Numbers, float, int, ints};
 use super::quantized::{Bias, before, clips, integers, symmetric_scale};
@@ -235,6 +235,7 @@ impl<'a> Export<'a> {
                 return Ok([weight, graph.constant(bias_of(name), &channels, Numbers::F32(biases))]);
             }
             Values::I8(weights) => weights,
+            Values::Bf16(_) => return Err(Error::OnnxPrecision { found: Precision::Bf16 }),
         };
         let scales = floats(network, &format!("{name}.weight_scale"))?;
         // Biases are as they are where there is no input in 8 bits, and in TensorRT's profile.
@@ -279,6 +280,7 @@ fn tensor<'a>(network: &'a Network, name: &str) -> Result<&'a Tensor> {
 fn floats<'a>(network: &'a Network, name: &str) -> Result<&'a [f32]> {
     match &tensor(network, name)?.values {
         Values::F32(values) => Ok(values),
+        Values::Bf16(_) => Err(wrong(name, "bf16")),
         Values::I8(_) => Err(wrong(name, "8 bits")),
     }
 }

@@ -5,7 +5,7 @@ mod ranges;
 mod report;
 mod weights;
 
-use mobilenet_runtime::{Model, Network, OperationKind, Quantization, Session, Tensor, Values};
+use mobilenet_runtime::{Model, Network, OperationKind, Precision, Quantization, Session, Tensor, Values};
 
 use equalize::equalized;
 pub use ranges::Calibration;
@@ -68,7 +68,7 @@ pub struct Tried {
 /// quarter of them is held out where ways are compared.
 ///
 /// # Errors
-/// There are fewer than four images, the network is in 8 bits already, or its last operation is no linear layer.
+/// There are fewer than four images, the network is not in float32, or its last operation is no linear layer.
 pub fn quantize(network: &Network, images: &[f32], options: QuantizeOptions) -> Result<Quantized> {
     check(network)?;
     let input = &network.description.input;
@@ -122,7 +122,7 @@ pub fn quantize(network: &Network, images: &[f32], options: QuantizeOptions) -> 
 /// operations: what a training in 8 bits ends with. Nothing else is changed, no bias corrected.
 ///
 /// # Errors
-/// The network is in 8 bits already, `like` is not, or their operations differ.
+/// The network is not in float32, `like` is not in 8 bits, or their operations differ.
 pub fn requantize(network: &Network, like: &Network) -> Result<Network> {
     check(network)?;
     let mut bare = like.operations.clone();
@@ -141,8 +141,9 @@ pub fn requantize(network: &Network, like: &Network) -> Result<Network> {
 
 /// Whether a network can be made one in 8 bits.
 fn check(network: &Network) -> Result<()> {
-    if network.description.input.quantization.is_some() {
-        return Err(Error::Quantize("expected a float32 network, found one in 8 bits".to_owned()));
+    let precision = network.precision();
+    if precision != Precision::Float32 {
+        return Err(Error::Quantize(format!("expected a float32 network, found one in {precision}")));
     }
     if !matches!(network.operations.last(), Some(last) if last.kind == OperationKind::Linear && last.add.is_none()) {
         return Err(Error::Quantize("expected a network that ends in a linear layer".to_owned()));

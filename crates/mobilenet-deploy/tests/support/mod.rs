@@ -138,7 +138,7 @@ fn image_len(network: &Network) -> usize {
 fn floats(tensor: &Tensor) -> &[f32] {
     match &tensor.values {
         Values::F32(values) => values,
-        Values::I8(_) => panic!("weights in 8 bits"),
+        _ => panic!("float32 was expected"),
     }
 }
 

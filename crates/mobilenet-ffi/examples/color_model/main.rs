@@ -3,11 +3,13 @@
 
 mod network;
 
+use mobilenet_runtime::Precision;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut names = std::env::args_os().skip(1);
-    for in_bytes in [false, true] {
+    for precision in [Precision::Float32, Precision::Int8] {
         let name = names.next().ok_or("usage: color_model FLOAT32.safetensors INT8.safetensors")?;
-        network::network(in_bytes).save(name)?;
+        network::network(precision).save(name)?;
     }
     Ok(())
 }

@@ -1,14 +1,15 @@
 //! A network whose answers are known: it tells the color of a picture.
 
 use mobilenet_runtime::{
-    Activation, Description, Input, Network, Operation, OperationKind, Origin, Quantization, Tensor, Values,
+    Activation, Description, Input, Network, Operation, OperationKind, Origin, Precision, Quantization, Tensor, Values,
 };
 
 /// What a byte of the 8-bit network stands for: 255 for 1.
 const BYTE: Quantization = Quantization { scale: 1. / 255., zero_point: 0 };
 
-/// Takes a picture's mean color, in float32 or in 8 bits. Its classes are red, green, blue, light, dark and gray.
-pub fn network(in_bytes: bool) -> Network {
+/// Takes a picture's mean color. Its classes are red, green, blue, light, dark and gray.
+pub fn network(precision: Precision) -> Network {
+    let in_bytes = precision == Precision::Int8;
     let names = ["red", "green", "blue", "light", "dark", "gray"];
     #[rustfmt::skip]
     let colors: [i8; 24] = [
@@ -32,14 +33,18 @@ pub fn network(in_bytes: bool) -> Network {
         activation: Activation::Identity,
         quantization,
     };
-    let values = |weight: &[i8]| match in_bytes {
-        true => Values::I8(weight.to_vec()),
-        false => Values::F32(weight.iter().map(|value| f32::from(*value)).collect()),
+    let weight = |shape: &[usize], weight: &[i8]| {
+        let floats: Vec<f32> = weight.iter().map(|value| f32::from(*value)).collect();
+        match precision {
+            Precision::Float32 => Tensor::f32(shape, floats),
+            Precision::Bf16 => Tensor::bf16(shape, &floats),
+            Precision::Int8 => Tensor { shape: shape.to_vec(), values: Values::I8(weight.to_vec()) },
+        }
     };
     let mut tensors = vec![
-        ("stem.weight", Tensor { shape: vec![4, 3, 3, 3], values: values(&center) }),
+        ("stem.weight", weight(&[4, 3, 3, 3], &center)),
         ("stem.bias", Tensor::f32([4], vec![0.; 4])),
-        ("classifier.weight", Tensor { shape: vec![6, 4], values: values(&colors) }),
+        ("classifier.weight", weight(&[6, 4], &colors)),
         ("classifier.bias", Tensor::f32([6], bias)),
     ];
     if in_bytes {

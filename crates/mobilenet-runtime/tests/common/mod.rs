@@ -75,12 +75,43 @@ pub fn network(h: usize, w: usize) -> Network {
     Network { operations, tensors, description: Description { input, classes, origin: Origin::default() } }
 }
 
+/// The network with its weights in bf16.
+pub fn in_bf16(mut network: Network) -> Network {
+    for (name, tensor) in &mut network.tensors {
+        if let (Values::F32(values), true) = (&tensor.values, name.ends_with(".weight")) {
+            *tensor = Tensor::bf16(tensor.shape.clone(), values);
+        }
+    }
+    network
+}
+
+/// The network with its bf16 weights in float32, by another program's reading of them.
+pub fn in_float32(mut network: Network) -> Network {
+    for tensor in network.tensors.values_mut() {
+        if let Values::Bf16(values) = &tensor.values {
+            let values = values.iter().map(|bits| half::bf16::from_bits(*bits).to_f32());
+            *tensor = Tensor::f32(tensor.shape.clone(), values.collect());
+        }
+    }
+    network
+}
+
+/// The bytes of a file with some text of its header replaced.
+pub fn replaced(bytes: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let (length, rest) = bytes.split_at(8);
+    let (header, numbers) = rest.split_at(u64::from_le_bytes(length.try_into().unwrap()) as usize);
+    let header = std::str::from_utf8(header).unwrap();
+    assert!(header.contains(from), "{from} in {header}");
+    let header = header.replacen(from, to, 1);
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), numbers].concat()
+}
+
 /// What the network gives for one image, by the definition, in float64.
 pub fn expected(network: &Network, image: &[f32]) -> Vec<f64> {
     let shapes = network.shapes().unwrap();
     let tensor = |name: String| match &network.tensors[&name].values {
         Values::F32(values) => values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>(),
-        Values::I8(_) => panic!("float32 was expected"),
+        _ => panic!("float32 was expected"),
     };
     let mut all: Vec<Vec<f64>> = vec![image.iter().map(|value| f64::from(*value)).collect()];
     for (i, operation) in network.operations.iter().enumerate() {
