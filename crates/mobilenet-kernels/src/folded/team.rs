@@ -7,8 +7,9 @@ use std::any::Any;
 use std::hint;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::ptr;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::{self, JoinHandle};
 
 use super::shards::Shards;
@@ -19,12 +20,8 @@ const LOOKS: u32 = 4_000;
 /// How often a thread looks before it lets others run.
 const LOOKS_BEFORE_YIELD: u32 = 200;
 
-/// Bits of the counter of tasks that were taken, and of the number of tasks.
-const TASK_BITS: u32 = 20;
-const TASK_MASK: u64 = (1 << TASK_BITS) - 1;
-
-/// The most tasks of one [`Team::run`].
-const MAX_TASKS: usize = TASK_MASK as usize;
+/// The most tasks of one run.
+const MAX_TASKS: usize = u32::MAX as usize;
 
 /// Threads that work for one caller at a time: the caller's own and those it has besides.
 pub struct Team {
@@ -44,29 +41,32 @@ pub enum Crew<'a> {
 /// A function that takes the worker's number and the task's.
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
+/// What cores write to lies this far apart: what one writes, another has to fetch, and processors fetch two lines of 64 bytes.
+#[repr(align(128))]
+#[derive(Default)]
+struct Apart<T>(T);
+
+/// What the threads share. A run's tasks are divided among the workers beforehand: each takes those of its own range, which no
+/// other core touches meanwhile, and then helps the others.
 struct Shared {
-    /// The run's number, its tasks, and how many of them were taken.
-    state: AtomicU64,
-    /// Tasks of this run that are done.
-    done: AtomicUsize,
+    /// Of each worker, the tasks that nobody has taken: the first in the lower half, the one after the last in the upper.
+    ranges: Vec<Apart<AtomicU64>>,
+    /// Tasks that each worker has done, since the team began.
+    done: Vec<Apart<AtomicUsize>>,
     /// The function that this run's tasks are.
-    job: Mutex<Option<Job>>,
+    job: Apart<AtomicPtr<Job>>,
     /// Threads that sleep, or are about to.
-    sleepers: AtomicUsize,
+    sleepers: Apart<AtomicUsize>,
     bed: (Mutex<()>, Condvar),
     stops: AtomicBool,
     /// What a task panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
-    /// Held by the one caller.
-    caller: Mutex<()>,
+    /// Held by the one caller: the tasks of all runs so far.
+    caller: Mutex<usize>,
 }
 
 /// A function of a caller that waits.
-#[derive(Clone, Copy)]
 struct Job(*const Task<'static>);
-
-// SAFETY: the function is `Sync`; that it is called only while its owner waits is what `Team::run` sees to.
-unsafe impl Send for Job {}
 
 impl Team {
     /// `threads` of them, the caller's among them; at least one.
@@ -75,14 +75,14 @@ impl Team {
     /// The system does not start a thread.
     pub fn new(threads: usize) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            state: AtomicU64::new(0),
-            done: AtomicUsize::new(0),
-            job: Mutex::new(None),
-            sleepers: AtomicUsize::new(0),
+            ranges: (0..threads.max(1)).map(|_| Apart::default()).collect(),
+            done: (0..threads.max(1)).map(|_| Apart::default()).collect(),
+            job: Apart(AtomicPtr::new(ptr::null_mut())),
+            sleepers: Apart::default(),
             bed: (Mutex::new(()), Condvar::new()),
             stops: AtomicBool::new(false),
             panic: Mutex::new(None),
-            caller: Mutex::new(()),
+            caller: Mutex::new(0),
         });
         let mut team = Self { shared, workers: Vec::new() };
         for worker in 1..threads {
@@ -117,22 +117,28 @@ impl Team {
 
     fn run_some(&self, tasks: usize, task: &Task) {
         let shared = &*self.shared;
-        let caller = shared.caller.try_lock();
-        assert!(caller.is_ok(), "a team works for one caller at a time");
+        let mut caller = match shared.caller.try_lock() {
+            Ok(caller) => caller,
+            Err(TryLockError::Poisoned(caller)) => caller.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("a team works for one caller at a time"),
+        };
         // SAFETY: the lifetime is what is left out. Threads call the function only for tasks they have taken, and this
         // function does not return or unwind before all tasks are done.
-        let job = Job(unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) });
-        *lock(&shared.job) = Some(job);
-        shared.done.store(0, Ordering::Relaxed);
-        let run = (shared.state.load(Ordering::Relaxed) >> (2 * TASK_BITS)).wrapping_add(1);
-        shared.state.store(run << (2 * TASK_BITS) | (tasks as u64) << TASK_BITS, Ordering::SeqCst);
-        if shared.sleepers.load(Ordering::SeqCst) > 0 {
+        let mut job = Job(unsafe { std::mem::transmute::<*const Task<'_>, *const Task<'static>>(task) });
+        shared.job.0.store(&raw mut job, Ordering::Relaxed);
+        *caller = caller.wrapping_add(tasks);
+        let workers = shared.ranges.len();
+        let bound = |worker: usize| (worker as u64 * tasks as u64) / workers as u64;
+        for (worker, range) in shared.ranges.iter().enumerate() {
+            range.0.store(bound(worker + 1) << 32 | bound(worker), Ordering::SeqCst);
+        }
+        if shared.sleepers.0.load(Ordering::SeqCst) > 0 {
             let _bed = lock(&shared.bed.0);
             shared.bed.1.notify_all();
         }
         shared.work(0);
         let mut looks = 0;
-        while shared.done.load(Ordering::Acquire) < tasks {
+        while shared.done() != *caller {
             look_again(&mut looks);
         }
         let panic = lock(&shared.panic).take();
@@ -161,60 +167,76 @@ impl Shared {
     fn serve(&self, worker: usize) {
         let mut looks = 0;
         while !self.stops.load(Ordering::Relaxed) {
-            if self.work(worker) {
+            // A run with enough tasks gives every worker some, so that its own range tells of it.
+            if left(&self.ranges[worker], Ordering::Relaxed) {
+                self.work(worker);
                 looks = 0;
             } else if looks < LOOKS {
                 look_again(&mut looks);
             } else {
                 self.sleep();
+                self.work(worker);
                 looks = 0;
             }
         }
     }
 
-    /// Does tasks until none is left; whether there were any.
-    fn work(&self, worker: usize) -> bool {
-        let mut did_any = false;
-        while let Some(task) = self.take() {
-            did_any = true;
-            let job = *lock(&self.job);
-            if let Some(Job(function)) = job {
-                // SAFETY: a task of this run was taken and is not done: the run's caller waits, its function is alive.
-                let function = unsafe { &*function };
+    /// Does tasks until none is left: its own first, then the others'.
+    fn work(&self, worker: usize) {
+        let workers = self.ranges.len();
+        for range in (worker..workers).chain(0..worker).map(|i| &self.ranges[i]) {
+            let mut done = 0;
+            while let Some(task) = take(range) {
+                // SAFETY: a task of this run was taken and is not done: the run's caller waits, and what it has put there
+                // before the ranges is alive. It was seen, since the range was taken from after it was written.
+                let function = unsafe { &*(*self.job.0.load(Ordering::Relaxed)).0 };
                 if let Err(panic) = catch_unwind(AssertUnwindSafe(|| function(worker, task))) {
                     *lock(&self.panic) = Some(panic);
                 }
+                done += 1;
             }
-            self.done.fetch_add(1, Ordering::Release);
+            if done > 0 {
+                self.done[worker].0.fetch_add(done, Ordering::Release);
+            }
         }
-        did_any
     }
 
-    /// A task that nobody has taken. While it is not done, the run does not end and no other begins.
-    fn take(&self) -> Option<usize> {
-        let mut state = self.state.load(Ordering::Acquire);
-        loop {
-            let (tasks, taken) = (state >> TASK_BITS & TASK_MASK, state & TASK_MASK);
-            if taken >= tasks {
-                return None;
-            }
-            match self.state.compare_exchange_weak(state, state + 1, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(taken as usize),
-                Err(now) => state = now,
-            }
-        }
+    /// Tasks that are done since the team began.
+    fn done(&self) -> usize {
+        self.done.iter().fold(0, |sum, done| sum.wrapping_add(done.0.load(Ordering::Acquire)))
     }
 
     fn sleep(&self) {
         let mut bed = lock(&self.bed.0);
-        self.sleepers.fetch_add(1, Ordering::SeqCst);
+        self.sleepers.0.fetch_add(1, Ordering::SeqCst);
         // A run that began before the line above was seen to have a sleeper is seen here.
-        let state = self.state.load(Ordering::SeqCst);
-        if (state & TASK_MASK) >= (state >> TASK_BITS & TASK_MASK) && !self.stops.load(Ordering::SeqCst) {
+        let is_idle = !self.ranges.iter().any(|range| left(range, Ordering::SeqCst));
+        if is_idle && !self.stops.load(Ordering::SeqCst) {
             bed = self.bed.1.wait(bed).unwrap_or_else(PoisonError::into_inner);
         }
-        self.sleepers.fetch_sub(1, Ordering::SeqCst);
+        self.sleepers.0.fetch_sub(1, Ordering::SeqCst);
         drop(bed);
+    }
+}
+
+/// Whether a range has tasks that nobody has taken.
+fn left(range: &Apart<AtomicU64>, ordering: Ordering) -> bool {
+    let range = range.0.load(ordering);
+    (range & u64::from(u32::MAX)) < range >> 32
+}
+
+/// A task that nobody has taken. While it is not done, the run does not end and no other begins.
+fn take(range: &Apart<AtomicU64>) -> Option<usize> {
+    let mut now = range.0.load(Ordering::Relaxed);
+    loop {
+        let first = now & u64::from(u32::MAX);
+        if first >= now >> 32 {
+            return None;
+        }
+        match range.0.compare_exchange_weak(now, now + 1, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return Some(first as usize),
+            Err(other) => now = other,
+        }
     }
 }
 
@@ -291,6 +313,22 @@ mod tests {
                     busy[worker].store(false, Ordering::SeqCst);
                 });
                 assert!(seen.iter().all(|seen| seen.load(Ordering::SeqCst) == 1), "{threads}, {tasks}");
+            }
+        }
+    }
+
+    /// The function and what it borrows are another's each time.
+    #[test]
+    fn runs_follow_each_other_at_once() {
+        for threads in [2, 3] {
+            let team = Team::new(threads).unwrap();
+            for run in 0..if cfg!(miri) { 20 } else { 3_000 } {
+                let tasks = 2 + run % 7;
+                let seen: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+                team.run(tasks, &|_, task| {
+                    seen[task].fetch_add(run + 1, Ordering::Relaxed);
+                });
+                assert!(seen.iter().all(|seen| seen.load(Ordering::Relaxed) == run + 1), "run {run}");
             }
         }
     }
