@@ -23,6 +23,7 @@ mod runs;
 mod samples;
 mod stats;
 mod structure;
+mod subject;
 pub mod text;
 mod verdict;
 mod write;
