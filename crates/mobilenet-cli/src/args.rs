@@ -257,13 +257,15 @@ pub struct ChooseArgs {
 /// Write a report of runs: report.html, report.md and results.json
 ///
 /// Accuracy, curves, mistakes, settings and machine of each run. Runs of one network that differ in nothing but
-/// their seeds are counted together, and networks are compared with intervals and tests where data and settings allow;
-/// where not, the report says so. A run that has not been evaluated appears in curves and settings only.
+/// their seeds are counted together. Networks, and one network with different settings, are compared with intervals and
+/// tests where the test images allow; where not, the report says so. A run that has not been evaluated appears in curves
+/// and settings only.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
   mobilenet report runs/v2
-  mobilenet report runs/v2-s1 runs/v2-s2 runs/v3-large-s1 runs/v3-large-s2 --out runs/both")]
+  mobilenet report runs/v2-s1 runs/v2-s2 runs/v3-large-s1 runs/v3-large-s2 --out runs/both
+  mobilenet report runs/tuned-s1 runs/tuned-s2 runs/scratch-s1 runs/scratch-s2 --out runs/starts")]
 pub struct ReportArgs {
     /// Folders that `mobilenet train --out` wrote
     #[arg(required = true, value_name = "RUN")]

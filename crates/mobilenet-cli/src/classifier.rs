@@ -151,8 +151,7 @@ impl Classifier {
         let model = MobileNet::new(&config, seeded_var_builder(&vars, 0, DType::F32, &device))?;
         let report = weights::load(&vars, file)?;
         if let Some(fresh) = &report.fresh_classifier {
-            let (expected, found) = (fresh.model_classes, fresh.file_classes);
-            bail!("{}: {}: expected {expected} classes, found {found}", file.display(), fresh.name);
+            bail!("{}: has no {}: it can start a training (train --init), not answer", file.display(), fresh.name);
         }
         note(&format!("weights: {}, {} classes: {report}", config.title(), config.num_classes));
         let outputs = config.num_classes;

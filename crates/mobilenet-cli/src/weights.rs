@@ -35,7 +35,8 @@ struct Network {
     model: String,
     title: String,
     width: f64,
-    num_classes: usize,
+    /// Nothing where the file has no last layer.
+    num_classes: Option<usize>,
     reduced_tail: bool,
     /// Whether they are just its tensors.
     fits: bool,
@@ -76,11 +77,12 @@ pub fn run(args: &WeightsArgs) -> Result<()> {
 
 impl<'a> Report<'a> {
     fn new(file: &'a Path, found: Inspection, converted: Option<Converted<'a>>) -> Self {
-        let Inspection { format, tensors, prefix, naming, network, problems } = found;
+        let Inspection { format, tensors, prefix, naming, network, has_classifier, problems } = found;
         let fits = problems.is_empty();
         let network = network.map(|config| {
             let title = config.title();
             let ModelConfig { arch, width_mult: width, num_classes, reduced_tail, .. } = config;
+            let num_classes = has_classifier.then_some(num_classes);
             Network { model: arch.to_string(), title, width, num_classes, reduced_tail, fits }
         });
         let tensor = |StoredTensor { name, shape, dtype, torchvision }| Tensor { name, shape, dtype, torchvision };
@@ -141,5 +143,6 @@ fn title(report: &Report) -> String {
     };
     let width = if *width == 1.0 { String::new() } else { format!(" --width {width}") };
     let tail = if *reduced_tail { " --reduced-tail" } else { "" };
-    format!("{title}, {num_classes} classes (--model {model}{width}{tail})")
+    let classes = num_classes.map_or_else(|| "no classifier".to_owned(), |classes| format!("{classes} classes"));
+    format!("{title}, {classes} (--model {model}{width}{tail})")
 }

@@ -52,6 +52,11 @@ impl Originals {
         decode_rgb(&bytes).map_err(|reason| Error::NotAPicture { place: self.store.place(place), reason })
     }
 
+    /// The file that picture `i` is in, if each has one of its own.
+    pub fn file(&self, i: usize) -> Option<&Path> {
+        self.store.file(*self.places.get(i)?)
+    }
+
     /// Picture `i` as `[size, size, 3]`, as [`load`](crate::load) scales and cuts it.
     pub fn decode_square(&self, i: usize, size: usize) -> Result<Vec<u8>, Error> {
         Ok(square(self.decode(i)?, self.short, size))
@@ -85,9 +90,16 @@ impl Store {
         }
     }
 
+    fn file(&self, place: usize) -> Option<&Path> {
+        match self {
+            Self::Files(paths) => paths.get(place).map(PathBuf::as_path),
+            Self::Memory(_) | Self::Spool(_) => None,
+        }
+    }
+
     fn place(&self, place: usize) -> Place {
         match self {
-            Self::Files(paths) => Place { path: paths.get(place).cloned(), row: None },
+            Self::Files(_) => Place { path: self.file(place).map(Path::to_path_buf), row: None },
             Self::Memory(_) | Self::Spool(_) => Place { path: None, row: Some(place) },
         }
     }

@@ -1,6 +1,7 @@
 //! Pictures and labels of a part of a set.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 use mobilenet_common::random::{Fingerprint, SplitMix64};
 use rayon::prelude::*;
@@ -129,6 +130,11 @@ impl Split {
                 found: i.to_string(),
             }),
         }
+    }
+
+    /// The file that picture `i` was read from; `None` past the end and where pictures have no files of their own.
+    pub fn file(&self, i: usize) -> Option<&Path> {
+        self.originals.as_ref()?.file(i)
     }
 
     /// The same with all pictures in memory, whatever that takes.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use common::{encoded, picture, write};
 use image::ImageFormat;
-use mobilenet_data::{Dataset, Error, LoadOptions, ReadOptions, Source, load};
+use mobilenet_data::{Dataset, Error, LoadOptions, ReadOptions, Source, load, load_image};
 use tempfile::tempdir;
 
 fn png(i: usize) -> Vec<u8> {
@@ -90,6 +90,27 @@ fn without_parts_some_are_held_out() {
         assert_eq!(set.test.labels().iter().filter(|&&label| label == 0).count(), 2);
         assert_eq!(set.notes, ["no test part: 20 % of each class held out as test images, seed 0"]);
         assert!(set.copy.contains("20 % of each class held out"), "{}", set.copy);
+    }
+    // Each picture knows its file, in memory or not, through whatever is taken out of the set.
+    for picture_cache in [0, u64::MAX] {
+        let options =
+            LoadOptions { data_dir: Some(dir.path().into()), image_size: 8, picture_cache, ..Default::default() };
+        let set = load(&options, &mut |_| {}).unwrap();
+        let (rest, held_out) = set.train.split_off_validation(6, 1).unwrap();
+        let mut files = Vec::new();
+        for split in [rest.take(9), held_out, set.test] {
+            for i in 0..split.len() {
+                let file = split.file(i).unwrap();
+                let found = load_image(file, 8).unwrap();
+                assert_eq!(found, &*split.picture(i).unwrap(), "{}", file.display());
+                assert!(file.parent().unwrap().ends_with(&set.classes[split.labels()[i] as usize]));
+                files.push(file.to_owned());
+            }
+            assert_eq!(split.file(split.len()), None);
+        }
+        files.sort();
+        files.dedup();
+        assert_eq!(files.len(), 19);
     }
     let of = |seed| read(dir.path(), ReadOptions { split_seed: seed, ..Default::default() }).unwrap().test;
     assert_eq!(of(1), of(1));

@@ -92,6 +92,8 @@ pub struct GalleryRow {
 pub struct Shown {
     pub index: usize,
     pub png_base64: String,
+    /// The name of its file, where it has one of its own
+    pub file: Option<String>,
     pub truth: Inline,
     pub answers: Vec<Answer>,
 }

@@ -147,6 +147,7 @@ fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<Strin
     let blocks = blocks.collect();
     Model {
         network,
+        subject: network.into(),
         params: counts.cifar.params,
         macs: counts.cifar.macs,
         bench: timed,

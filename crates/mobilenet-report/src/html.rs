@@ -144,6 +144,9 @@ fn gallery(rows: &[GalleryRow]) -> Markup {
                                     alt={ "test image " (shown.index) };
                                 figcaption {
                                     b { (shown.truth) }
+                                    @if let Some(file) = &shown.file {
+                                        " " small { (file) }
+                                    }
                                     @for answer in &shown.answers {
                                         @let mark = answer.mark();
                                         span.answer {

@@ -48,8 +48,16 @@ pub struct Judged<'a> {
     pub confusion: &'a [Vec<u64>],
     /// What is counted from them.
     pub scores: &'a Scores,
-    /// The worst mistakes as pictures, the worst first.
-    pub mistakes: &'a [Picture],
+    /// The worst mistakes, the worst first.
+    pub mistakes: &'a [Mistake],
+}
+
+/// A picture with a wrong answer.
+pub struct Mistake {
+    /// Its place among the labels, and its pixels.
+    pub picture: Picture,
+    /// The name of its file, where it has one of its own.
+    pub file: Option<String>,
 }
 
 /// The page: one HTML file that fetches nothing and runs nothing.
@@ -62,7 +70,7 @@ fn document(judged: &Judged<'_>) -> Document {
     let (low, high) = wilson(judged.top[0], images);
     let calibration = &judged.scores.calibration;
     let verdict = rich!(
-        "**{}** of {} are classified correctly (95 % interval {} to {}), {} have their class among the first five \
+        "**{}** of {} are classified correctly (95% interval {} to {}), {} have their class among the first five \
          answers. Macro F1 is {}.",
         percent(judged.top[0]),
         count(images, "image"),
@@ -86,7 +94,7 @@ fn document(judged: &Judged<'_>) -> Document {
                 percent(calibration.ece)
             ),
         ],
-        caveats: judged.notes.iter().map(|note| Inline::from(note.clone())).collect(),
+        caveats: judged.notes.iter().map(|note| rich!("Note: {}", note)).collect(),
         sections,
     }
 }
@@ -204,14 +212,15 @@ fn calibration_section(judged: &Judged<'_>) -> Section {
 }
 
 fn mistakes(judged: &Judged<'_>) -> Option<Section> {
-    let shown = |picture: &Picture| {
+    let shown = |Mistake { picture, file }: &Mistake| {
         let (&label, &answer) = (judged.labels.get(picture.index)?, judged.predicted.get(picture.index)?);
         Some(Shown {
             index: picture.index,
             png_base64: picture.png_base64.clone(),
+            file: file.clone(),
             truth: name(judged, label).into(),
             answers: vec![Answer {
-                network: judged.arch.map(Network::from),
+                network: None,
                 class: name(judged, answer).into(),
                 confidence: judged.confidence.get(picture.index).copied().unwrap_or(0.0).into(),
                 tally: Tally { right: 0, seeds: 1 },
@@ -222,8 +231,8 @@ fn mistakes(judged: &Judged<'_>) -> Option<Section> {
     if pictures.is_empty() {
         return None;
     }
-    let text = "The wrong answers that the network is surest of, as it sees the pictures: the true class, then what the \
-                network says.";
+    let text = "The wrong answers that the network is surest of, as it sees the pictures: the class that they were given, \
+                then what the network says. Some of them may be labeled wrongly.";
     let title = rich!("The worst {}", count(pictures.len() as u64, "mistake"));
     let blocks = vec![Block::Text(text.into()), Block::Gallery(vec![GalleryRow { title, pictures }])];
     Some(Section { title: "Worst mistakes".into(), blocks })
@@ -245,7 +254,8 @@ mod tests {
         let (labels, predicted, confidence) = ([0, 0, 1, 1], [0, 1, 1, 0], [0.9f32, 0.8, 0.7, 0.95]);
         let scores = Scores::count(&classes, &labels, &predicted, &confidence);
         let confusion = [vec![1, 1, 0], vec![1, 1, 0], vec![0, 0, 0]];
-        let mistakes = [Picture { index: 3, label: 1, png_base64: "AAAA".into() }];
+        let picture = Picture { index: 3, label: 1, png_base64: "AAAA".into() };
+        let mistakes = [Mistake { picture, file: Some("<b>.png".into()) }];
         let judged = Judged {
             title: "MobileNetV2",
             arch: None,
@@ -273,6 +283,9 @@ mod tests {
             "Macro F1 is 0.500",
             "Classes with neither images nor answers are left out: 1.",
             "&lt;script&gt;",
+            "Note: &lt;script&gt;",
+            "<small>&lt;b&gt;.png</small>",
+            "95% interval",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }

@@ -23,6 +23,7 @@ mod runs;
 mod samples;
 mod stats;
 mod structure;
+mod subject;
 pub mod text;
 mod verdict;
 mod write;
@@ -34,7 +35,7 @@ pub use verdict::{data_warning, verdict};
 pub use write::write;
 
 // One network on one set.
-pub use judged::{Judged, judged_page};
+pub use judged::{Judged, Mistake, judged_page};
 
 // Single runs.
 pub use runs::{Runs, read_runs};

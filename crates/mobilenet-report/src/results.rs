@@ -57,8 +57,9 @@ pub fn of_comparison(gathered: &Gathered, claims: &[Claim], document: &Document,
 fn pair(pair: &Pair) -> Option<PairResult> {
     let found = pair.comparison.as_ref()?;
     Some(PairResult {
-        first: pair.first,
-        second: pair.second,
+        first: pair.first.network,
+        second: pair.second.network,
+        variants: pair.first.variant().zip(pair.second.variant()).map(|(a, b)| (a.to_owned(), b.to_owned())),
         test_top1: found.difference,
         seeds: found.seeds,
         interval: found.interval(),
@@ -181,7 +182,7 @@ fn training(training: &Training) -> TrainingResult {
 fn seeds(model: &Model) -> SeedsResult {
     SeedsResult {
         model: model.network,
-        label: model.network.label(),
+        label: model.subject.label(),
         seeds: model.runs.iter().map(|run| run.seed).collect(),
         test_top1: model.test_top1(),
         figures: figures(model),

@@ -20,9 +20,9 @@ pub use training::Training;
 pub struct Runs {
     /// Every run, in the order given
     pub(crate) trainings: Vec<Training>,
-    /// By network, the evaluated runs that are seeds of one another
+    /// By network and settings, the evaluated runs that are seeds of one another
     pub(crate) models: Vec<Model>,
-    /// Every pair of networks that were evaluated on the same images
+    /// Every two of them that were evaluated on the same images
     pub(crate) pairs: Vec<Pair>,
     /// What is missing or does not compare, one sentence each
     pub notes: Vec<String>,
@@ -42,6 +42,7 @@ pub fn read_runs(folders: &[PathBuf]) -> Result<Runs> {
         }
         trainings.push(training);
     }
+    seeds::name_subjects(&mut trainings);
     let mut notes = Vec::new();
     let missing: Vec<_> = trainings.iter().filter(|t| t.eval.is_none()).map(|t| t.name.clone()).collect();
     if !missing.is_empty() {
@@ -93,25 +94,65 @@ mod tests {
         let runs = read_runs(&folders).unwrap();
         assert_eq!(runs.trainings.len(), 6);
         let seeds: Vec<Vec<u64>> = runs.models.iter().map(|m| m.runs.iter().map(|run| run.seed).collect()).collect();
-        assert_eq!(seeds, [vec![1, 2], vec![1]]);
+        assert_eq!(seeds, [vec![1, 2], vec![3], vec![1]]);
         assert_eq!(runs.models[0].params, 2_236_682);
+        let labels: Vec<String> = runs.models.iter().map(|model| model.subject.label()).collect();
+        assert_eq!(labels, ["MobileNetV2 (v2-s1)", "MobileNetV2 (longer)", "MobileNetV3-Large"]);
         for said in [
             "blind has not been evaluated (no eval.json): it appears only",
-            "twice is not counted among the seeds of MobileNetV2: it has the seed of second.",
-            "longer is not counted among the seeds of MobileNetV2: its train.epochs is 9, that of v2-s1 3.",
+            "twice is not counted among the seeds of MobileNetV2 (v2-s1): it has the seed of second.",
+            "The networks were not trained alike (train.epochs differ)",
         ] {
             assert!(runs.notes.iter().any(|note| note.contains(said)), "no \"{said}\" in {:?}", runs.notes);
         }
-        // One pair, by the seed that both have.
-        assert_eq!(runs.pairs.len(), 1);
-        assert_eq!(runs.pairs[0].comparison.as_ref().unwrap().mcnemar.len(), 1);
+        // Each two, by the seeds that both have.
+        assert_eq!(runs.pairs.len(), 3);
+        assert_eq!(runs.pairs[1].comparison.as_ref().unwrap().mcnemar.len(), 1);
         crate::write::write_runs(&out.join("page"), &runs).unwrap();
         let page = std::fs::read_to_string(out.join("page/report.html")).unwrap();
         assert!(page.contains("curves-accuracy") || page.contains("Accuracy (%)"), "no curves");
         assert!(page.contains("Confusion matrix of MobileNetV2"), "no confusion matrix");
         let results: RunsResults = mobilenet_schema::read(&out.join("page/results.json")).unwrap();
-        assert_eq!((results.trainings.len(), results.models.len(), results.pairs.len()), (6, 2, 1));
+        assert_eq!((results.trainings.len(), results.models.len(), results.pairs.len()), (6, 3, 3));
         assert_eq!(results.models[0].figures["test_top1"].n, 2);
+        assert_eq!(results.pairs[0].variants, Some(("v2-s1".into(), "longer".into())));
+        assert_eq!(results.pairs[1].variants, None);
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
+    #[test]
+    fn one_network_with_two_settings_is_two() {
+        let out = copy_of_fixture("settings");
+        let names = ["scratch-s1", "scratch-s2", "tuned-s1", "tuned-s2"];
+        for (name, seed) in names.into_iter().zip([1, 2, 1, 2]) {
+            copy(&out.join("v3-large-s1"), &out.join(name));
+            change(&out.join(name).join("config.json"), |config| {
+                config["train"]["seed"] = seed.into();
+                if name.starts_with("tuned") {
+                    config["init"] = "cifar/model.safetensors".into();
+                }
+            });
+        }
+        let runs = read_runs(&names.map(|name| out.join(name))).unwrap();
+        let labels: Vec<String> = runs.models.iter().map(|model| model.subject.label()).collect();
+        assert_eq!(labels, ["MobileNetV3-Large (scratch)", "MobileNetV3-Large (tuned)"]);
+        let said =
+            "The trainings differ in their settings: init is none in scratch and cifar/model.safetensors in tuned.";
+        assert!(runs.notes.iter().any(|note| note == said), "{:?}", runs.notes);
+        crate::write::write_runs(&out.join("page"), &runs).unwrap();
+        let page = std::fs::read_to_string(out.join("page/report.html")).unwrap();
+        for part in [
+            "V3-Large (tuned) minus V3-Large (scratch)",
+            // Two colors, each with its name in the legend.
+            ">V3-Large (tuned)</text>",
+            "line stroke v2\"",
+            "Confusion matrix of MobileNetV3-Large (tuned)",
+        ] {
+            assert!(page.contains(part), "{part}");
+        }
+        for plot in ["confusion-v3-large.svg", "confusion-v3-large-2.svg"] {
+            assert!(out.join("page/plots").join(plot).is_file(), "{plot}");
+        }
         std::fs::remove_dir_all(&out).unwrap();
     }
 

@@ -219,6 +219,9 @@ pub struct PairResult {
     pub first: Network,
     /// The other.
     pub second: Network,
+    /// What the runs of each are called, where it is one network with other settings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variants: Option<(String, String)>,
     /// Test accuracy of the second minus that of the first.
     pub test_top1: f64,
     /// Seeds of each.

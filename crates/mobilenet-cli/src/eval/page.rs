@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use mobilenet_data::Split;
-use mobilenet_report::judged_page;
+use mobilenet_report::{Mistake, judged_page};
 use mobilenet_schema::{Picture, worst_mistakes};
 
 use super::said::Judged;
@@ -31,7 +31,9 @@ pub fn write(
         if let Some((split, at)) = place(parts, index) {
             let png_base64 = png_base64(&split.picture(at)?, split.height(), split.width())?;
             let label = answers.labels.get(index).map_or(0, |&label| label as u32);
-            mistakes.push(Picture { index, label, png_base64 });
+            // Of the path, which may name people and machines, the last word.
+            let file = split.file(at).and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned());
+            mistakes.push(Mistake { picture: Picture { index, label, png_base64 }, file });
         }
     }
     let page = judged_page(&mobilenet_report::Judged {

@@ -93,6 +93,13 @@ fn another_set_is_judged_by_the_names_of_its_classes() {
     assert_eq!(answers(&straight), answers(&reversed));
     let (a, b) = (&straight["scores"]["by_class"], &reversed["scores"]["by_class"]);
     assert_eq!((a[3]["class"].as_str(), b[3]["class"].as_str()), (Some("cat"), Some("cat")));
+    // Mistakes are told by the names of their files, and by nothing else of their paths.
+    place.run("eval --run run --data-dir reversed --part all --report page.html");
+    let page = text(&read(place.path("page.html")));
+    let wrong = b.as_array().unwrap().iter().map(|class| class["images"].as_u64().unwrap()).sum::<u64>()
+        - b.as_array().unwrap().iter().map(|class| class["right"].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(page.matches(".png</small>").count() as u64, wrong.min(24), "{page}");
+    assert!(!page.contains("reversed/"), "{page}");
 
     // Some of the classes will do, others will not.
     listed(&place, "few", &["truck", "Cat"]);

@@ -72,6 +72,22 @@ fn weights_says_what_is_in_a_file() {
         "network: MobileNetV3-Small, width 0.35, 10 classes (--model v3-small --width 0.35), torchvision's names\n";
     assert!(text.ends_with(ending), "{text}");
 
+    // A network without its last layer can start a training, not answer.
+    let last = ["classifier.3.weight", "classifier.3.bias"];
+    let [weight, bias] = last.map(|name| weights.remove(name).unwrap());
+    candle_core::safetensors::save(&weights, place.path("body.safetensors")).unwrap();
+    let text = place.run("weights body.safetensors");
+    assert!(text.contains("network: MobileNetV3-Small, width 0.35, no classifier (--model v3-small"), "{text}");
+    assert!(place.json("weights body.safetensors --json")["network"]["num_classes"].is_null());
+    let line = "eval --weights body.safetensors --mean-std cifar10 --data-dir data";
+    let output = place.command(line).output().unwrap();
+    assert_fails(&output, line, 1, "body.safetensors: has no classifier.3: it can start a training (train --init)");
+    let line = place.train("from-body").replace("--epochs 3", "--epochs 1") + " --init body.safetensors";
+    let output = place.command(&line).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && stderr.contains("classifier.3 is fresh: the file has none"), "{stderr}");
+    weights.extend(last.map(str::to_owned).into_iter().zip([weight, bias]));
+
     weights.remove("features.0.1.bias").unwrap();
     candle_core::safetensors::save(&weights, place.path("less.safetensors")).unwrap();
     let text = place.run("weights less.safetensors");

@@ -27,6 +27,11 @@ impl Fit {
         Self { problems, fresh }
     }
 
+    /// Whether the reading has a last layer, be it for another number of classes.
+    pub fn has_classifier(&self) -> bool {
+        !matches!(self.fresh, Some(FreshClassifier { file_classes: 0, .. }))
+    }
+
     /// Whether a tensor keeps its initial values.
     pub fn is_fresh(&self, name: &str) -> bool {
         is_fresh(self.fresh.as_ref(), name)

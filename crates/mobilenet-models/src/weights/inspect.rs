@@ -24,9 +24,11 @@ pub struct Inspection {
     pub prefix: String,
     /// How the file names the network's tensors.
     pub naming: Naming,
-    /// The network that they come closest to, with as many classes as they have. Strides are in no weights: the preset
-    /// is the one with the published ones.
+    /// The network that they come closest to, with as many classes as they have, or one where they have no last layer.
+    /// Strides are in no weights: the preset is the one with the published ones.
     pub network: Option<ModelConfig>,
+    /// Whether the file has the network's last layer.
+    pub has_classifier: bool,
     /// What is missing of it, unexpected, or of another shape; empty if the network is just this.
     pub problems: Vec<TensorProblem>,
 }
@@ -59,6 +61,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
         dtype: stored.number.name().to_owned(),
         torchvision: by_source.get(name.as_str()).map(|name| (*name).to_owned()),
     });
+    let has_classifier = found.as_ref().is_some_and(|(_, fit)| fit.has_classifier());
     let (network, problems) = match found {
         Some((config, fit)) => (Some(config), fit.problems),
         None => (None, Vec::new()),
@@ -69,6 +72,7 @@ pub fn inspect(path: impl AsRef<Path>) -> Result<Inspection, Error> {
         prefix: reading.prefix.clone(),
         naming: reading.naming,
         network,
+        has_classifier,
         problems,
     })
 }

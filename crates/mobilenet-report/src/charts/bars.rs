@@ -102,7 +102,8 @@ pub fn pairs(Pairs { title, heading, class, kinds, columns }: &Pairs<'_>) -> Svg
         width: WIDTH - 68.0,
         height: 190.0,
         x: vec![0.0, columns.len().max(1) as f64],
-        y: ticks(0.0, 108.0 * most, 4),
+        // No share is above 100.
+        y: ticks(0.0, (108.0 * most).min(100.0), 4),
     };
     let (right, bottom) = (frame.left + frame.width, frame.top + frame.height);
     let mut svg = Svg::new(WIDTH, bottom + 50.0, title);
@@ -213,4 +214,24 @@ pub fn mirrored(Mirrored { title, heading, series, columns }: &Mirrored<'_>) -> 
     svg.text(&format!("fill {class_above}"), (right, 24.0), "end", above);
     svg.text(&format!("fill {class_below}"), (right, 338.0), "end", below);
     svg
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scale_of_pairs_ends_at_a_hundred_percent() {
+        for (most, scale) in [(1.0, ["0", "50", "100"]), (0.93, ["0", "50", "100"]), (0.18, ["0", "10", "20"])] {
+            let column =
+                || Column { name: "a".into(), group: None, shares: [most, most / 2.0], mark: None, hint: "b".into() };
+            let kinds = ["c", "d"];
+            let svg = pairs(&Pairs { title: "t", heading: "h", class: "v2", kinds, columns: vec![column(), column()] });
+            let text = svg.inline();
+            for mark in scale {
+                assert!(text.contains(&format!(">{mark}</text>")), "{mark}: {text}");
+            }
+            assert!(!text.contains(">150</text>"), "{text}");
+        }
+    }
 }

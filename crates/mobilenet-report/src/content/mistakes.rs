@@ -1,6 +1,5 @@
 //! Where the networks go wrong, and where only one of them does.
 
-use mobilenet_arch::Network;
 use mobilenet_schema::ClassCounts;
 use mobilenet_schema::Eval;
 
@@ -9,6 +8,7 @@ use crate::agreement::Agreement;
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Model};
 use crate::plots;
+use crate::subject::Subject;
 use crate::text::{percent, thousands};
 
 /// With more classes the table is folded away.
@@ -17,12 +17,12 @@ const OPEN_CLASSES: usize = 20;
 /// Most frequent mistakes, disagreements by class, confusion matrices.
 pub fn section(gathered: &Gathered) -> Section {
     let mut blocks = Vec::new();
-    let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(m.network, &m.runs[0].eval)).collect();
+    let words: Vec<_> = gathered.few().iter().filter_map(|m| worst(&m.subject, &m.runs[0].eval)).collect();
     if !words.is_empty() {
         blocks.push(Block::Text(words.join(" ").into()));
     }
     blocks.push(Block::Plots(
-        gathered.few().iter().map(|model| plots::confusion(model.network, &model.runs[0])).collect(),
+        gathered.few().iter().map(|model| plots::confusion(&model.subject, &model.runs[0])).collect(),
     ));
     if let Some((first, second)) = gathered.pair()
         && let Some(agreement) = Agreement::new(&first.evals_beside(second), Some(&second.evals_beside(first)))
@@ -102,7 +102,7 @@ fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Blo
 }
 
 /// The most frequent mistake of one network.
-pub fn worst(network: Network, eval: &Eval) -> Option<String> {
+pub fn worst(subject: &Subject, eval: &Eval) -> Option<String> {
     let class = |i: usize| eval.classes.get(i).map(String::as_str);
     let answers = |j: usize| eval.confusion.iter().filter_map(|row| row.get(j)).sum::<u64>();
     let favorite = (0..eval.classes.len()).max_by_key(|&j| answers(j))?;
@@ -110,7 +110,7 @@ pub fn worst(network: Network, eval: &Eval) -> Option<String> {
         return Some(format!(
             "{} answers {} to {} of {} images: it has hardly learned yet, or its batch norm statistics have not \
              settled.",
-            network.label(),
+            subject.label(),
             class(favorite)?,
             thousands(answers(favorite)),
             thousands(eval.test_images)
@@ -123,7 +123,7 @@ pub fn worst(network: Network, eval: &Eval) -> Option<String> {
     (images > 0).then_some(())?;
     Some(format!(
         "{} most often takes {} for {} ({images} of {total}).",
-        network.label(),
+        subject.label(),
         class(truth)?,
         class(answer)?
     ))

@@ -120,5 +120,5 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
         })
         .collect();
     let truth = class(*agreement.labels.get(index)?).into();
-    Some(Shown { index, png_base64: picture.png_base64.clone(), truth, answers })
+    Some(Shown { index, png_base64: picture.png_base64.clone(), file: None, truth, answers })
 }

@@ -70,7 +70,7 @@ fn sentences(runs: &Runs) -> Vec<Inline> {
             };
             rich!(
                 "**{} classifies {} of its {} test images correctly** ({}).",
-                model.network.label(),
+                model.subject.label(),
                 percent(model.test_top1()),
                 thousands(model.runs[0].eval.test_images),
                 seeds
@@ -124,18 +124,14 @@ fn every_run(runs: &Runs) -> Section {
         ("Memory (MB)", &|training| training.record.peak_rss_bytes.map_or_else(none, megabytes)),
     ];
     let mut blocks = vec![Block::Table(Table::of(&runs.trainings, &columns))];
-    let costs: Vec<_> = runs
-        .models
-        .iter()
-        .map(|m| {
-            format!(
-                "{} has {} M parameters and {} M multiply-adds an image",
-                m.network.label(),
-                millions(m.params),
-                millions(m.macs)
-            )
-        })
-        .collect();
+    let mut costs: Vec<String> = Vec::new();
+    for model in &runs.models {
+        let (network, params, macs) = (model.network.label(), millions(model.params), millions(model.macs));
+        let cost = format!("{network} has {params} M parameters and {macs} M multiply-adds an image");
+        if !costs.contains(&cost) {
+            costs.push(cost);
+        }
+    }
     if !costs.is_empty() {
         blocks.push(Block::Text(format!("{}.", list(&costs)).into()));
         blocks.push(Block::Details("Each evaluation in detail".into(), vec![tables::runs_table(&runs.models)]));
@@ -147,7 +143,7 @@ fn curves(runs: &Runs) -> Section {
     let curves: Vec<_> = runs
         .trainings
         .iter()
-        .map(|t| Curve { network: t.network, seed: t.seed, name: &t.name, epochs: &t.epochs })
+        .map(|t| Curve { subject: &t.subject, seed: t.seed, name: &t.name, epochs: &t.epochs })
         .collect();
     let classes = runs.trainings.iter().map(|t| t.config.data.classes.len()).max();
     let plots = plots::curves(&curves, classes.unwrap_or(10));
@@ -170,8 +166,8 @@ fn significance(runs: &Runs) -> Option<Section> {
 }
 
 fn mistakes_of(runs: &Runs) -> Option<Section> {
-    let words: Vec<_> = runs.models.iter().filter_map(|m| mistakes::worst(m.network, &m.runs[0].eval)).collect();
-    let plots = runs.models.iter().map(|model| plots::confusion(model.network, &model.runs[0])).collect();
+    let words: Vec<_> = runs.models.iter().filter_map(|m| mistakes::worst(&m.subject, &m.runs[0].eval)).collect();
+    let plots = runs.models.iter().map(|model| plots::confusion(&model.subject, &model.runs[0])).collect();
     let blocks = vec![Block::Text(words.join(" ").into()), Block::Plots(plots)];
     (!runs.models.is_empty()).then(|| Section { title: "Where they go wrong".into(), blocks })
 }

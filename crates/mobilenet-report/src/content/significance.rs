@@ -223,7 +223,11 @@ fn estimate(model: &Model, metric: &Metric) -> Option<Estimate> {
     let values = model.runs.iter().map(metric.value).collect::<Option<Vec<_>>>()?;
     Some(match metric.images {
         Some(images) => stats::estimate_share(&values, model.runs.first().map_or(0, images)),
-        None => stats::estimate(&values),
+        None => {
+            // None of these can be negative.
+            let estimate = stats::estimate(&values);
+            Estimate { interval: estimate.interval.map(|(low, high)| (low.max(0.0), high)), ..estimate }
+        }
     })
 }
 
@@ -243,7 +247,7 @@ pub fn estimates(models: &[Model]) -> Block {
             rows.push(
                 [
                     metric.label.to_owned(),
-                    model.network.short().to_owned(),
+                    model.subject.short(),
                     found.n.to_string(),
                     (metric.format)(found.mean),
                     deviation,

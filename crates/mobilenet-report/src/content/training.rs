@@ -1,12 +1,12 @@
 //! How the networks were trained, and the curves of it.
 
-use mobilenet_arch::Network;
 use mobilenet_schema::TrainSettings;
 
 use crate::document::{Block, Cell, Inline, Section, Table};
 use crate::gather::{Gathered, Run};
 use crate::leaves::flatten;
 use crate::plots::{self, Training};
+use crate::subject::Subject;
 use crate::text::{count, thousands};
 
 /// The recipe in a sentence, every setting in a table, the curves.
@@ -25,14 +25,14 @@ pub fn section(gathered: &Gathered) -> Section {
     let columns =
         gathered.models.iter().filter_map(|model| Some((model.network.short(), &model.runs.first()?.settings)));
     blocks.extend(settings(&columns.collect::<Vec<_>>()));
-    let curves: Vec<_> = gathered.models.iter().flat_map(|model| trainings(model.network, &model.runs)).collect();
+    let curves: Vec<_> = gathered.models.iter().flat_map(|model| trainings(&model.subject, &model.runs)).collect();
     blocks.push(Block::Plots(plots::curves(&curves, gathered.data.classes.len())));
     Section { title: "Training".into(), blocks }
 }
 
 /// Runs of a network as their curves show them.
-pub fn trainings(network: Network, runs: &[Run]) -> impl Iterator<Item = Training<'_>> {
-    runs.iter().map(move |run| Training { network, seed: run.seed, name: &run.name, epochs: &run.epochs })
+pub fn trainings<'a>(subject: &'a Subject, runs: &'a [Run]) -> impl Iterator<Item = Training<'a>> {
+    runs.iter().map(move |run| Training { subject, seed: run.seed, name: &run.name, epochs: &run.epochs })
 }
 
 /// Every setting of some runs, a titled column each, as `config.json` has them.

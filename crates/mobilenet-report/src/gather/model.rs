@@ -5,6 +5,7 @@ use mobilenet_schema::{Bench, Blocks, EpochMetrics, Eval, Form, Summary, TrainRe
 
 use super::shipped::ShippedForm;
 use crate::stats::{self, Answers};
+use crate::subject::Subject;
 
 /// Layers and counts of one network at both presets.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Counts {
 pub struct Model {
     /// The network
     pub network: Network,
+    /// The network, and which of its settings if there are several
+    pub subject: Subject,
     /// Number of parameters
     pub params: u64,
     /// Multiply-adds of one image

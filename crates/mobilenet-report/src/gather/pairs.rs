@@ -1,19 +1,19 @@
 //! Two networks of a comparison beside each other.
 
-use mobilenet_arch::Network;
 use mobilenet_schema::Comparison;
 
 use super::model::Model;
 use crate::network;
 use crate::stats;
+use crate::subject::Subject;
 
 /// Two networks and how their accuracies compare; nothing if they saw different images.
 #[derive(Debug)]
 pub struct Pair {
     /// The network that is subtracted
-    pub first: Network,
+    pub first: Subject,
     /// The network it is subtracted from
-    pub second: Network,
+    pub second: Subject,
     /// Nothing if they cannot be compared
     pub comparison: Option<Comparison>,
 }
@@ -37,8 +37,8 @@ pub fn compare(models: &[Model]) -> Vec<Pair> {
     pairs
         .into_iter()
         .map(|(a, b)| Pair {
-            first: a.network,
-            second: b.network,
+            first: a.subject.clone(),
+            second: b.subject.clone(),
             comparison: stats::compare(&a.answers(), &b.answers()),
         })
         .collect()

@@ -1,21 +1,40 @@
 //! Loss and accuracy over the epochs, and accuracy over the time that training took.
 
-use mobilenet_arch::Network;
 use mobilenet_schema::{EpochMetrics, EvalMetrics};
 
 use super::plot::{Plot, plot};
 use crate::charts::{Axes, Entry, LineChart, ticks, whole_ticks};
 use crate::stats::median;
+use crate::subject::Subject;
 use crate::text::{list, significant};
 
 /// One kind of value over the epochs, with what it is called.
-struct Subject {
+struct Quantity {
     name: &'static str,
     title: &'static str,
     /// Left out where only test images matter
-    train: Option<fn(&EpochMetrics) -> Option<f64>>,
-    test: fn(&EpochMetrics) -> Option<f64>,
+    train: Option<fn(&EpochMetrics) -> f64>,
+    eval: fn(&EvalMetrics) -> f64,
     axis: Axis,
+}
+
+/// Which images a curve is of.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum Part {
+    Training,
+    Test,
+    /// Held-out training images, for a run that is judged by them while it is trained
+    Validation,
+}
+
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Training => "training",
+            Self::Test => "test",
+            Self::Validation => "held out",
+        }
+    }
 }
 
 /// What a curve is drawn over.
@@ -26,29 +45,42 @@ enum Axis {
     Minutes,
 }
 
-const LOSS: Subject = Subject {
+const LOSS: Quantity = Quantity {
     name: "curves-loss",
     title: "Loss (cross-entropy)",
-    train: Some(|epoch| Some(epoch.train_loss)),
-    test: |epoch| epoch.eval.on_test_images().map(EvalMetrics::loss),
+    train: Some(|epoch| epoch.train_loss),
+    eval: EvalMetrics::loss,
     axis: Axis::Epochs,
 };
 
-const ACCURACY: Subject = Subject {
+const ACCURACY: Quantity = Quantity {
     name: "curves-accuracy",
     title: "Accuracy (%)",
-    train: Some(|epoch| Some(100.0 * epoch.train_top1)),
-    test: |epoch| epoch.eval.on_test_images().map(|test| 100.0 * test.top1()),
+    train: Some(|epoch| 100.0 * epoch.train_top1),
+    eval: |eval| 100.0 * eval.top1(),
     axis: Axis::Epochs,
 };
 
-const ACCURACY_BY_TIME: Subject = Subject {
+const ACCURACY_BY_TIME: Quantity = Quantity {
     name: "curves-accuracy-time",
     title: "Test accuracy (%)",
     train: None,
-    test: ACCURACY.test,
+    eval: ACCURACY.eval,
     axis: Axis::Minutes,
 };
+
+impl Quantity {
+    /// The value of an epoch, if it has one of this part.
+    fn of(&self, part: Part, epoch: &EpochMetrics) -> Option<f64> {
+        let of_test_images = epoch.eval.on_test_images().is_some();
+        match part {
+            Part::Training => self.train.map(|value| value(epoch)),
+            Part::Test => of_test_images.then(|| (self.eval)(&epoch.eval)),
+            // Without training curves the title says that the images are the test's.
+            Part::Validation => (!of_test_images && self.train.is_some()).then(|| (self.eval)(&epoch.eval)),
+        }
+    }
+}
 
 /// Of more networks only the curves of the test images are drawn.
 const MOST_BOTH: usize = 5;
@@ -60,18 +92,17 @@ const MOST_DISCS: usize = 20;
 pub fn curves(trainings: &[Training<'_>], classes: usize) -> Vec<Plot> {
     let chance = (classes.max(2) as f64).ln();
     let mut plots = Vec::new();
-    for (subject, chance) in [(&ACCURACY, None), (&ACCURACY_BY_TIME, None), (&LOSS, Some(chance))] {
-        if !collect(trainings, subject).is_empty() {
-            plots.push(draw(trainings, subject, chance));
+    for (quantity, chance) in [(&ACCURACY, None), (&ACCURACY_BY_TIME, None), (&LOSS, Some(chance))] {
+        if !collect(trainings, quantity).is_empty() {
+            plots.push(draw(trainings, quantity, chance));
         }
     }
     plots
 }
 
 /// A training as far as its curves show it.
-#[derive(Copy, Clone)]
 pub struct Training<'a> {
-    pub network: Network,
+    pub subject: &'a Subject,
     pub seed: u64,
     /// Name of the run
     pub name: &'a str,
@@ -79,28 +110,28 @@ pub struct Training<'a> {
 }
 
 /// The values of one run's training or test images.
-struct Curve {
-    network: Network,
+struct Curve<'a> {
+    subject: &'a Subject,
     seed: u64,
-    part: &'static str,
+    part: Part,
     axis: Axis,
     /// (epoch or minutes, value); values that are no numbers are left out
     points: Vec<(f64, f64)>,
 }
 
-impl Curve {
+impl Curve<'_> {
     fn hint(&self, (x, value): (f64, f64)) -> String {
         let place = match self.axis {
             Axis::Epochs => format!("epoch {x}"),
             Axis::Minutes => format!("after {x:.1} min"),
         };
-        format!("{}, seed {}, {}, {place}: {value:.3}", self.network.label(), self.seed, self.part)
+        format!("{}, seed {}, {}, {place}: {value:.3}", self.subject.label(), self.seed, self.part.name())
     }
 }
 
 /// With `chance`, the value of a mere guess, the axis ends where single far higher values would flatten the rest.
-fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> Plot {
-    let curves = collect(trainings, subject);
+fn draw(trainings: &[Training<'_>], quantity: &Quantity, chance: Option<f64>) -> Plot {
+    let curves = collect(trainings, quantity);
     let values: Vec<f64> = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.1)).collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = chance.map_or(f64::INFINITY, |chance| limit(&values, chance));
@@ -108,18 +139,18 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
     let last = curves.iter().flat_map(|curve| curve.points.iter().map(|p| p.0)).fold(0.0, f64::max);
     let y = ticks(low, high, 5);
     let top = y[y.len() - 1];
-    let (x, x_title, per) = match subject.axis {
+    let (x, x_title, per) = match quantity.axis {
         Axis::Epochs => (whole_ticks(last), "Epoch", "per epoch"),
         Axis::Minutes => (ticks(0.0, last, 6), "Minutes of training", "against minutes of training"),
     };
 
-    let entry = |network: Network| Entry { class: network.class(), name: network.short() };
-    let series: Vec<_> = networks(trainings).into_iter().map(entry).collect();
-    let axes = Axes { x_title, y_title: subject.title, x, y };
-    let mut chart = LineChart::new(&format!("{} {per}", subject.title), 238.0, &series, axes);
+    let entry = |subject: &Subject| Entry { class: subject.class(), name: subject.short() };
+    let series: Vec<_> = subjects(trainings).into_iter().map(entry).collect();
+    let axes = Axes { x_title, y_title: quantity.title, x, y };
+    let mut chart = LineChart::new(&format!("{} {per}", quantity.title), 238.0, &series, axes);
     for curve in &curves {
-        let (faint, radius) = if curve.part == "test" { (false, 4.0) } else { (true, 2.5) };
-        let class = curve.network.class();
+        let (faint, radius) = if curve.part == Part::Training { (true, 2.5) } else { (false, 4.0) };
+        let class = curve.subject.class();
         chart.line(&class, faint, &curve.points);
         if curve.points.len() > MOST_DISCS {
             continue;
@@ -129,18 +160,24 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
         }
     }
     chart.legend();
-    let both = curves.iter().any(|curve| curve.part != "test");
+    let has = |part| curves.iter().any(|curve| curve.part == part);
+    let both = has(Part::Training);
+    let (solid, images) = match (has(Part::Test), has(Part::Validation)) {
+        (true, true) => ("test or held out", "test images, or held-out training images in runs that have some"),
+        (false, true) => ("held out", "held-out training images"),
+        _ => ("test", "test images"),
+    };
     if both {
-        chart.remark("solid: test, dashed: training");
+        chart.remark(&format!("solid: {solid}, dashed: training"));
     }
-    let caption = match subject.axis {
+    let caption = match quantity.axis {
         Axis::Epochs => {
             let which = if both {
-                "Solid: test images; dashed: training images, augmented, averaged while the epoch runs."
+                format!("Solid: {images}; dashed: training images, augmented, averaged while the epoch runs.")
             } else {
-                "Test images."
+                format!("{}{}.", images[..1].to_uppercase(), &images[1..])
             };
-            format!("{}. {which}{}", subject.title, beyond(&curves, top))
+            format!("{}. {which}{}", quantity.title, beyond(&curves, top))
         }
         Axis::Minutes => {
             let missing = match untimed(trainings) {
@@ -150,31 +187,31 @@ fn draw(trainings: &[Training<'_>], subject: &Subject, chance: Option<f64>) -> P
             format!(
                 "{} at the end of each epoch against the time spent on training steps up to then, without evaluation \
                  and checkpoints. The time is that of the machine and its load.{missing}",
-                subject.title
+                quantity.title
             )
         }
     };
-    plot(subject.name, caption, chart.finish())
+    plot(quantity.name, caption, chart.finish())
 }
 
 /// The curves of all runs that have values; training curves too, unless there are so many networks that nobody could
 /// tell them apart.
-fn collect(trainings: &[Training<'_>], subject: &Subject) -> Vec<Curve> {
-    let axis = subject.axis;
-    let few = networks(trainings).len() <= MOST_BOTH;
-    let parts = [subject.train.map(|value| ("training", value)), Some(("test", subject.test))];
-    let curves = trainings.iter().flat_map(|&Training { network, seed, epochs, .. }| {
-        parts.into_iter().flatten().map(move |(part, value)| {
-            let finite = |epoch| value(epoch).filter(|v: &f64| v.is_finite());
+fn collect<'a>(trainings: &[Training<'a>], quantity: &Quantity) -> Vec<Curve<'a>> {
+    let axis = quantity.axis;
+    let few = subjects(trainings).len() <= MOST_BOTH;
+    let parts = [Part::Training, Part::Test, Part::Validation];
+    let curves = trainings.iter().flat_map(|&Training { subject, seed, epochs, .. }| {
+        parts.into_iter().map(move |part| {
+            let finite = |epoch| quantity.of(part, epoch).filter(|v: &f64| v.is_finite());
             let places = match axis {
                 Axis::Epochs => epochs.iter().map(|epoch| epoch.epoch as f64).collect(),
                 Axis::Minutes => minutes(epochs).unwrap_or_default(),
             };
             let points = places.into_iter().zip(epochs).filter_map(|(x, epoch)| Some((x, finite(epoch)?)));
-            Curve { network, seed, part, axis, points: points.collect() }
+            Curve { subject, seed, part, axis, points: points.collect() }
         })
     });
-    curves.filter(|curve| !curve.points.is_empty()).filter(|curve| few || curve.part == "test").collect()
+    curves.filter(|curve| !curve.points.is_empty()).filter(|curve| few || curve.part != Part::Training).collect()
 }
 
 /// Minutes of training at the end of each epoch; `None` if an epoch's time is not known.
@@ -194,15 +231,15 @@ fn untimed(trainings: &[Training<'_>]) -> Vec<String> {
     trainings.iter().filter(|run| minutes(run.epochs).is_none()).map(|run| run.name.to_owned()).collect()
 }
 
-/// Each network once, in order.
-fn networks(trainings: &[Training<'_>]) -> Vec<Network> {
-    let mut networks = Vec::new();
+/// Each subject once, in order.
+fn subjects<'a>(trainings: &[Training<'a>]) -> Vec<&'a Subject> {
+    let mut subjects = Vec::new();
     for training in trainings {
-        if !networks.contains(&training.network) {
-            networks.push(training.network);
+        if !subjects.contains(&training.subject) {
+            subjects.push(training.subject);
         }
     }
-    networks
+    subjects
 }
 
 /// The highest value that may stretch the axis: twice what is usual, be that a mere guess or the median.
@@ -211,13 +248,13 @@ fn limit(values: &[f64], chance: f64) -> f64 {
 }
 
 /// A sentence on the values above the plot, the first few of them by name; empty if there are none.
-fn beyond(curves: &[Curve], top: f64) -> String {
+fn beyond(curves: &[Curve<'_>], top: f64) -> String {
     const NAMED: usize = 3;
     let mut above: Vec<String> = curves
         .iter()
         .flat_map(|curve| curve.points.iter().filter(|p| p.1 > top).map(move |&point| (curve, point)))
         .map(|(curve, (epoch, value))| {
-            format!("{} {} epoch {epoch} ({})", curve.network.short(), curve.part, significant(value))
+            format!("{} {} epoch {epoch} ({})", curve.subject.short(), curve.part.name(), significant(value))
         })
         .collect();
     if above.is_empty() {
@@ -244,6 +281,36 @@ mod tests {
         // A loss that is high throughout is the subject, not an outlier.
         assert!(limit(&[30.0, 31.0, 29.0], chance) > 31.0);
         assert!(limit(&[], chance) > chance);
+    }
+
+    #[test]
+    fn held_out_images_are_not_called_test_images() {
+        let test = fixture().models.remove(0).runs.remove(0).epochs;
+        let held_out: Vec<EpochMetrics> = test
+            .iter()
+            .map(|epoch| {
+                let (valid_loss, valid_top1) = (epoch.eval.loss(), epoch.eval.top1());
+                let eval = EvalMetrics::Validation { valid_loss, valid_top1, valid_top5: epoch.eval.top5() };
+                EpochMetrics { eval, ..epoch.clone() }
+            })
+            .collect();
+        let subject = Subject::from(mobilenet_arch::Network::from(mobilenet_arch::Arch::V2));
+        let run = |name, epochs| Training { subject: &subject, seed: 1, name, epochs };
+        for (runs, words, plots) in [
+            (vec![run("a", &test)], "Solid: test images; dashed", 3),
+            (vec![run("b", &held_out)], "Solid: held-out training images; dashed", 2),
+            (
+                vec![run("a", &test), run("b", &held_out)],
+                "Solid: test images, or held-out training images in runs that have some; dashed",
+                3,
+            ),
+        ] {
+            let found = curves(&runs, 10);
+            assert_eq!(found.len(), plots, "{words}");
+            assert!(found[0].caption.source().contains(words), "{}", found[0].caption.source());
+            // Both lines of each run.
+            assert_eq!(found[0].standalone().matches("<polyline").count(), 2 * runs.len(), "{words}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use mobilenet_schema::{EpochMetrics, Eval, Origin, RunConfig, TrainRecord};
 
 use crate::error::{Error, Result};
 use crate::leaves::flatten;
+use crate::subject::Subject;
 
 /// One finished run, evaluated or not.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub struct Training {
     pub name: String,
     /// The network
     pub network: Network,
+    /// The network, and which of its settings if the runs have several
+    pub subject: Subject,
     /// Its seed
     pub seed: u64,
     /// `metrics.jsonl`
@@ -75,5 +78,5 @@ pub fn read_training(folder: &Path) -> Result<Training> {
     let name = full.file_name().map_or_else(|| folder.display().to_string(), |name| name.display().to_string());
     let origin =
         Origin { what: name.clone(), environment: config.environment.clone(), copy: Some(config.data.copy.clone()) };
-    Ok(Training { name, network, seed, epochs, record, config, eval, origin })
+    Ok(Training { name, network, subject: network.into(), seed, epochs, record, config, eval, origin })
 }
