@@ -186,7 +186,7 @@ fn calibration_section(judged: &Judged<'_>) -> Section {
     });
     let svg = pairs(&Pairs {
         title: "Accuracy by confidence",
-        heading: "by confidence, %",
+        heading: "Share of right answers, by confidence (%)",
         class: &color(judged),
         kinds: ["right", "confidence"],
         columns: columns.collect(),
@@ -233,7 +233,9 @@ fn mistakes(judged: &Judged<'_>) -> Option<Section> {
     }
     let text = "The wrong answers that the network is surest of, as it sees the pictures: the class that they were given, \
                 then what the network says. Some of them may be labeled wrongly.";
-    let title = rich!("The worst {}", count(pictures.len() as u64, "mistake"));
+    let wrong = judged.labels.iter().zip(judged.predicted).filter(|(label, answer)| label != answer).count();
+    let which = if wrong > pictures.len() { "The worst" } else { "All" };
+    let title = rich!("{} {}", which, count(pictures.len() as u64, "mistake"));
     let blocks = vec![Block::Text(text.into()), Block::Gallery(vec![GalleryRow { title, pictures }])];
     Some(Section { title: "Worst mistakes".into(), blocks })
 }
@@ -256,6 +258,7 @@ mod tests {
         let confusion = [vec![1, 1, 0], vec![1, 1, 0], vec![0, 0, 0]];
         let picture = Picture { index: 3, label: 1, png_base64: "AAAA".into() };
         let mistakes = [Mistake { picture, file: Some("<b>.png".into()) }];
+        // Two answers are wrong.
         let judged = Judged {
             title: "MobileNetV2",
             arch: None,
@@ -286,6 +289,7 @@ mod tests {
             "Note: &lt;script&gt;",
             "<small>&lt;b&gt;.png</small>",
             "95% interval",
+            "The worst 1 mistake",
         ] {
             assert!(page.contains(part), "{part}: {page}");
         }
