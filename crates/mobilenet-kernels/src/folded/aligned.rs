@@ -21,13 +21,6 @@ impl<T: Copy + Default> Aligned<T> {
         aligned
     }
 
-    /// A copy of values.
-    pub fn of(values: &[T]) -> Self {
-        let mut aligned = Self::zeroed(values.len());
-        aligned.values_mut().copy_from_slice(values);
-        aligned
-    }
-
     /// How many there are.
     #[allow(clippy::len_without_is_empty, reason = "nobody asks")]
     pub fn len(&self) -> usize {

@@ -5,7 +5,7 @@ use super::super::depthwise::WindowShape;
 use super::super::expand::{FramedRows, Strips};
 use super::super::shards::Shards;
 use super::super::{Crew, Frames};
-use super::multiply::{To, multiply};
+use super::multiply::{Product, To, multiply};
 use super::output::{Affine, Output};
 use super::panels::BytePanels;
 use super::product::{Scratch, Words};
@@ -155,8 +155,16 @@ impl Framing<'_> {
             }
             ByteExpansion::Product(panels, output) => {
                 let words = words.of(panels, self.number, self.inner);
-                let (level, panel, to) = (panels.level, panels.panel(self.panel), T::to(values, output.affine));
-                multiply(level, words, panel, panel.width, &output.epilogue, None, to, self.rows.places());
+                let panel = panels.panel(self.panel);
+                let product = Product {
+                    panel,
+                    columns: panel.width,
+                    epilogue: &output.epilogue,
+                    shortcut: None,
+                    to: T::to(values, output.affine),
+                    places: self.rows.places(),
+                };
+                multiply(panels.level, words, product);
             }
         }
         values

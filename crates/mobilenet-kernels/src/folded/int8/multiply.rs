@@ -22,52 +22,37 @@ pub(super) enum To<'a> {
     Floats(Shards<'a, f32>),
 }
 
-for_each_byte_level! {
-    /// `to[places(row) + column] = epilogue(scale · Σ_k a[row, k] · panel[k, column] + bias) + shortcut[row, column]` for the
-    /// columns of a panel; `columns` of them are written. `a` holds for each step of a row a word.
-    pub(super) fn multiply(
-        a: &[[u8; 4]],
-        panel: BytePanel,
-        columns: usize,
-        epilogue: &Epilogue,
-        shortcut: Shortcut,
-        to: To,
-        places: Places,
-    ) = multiply_body
+/// A product's right side, what is done to its sums, and where they go.
+#[derive(Clone, Copy)]
+pub(super) struct Product<'a> {
+    pub(super) panel: BytePanel<'a>,
+    /// How many of the panel's columns are written.
+    pub(super) columns: usize,
+    pub(super) epilogue: &'a Epilogue,
+    pub(super) shortcut: Shortcut<'a>,
+    pub(super) to: To<'a>,
+    pub(super) places: Places,
 }
 
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+for_each_byte_level! {
+    /// `to[places(row) + column] = epilogue(scale · Σ_k a[row, k] · panel[k, column] + bias) + shortcut[row, column]` for the
+    /// columns of a panel. `a` holds for each step of a row a word.
+    pub(super) fn multiply(a: &[[u8; 4]], product: Product) = multiply_body
+}
+
 #[inline(always)]
-fn multiply_body<I: ByteIsa, const L: usize>(
-    isa: I,
-    a: &[[u8; 4]],
-    panel: BytePanel,
-    columns: usize,
-    epilogue: &Epilogue,
-    shortcut: Shortcut,
-    to: To,
-    places: Places,
-) {
-    if panel.is_double {
-        rows::<I, L, 2>(isa, a, panel, columns, epilogue, shortcut, to, places);
+fn multiply_body<I: ByteIsa, const L: usize>(isa: I, a: &[[u8; 4]], product: Product) {
+    if product.panel.is_double {
+        rows::<I, L, 2>(isa, a, product);
     } else {
-        rows::<I, L, 1>(isa, a, panel, columns, epilogue, shortcut, to, places);
+        rows::<I, L, 1>(isa, a, product);
     }
 }
 
 /// Tiles of almost as many rows each, as many as the registers hold.
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
 #[inline(always)]
-fn rows<I: ByteIsa, const L: usize, const V: usize>(
-    isa: I,
-    a: &[[u8; 4]],
-    panel: BytePanel,
-    columns: usize,
-    epilogue: &Epilogue,
-    shortcut: Shortcut,
-    to: To,
-    places: Places,
-) {
+fn rows<I: ByteIsa, const L: usize, const V: usize>(isa: I, a: &[[u8; 4]], product: Product) {
+    let panel = product.panel;
     let most = if const { L == 16 } { MOST_ROWS } else { MOST_ROWS / 2 };
     let rows = a.len().checked_div(panel.steps).unwrap_or(0);
     let mut row = 0;
@@ -89,7 +74,7 @@ fn rows<I: ByteIsa, const L: usize, const V: usize>(
         } else {
             tile!(1 2 3 4 5 6);
         }
-        finish(isa, &sums[..tall], panel, columns, epilogue, shortcut, to, places, row);
+        finish(isa, &sums[..tall], product, row);
         row += tall;
     }
 }
@@ -125,51 +110,34 @@ fn tile<I: ByteIsa, const L: usize, const V: usize, const R: usize>(
 }
 
 /// Makes rows of sums what they stand for, activates them, adds the shortcut, and writes them.
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
 #[inline(always)]
-fn finish<I: ByteIsa, const L: usize, const V: usize>(
-    isa: I,
-    sums: &[[[i32; L]; V]],
-    panel: BytePanel,
-    columns: usize,
-    epilogue: &Epilogue,
-    shortcut: Shortcut,
-    to: To,
-    places: Places,
-    row: usize,
-) {
+fn finish<I: ByteIsa, const L: usize, const V: usize>(isa: I, sums: &[[[i32; L]; V]], product: Product, row: usize) {
+    if let (To::Bytes(_, affine) | To::Numbers(_, affine), None) = (product.to, product.shortcut)
+        && let Some(clamp) = ByteClamp::new(product.epilogue, affine)
+    {
+        return write_clamped(isa, sums, product, clamp, row);
+    }
     // One loop for each kind, so that a loop does not ask which it is.
-    match epilogue {
+    match product.epilogue {
         Epilogue::Clamp { low, high } => {
-            if let (To::Bytes(_, affine) | To::Numbers(_, affine), None) = (to, shortcut)
-                && let Some(clamp) = ByteClamp::new(epilogue, affine)
-            {
-                return write_clamped(isa, sums, panel, columns, clamp, to, places, row);
-            }
             let clamp = |values| isa.at_most(*high, isa.at_least(*low, values));
-            write(isa, sums, panel, columns, clamp, shortcut, to, places, row);
+            write(isa, sums, product, clamp, row);
         }
-        Epilogue::HSwish => {
-            let h_swish = |values| Epilogue::HSwish.apply(isa, values);
-            write(isa, sums, panel, columns, h_swish, shortcut, to, places, row);
-        }
-        other => write(isa, sums, panel, columns, |values| other.apply(isa, values), shortcut, to, places, row),
+        Epilogue::HSwish => write(isa, sums, product, |values| Epilogue::HSwish.apply(isa, values), row),
+        other => write(isa, sums, product, |values| other.apply(isa, values), row),
     }
 }
 
 /// [`finish`] with nothing but a clamp, to bytes.
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
 #[inline(always)]
 fn write_clamped<I: ByteIsa, const L: usize, const V: usize>(
     isa: I,
     sums: &[[[i32; L]; V]],
-    panel: BytePanel,
-    columns: usize,
+    product: Product,
     clamp: ByteClamp,
-    to: To,
-    places: Places,
     row: usize,
 ) {
+    let Product { panel, columns, to, places, .. } = product;
     let [mut scale, mut bias] = [[[0f32; L]; V]; 2];
     unrolled!(V, v => {
         let (factor, offset) = (load(panel.scales.scale, v * L), load(panel.scales.bias, v * L));
@@ -201,19 +169,15 @@ fn write_clamped<I: ByteIsa, const L: usize, const V: usize>(
 }
 
 /// [`finish`] with an activation.
-#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
 #[inline(always)]
 fn write<I: ByteIsa, const L: usize, const V: usize>(
     isa: I,
     sums: &[[[i32; L]; V]],
-    panel: BytePanel,
-    columns: usize,
+    product: Product,
     activation: impl Fn([f32; L]) -> [f32; L],
-    shortcut: Shortcut,
-    to: To,
-    places: Places,
     row: usize,
 ) {
+    let Product { panel, columns, shortcut, to, places, .. } = product;
     let whole = columns == V * L;
     let [mut scale, mut bias] = [[[0f32; L]; V]; 2];
     unrolled!(V, v => {

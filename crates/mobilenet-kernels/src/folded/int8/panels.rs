@@ -21,7 +21,7 @@ pub(super) fn lanes_and_step(level: Level) -> (usize, usize) {
 }
 
 /// Weights, side by side in a word: four bytes, or two numbers of 16 bits.
-pub(super) fn word(step: usize, weights: [i8; 4]) -> u32 {
+fn word(step: usize, weights: [i8; 4]) -> u32 {
     if step == 4 {
         return u32::from_le_bytes(weights.map(i8::cast_unsigned));
     }

@@ -4,7 +4,7 @@ use super::super::Crew;
 use super::super::aligned::Aligned;
 use super::super::panels::Places;
 use super::super::shards::Shards;
-use super::multiply::{To, multiply};
+use super::multiply::{Product, To, multiply};
 use super::output::{Affine, Output};
 use super::panels::BytePanels;
 use crate::simd::{ByteIsa, for_each_byte_level};
@@ -142,7 +142,8 @@ fn run(
             for i in panel_block * panels.len() / panel_blocks..(panel_block + 1) * panels.len() / panel_blocks {
                 let panel = panels.panel(i);
                 let places = Places::plain(first * columns + panel.first, columns);
-                multiply(panels.level, words, panel, panel.columns, &output.epilogue, shortcut, to, places);
+                let (columns, epilogue) = (panel.columns, &output.epilogue);
+                multiply(panels.level, words, Product { panel, columns, epilogue, shortcut, to, places });
             }
             first = next;
         }

@@ -4,7 +4,7 @@ use super::super::Crew;
 use super::super::panels::Places;
 use super::super::shards::Shards;
 use super::super::stem::{ROWS_VALUES, StemShape, Unfolded};
-use super::multiply::multiply;
+use super::multiply::{Product, multiply};
 use super::output::Output;
 use super::panels::BytePanels;
 use super::product::Scratch;
@@ -49,7 +49,8 @@ pub fn stem(
         let words = scratch.of(panels, task, unfolded);
         for panel in (0..panels.len()).map(|i| panels.panel(i)) {
             let places = Places::plain((i * pixels + first * shape.w_out()) * c_out + panel.first, c_out);
-            multiply(panels.level, words, panel, panel.columns, &output.epilogue, None, to, places);
+            let (columns, epilogue) = (panel.columns, &output.epilogue);
+            multiply(panels.level, words, Product { panel, columns, epilogue, shortcut: None, to, places });
         }
     });
 }

@@ -1,9 +1,11 @@
 //! Depthwise convolutions of bytes in a frame, a panel of channels at a time.
 
 use super::super::aligned::Aligned;
+use super::super::convolve::MOST_PIXELS;
 use super::super::depthwise::WindowShape;
 use super::super::panels::panels;
 use super::super::shards::Shards;
+use super::finish::{Line, finish};
 use super::output::{Affine, Output, Scales, is_signed, scale_and_bias, start};
 use super::panels::lanes_and_step;
 use super::{windows_of_numbers, windows_of_quads};
@@ -204,19 +206,70 @@ fn convolve_body<I: ByteIsa, const L: usize>(
 ) {
     let one = WindowShape { dilation: 1, ..shape };
     let by = |stride| WindowShape { stride, ..one };
-    macro_rules! rows {
-        ($K:literal, $shape:expr) => {
-            match const { I::STEP } {
-                4 => windows_of_quads::rows::<I, L, $K>(isa, $shape, frame, panel, output, columns, sums, to),
-                _ => windows_of_numbers::rows::<I, L, $K>(isa, $shape, frame, panel, output, sums, to),
-            }
-        };
-    }
     match (shape.kernel, shape.stride, shape.dilation) {
-        (3, 1, 1) => rows!(3, by(1)),
-        (3, 2, 1) => rows!(3, by(2)),
-        (5, 1, 1) => rows!(5, by(1)),
-        (5, 2, 1) => rows!(5, by(2)),
-        _ => rows!(0, shape),
+        (3, 1, 1) => rows::<I, L, 3>(isa, by(1), frame, panel, output, columns, sums, to),
+        (3, 2, 1) => rows::<I, L, 3>(isa, by(2), frame, panel, output, columns, sums, to),
+        (5, 1, 1) => rows::<I, L, 5>(isa, by(1), frame, panel, output, columns, sums, to),
+        (5, 2, 1) => rows::<I, L, 5>(isa, by(2), frame, panel, output, columns, sums, to),
+        _ => rows::<I, L, 0>(isa, shape, frame, panel, output, columns, sums, to),
+    }
+}
+
+/// `K` is the window's size, or 0 where it is not known beforehand.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn rows<I: ByteIsa, const L: usize, const K: usize>(
+    isa: I,
+    shape: WindowShape,
+    frame: ByteFrame,
+    panel: ByteWindowPanel,
+    output: &Output,
+    columns: &mut [u32],
+    sums: &mut [u32],
+    to: Shards<u8>,
+) {
+    let (w_out, framed_row) = (shape.w_out(), shape.framed_width() * panel.width);
+    let sums_wanted = !sums.is_empty();
+    for lane in (0..panel.width).step_by(L) {
+        let channels = panel.channels.saturating_sub(lane).min(L);
+        if channels == 0 {
+            break;
+        }
+        let mut total = [0u32; L];
+        for y in 0..frame.rows_out {
+            let top = y * shape.stride * framed_row;
+            if const { I::STEP == 4 } {
+                windows_of_quads::lay_out::<I, L, K>(isa, shape, &frame.bytes[top..], panel.width, lane, columns);
+            }
+            let first = frame.first + y * w_out * frame.pixel + panel.first + lane;
+            let line = Line { lane, channels, first, pixel: frame.pixel };
+            let mut x = 0;
+            let mut found = [[0f32; L]; MOST_PIXELS];
+            while x < w_out {
+                let pixels = (w_out - x).div_ceil((w_out - x).div_ceil(MOST_PIXELS));
+                macro_rules! tile {
+                    ($($T:literal)*) => {
+                        match (pixels, const { I::STEP }) {
+                            $(
+                                ($T, 4) => {
+                                    windows_of_quads::tile::<I, L, K, $T>(isa, shape, columns, lane, panel, x, &mut found);
+                                }
+                                ($T, _) => {
+                                    let rows = &frame.numbers[top..];
+                                    windows_of_numbers::tile::<I, L, K, $T>(isa, shape, rows, lane, panel, x, &mut found);
+                                }
+                            )*
+                            _ => {}
+                        }
+                    };
+                }
+                tile!(1 2 3 4 5 6 7 8);
+                finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut total), line, x, to);
+                x += pixels;
+            }
+        }
+        if sums_wanted {
+            sums[lane..][..channels].copy_from_slice(&total[..channels]);
+        }
     }
 }
