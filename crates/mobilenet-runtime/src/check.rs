@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use mobilenet_kernels::folded::int8::MAX_BYTE_WINDOW;
 
 use crate::network::{Activation, Network, Operation, OperationKind, Quantization, Shape};
+use crate::precision::Precision;
 use crate::tensors::{Info, Parts};
 use crate::{Error, Result};
 
@@ -110,7 +111,7 @@ impl Parts<'_> {
             }
             self.weight_fits(&format!("{name}.weight"), weight)?;
             self.vector(&format!("{name}.bias"), columns, used)?;
-            if weight.is_bytes {
+            if weight.kept == Precision::Int8 {
                 self.vector(&format!("{name}.weight_scale"), columns, used)?;
             }
             Ok(columns)
@@ -161,8 +162,8 @@ impl Parts<'_> {
     /// A float32 tensor of one dimension.
     fn vector(&self, name: &str, len: usize, used: &mut BTreeSet<String>) -> Result<()> {
         match self.tensor(name, used)? {
-            info if info.is_bytes || info.is_bf16 => {
-                Err(Error::value(format!("tensor {name:?}"), "float32", info.kept()))
+            info if info.kept != Precision::Float32 => {
+                Err(Error::value(format!("tensor {name:?}"), "float32", info.words()))
             }
             Info { shape: &[found], .. } if found == len => Ok(()),
             Info { shape, .. } => {

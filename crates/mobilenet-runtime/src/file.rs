@@ -67,10 +67,10 @@ enum Source<'a> {
     Disk { file: fs::File, path: PathBuf },
 }
 
-/// A tensor: its shape, how its numbers are kept (F32, BF16 or I8), and where in the file they begin.
+/// A tensor: its shape, how its numbers are kept, and where in the file they begin.
 struct Entry {
     shape: Vec<usize>,
-    dtype: Dtype,
+    kept: Precision,
     start: usize,
 }
 
@@ -144,11 +144,13 @@ impl<'a> File<'a> {
         }
         let contents = json(text)?;
         let entry = |(name, info): (String, &TensorInfo)| {
-            let dtype = info.dtype;
-            if !matches!(dtype, Dtype::F32 | Dtype::BF16 | Dtype::I8) {
-                return Err(Error::value(format!("tensor {name:?}"), "F32, BF16 or I8", format!("{dtype:?}")));
-            }
-            Ok((name, Entry { shape: info.shape.clone(), dtype, start: start + info.data_offsets.0 }))
+            let kept = match info.dtype {
+                Dtype::F32 => Precision::Float32,
+                Dtype::BF16 => Precision::Bf16,
+                Dtype::I8 => Precision::Int8,
+                other => return Err(Error::value(format!("tensor {name:?}"), "F32, BF16 or I8", format!("{other:?}"))),
+            };
+            Ok((name, Entry { shape: info.shape.clone(), kept, start: start + info.data_offsets.0 }))
         };
         let entries = header.tensors().into_iter().map(entry).collect::<Result<_>>()?;
         Ok(Self { source, contents, entries })
@@ -172,10 +174,10 @@ impl<'a> File<'a> {
         let parts = self.parts();
         let tensor = |(name, entry): (&String, &Entry)| {
             let shape = entry.shape.clone();
-            let tensor = match entry.dtype {
-                Dtype::I8 => Tensor { shape, values: Values::I8(parts.bytes(name)?) },
-                Dtype::BF16 => Tensor::bf16(shape, &parts.floats(name)?),
-                _ => Tensor::f32(shape, parts.floats(name)?),
+            let tensor = match entry.kept {
+                Precision::Int8 => Tensor { shape, values: Values::I8(parts.bytes(name)?) },
+                Precision::Bf16 => Tensor::bf16(shape, &parts.floats(name)?),
+                Precision::Float32 => Tensor::f32(shape, parts.floats(name)?),
             };
             Ok((name.clone(), tensor))
         };
@@ -192,8 +194,7 @@ impl Tensors for File<'_> {
     }
 
     fn info(&self, name: &str) -> Option<Info<'_>> {
-        let Entry { shape, dtype, .. } = self.entries.get(name)?;
-        Some(Info { shape, is_bytes: *dtype == Dtype::I8, is_bf16: *dtype == Dtype::BF16 })
+        self.entries.get(name).map(|entry| Info { shape: &entry.shape, kept: entry.kept })
     }
 
     /// Numbers are looked at when they are read.
@@ -203,11 +204,11 @@ impl Tensors for File<'_> {
 
     fn floats(&self, name: &str, first: usize, to: &mut [f32]) -> Result<()> {
         let (entry, len) = self.entry(name)?;
-        if entry.dtype == Dtype::I8 || first + to.len() > len {
+        if entry.kept == Precision::Int8 || first + to.len() > len {
             let (expected, found) = (format!("{} numbers", first + to.len()), len.to_string());
             return Err(Error::value(format!("tensor {name:?}"), expected, found));
         }
-        let is_bf16 = entry.dtype == Dtype::BF16;
+        let is_bf16 = entry.kept == Precision::Bf16;
         let width = if is_bf16 { size_of::<u16>() } else { size_of::<f32>() };
         let mut bytes = vec![0; CHUNK.min(to.len() * width)];
         let mut start = entry.start + first * width;

@@ -73,15 +73,14 @@ impl Parts<'_> {
     /// Whether a weight is kept as the network's precision says.
     pub(crate) fn weight_fits(&self, name: &str, weight: Info) -> Result<()> {
         let fits = match self.precision {
-            Precision::Float32 => !weight.is_bytes && !weight.is_bf16,
-            Precision::Bf16 => weight.is_bf16,
             // A gate's may be float32; which operations have gates is the plan's to know.
-            Precision::Int8 => !weight.is_bf16,
+            Precision::Int8 => weight.kept != Precision::Bf16,
+            precision => weight.kept == precision,
         };
         if fits {
             return Ok(());
         }
         let expected = format!("{}, the network's precision", self.precision);
-        Err(Error::value(format!("tensor {name:?}"), expected, weight.kept()))
+        Err(Error::value(format!("tensor {name:?}"), expected, weight.words()))
     }
 }

@@ -11,20 +11,14 @@ use crate::{Error, Result};
 #[derive(Clone, Copy)]
 pub(crate) struct Info<'a> {
     pub shape: &'a [usize],
-    /// Whether its numbers have 8 bits.
-    pub is_bytes: bool,
-    /// Whether they are bf16; float32 where they are neither.
-    pub is_bf16: bool,
+    /// How its numbers are kept.
+    pub kept: Precision,
 }
 
 impl Info<'_> {
     /// How its numbers are kept, in words.
-    pub(crate) fn kept(&self) -> &'static str {
-        match self {
-            Self { is_bytes: true, .. } => "8 bits",
-            Self { is_bf16: true, .. } => "bf16",
-            _ => "float32",
-        }
+    pub(crate) fn words(&self) -> &'static str {
+        if self.kept == Precision::Int8 { "8 bits" } else { self.kept.name() }
     }
 }
 
@@ -58,7 +52,9 @@ impl Parts<'_> {
     /// How many numbers a float32 or bf16 tensor has.
     pub(crate) fn len(&self, name: &str) -> Result<usize> {
         match self.tensors.info(name) {
-            Some(Info { is_bytes: true, .. }) => Err(Error::value(format!("tensor {name:?}"), "float32", "8 bits")),
+            Some(info) if info.kept == Precision::Int8 => {
+                Err(Error::value(format!("tensor {name:?}"), "float32", info.words()))
+            }
             Some(Info { shape, .. }) => Ok(shape.iter().product()),
             None => Err(missing(name)),
         }
@@ -74,8 +70,8 @@ impl Parts<'_> {
     /// A tensor of 8 bits.
     pub(crate) fn bytes(&self, name: &str) -> Result<Vec<i8>> {
         match self.tensors.info(name) {
-            Some(Info { is_bytes: true, .. }) => self.tensors.bytes(name),
-            Some(info) => Err(Error::value(format!("tensor {name:?}"), "8 bits", info.kept())),
+            Some(info) if info.kept == Precision::Int8 => self.tensors.bytes(name),
+            Some(info) => Err(Error::value(format!("tensor {name:?}"), "8 bits", info.words())),
             None => Err(missing(name)),
         }
     }
@@ -111,8 +107,12 @@ impl Tensors for Network {
 
     fn info(&self, name: &str) -> Option<Info<'_>> {
         let Tensor { shape, values } = self.tensors.get(name)?;
-        let (is_bytes, is_bf16) = (matches!(values, Values::I8(_)), matches!(values, Values::Bf16(_)));
-        Some(Info { shape, is_bytes, is_bf16 })
+        let kept = match values {
+            Values::F32(_) => Precision::Float32,
+            Values::Bf16(_) => Precision::Bf16,
+            Values::I8(_) => Precision::Int8,
+        };
+        Some(Info { shape, kept })
     }
 
     fn check(&self, name: &str) -> Result<()> {

@@ -11,7 +11,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use mobilenet_kernels::activation::{self, Activation as Named};
-use mobilenet_kernels::folded::Pieces;
+use mobilenet_kernels::folded::{Epilogue, Pieces};
 use mobilenet_runtime::Activation;
 use rayon::prelude::*;
 
@@ -49,10 +49,9 @@ impl Function {
 
     /// What it keeps values between, if it does no more.
     fn clamp(&self) -> Option<[f32; 2]> {
-        match self {
-            Self::Named(Named::Identity) => Some([f32::NEG_INFINITY, f32::INFINITY]),
-            Self::Named(Named::Relu) => Some([0., f32::INFINITY]),
-            Self::Named(Named::Relu6) => Some([0., 6.]),
+        let Self::Named(name) = self else { return None };
+        match Epilogue::from(*name) {
+            Epilogue::Clamp { low, high } => Some([low, high]),
             _ => None,
         }
     }

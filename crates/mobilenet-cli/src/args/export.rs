@@ -21,11 +21,13 @@ const QAT_LR: f64 = 1e-4;
 
 /// Make a trained network ready to ship: one file for mobilenet-runtime, or ONNX
 ///
-/// Batch norm is folded into the weights. With --bf16, these are rounded to bf16, which halves the file. With --int8, weights and values get 8 bits: ranges come from training images, their
-/// ends from what a quarter of these images, held out, shows to be best. What other activations or 8 bits cost, a little more
-/// training wins back: --finetune-epochs after --activation, --qat-epochs with the numbers that 8 bits leave. It takes the run's
-/// images, augmentation and batches, on the CPU; interrupted, the same command goes on. FILE.safetensors is what `predict`, `eval` and `bench`
-/// take as --model-file, and the crate mobilenet-runtime runs without Candle; FILE.onnx is for other programs.
+/// Batch norm is folded into the weights. With --bf16, these are rounded to bf16, which halves the file. With --int8,
+/// weights and values get 8 bits: ranges come from training images, their ends from what a quarter of these images,
+/// held out, shows to be best. What other activations or 8 bits cost, a little more training wins back:
+/// --finetune-epochs after --activation, --qat-epochs with the numbers that 8 bits leave. It takes the run's images,
+/// augmentation and batches, on the CPU; interrupted, the same command goes on. FILE.safetensors is what `predict`,
+/// `eval` and `bench` take as --model-file, and the crate mobilenet-runtime runs without Candle; FILE.onnx is for other
+/// programs.
 #[derive(Args)]
 #[command(after_help = "\
 Examples:

@@ -7,6 +7,7 @@ use mobilenet_kernels::folded::{Panels, StemShape, WindowShape};
 use crate::groups::{Group, aliases, groups, places};
 use crate::network::{Operation, OperationKind, Quantization, Shape};
 use crate::plan::Place;
+use crate::precision::Precision;
 use crate::tensors::Parts;
 use crate::{Error, Result};
 
@@ -274,7 +275,7 @@ impl Parts<'_> {
     /// A weight as float32 numbers, however it is kept.
     fn numbers(&self, name: &str) -> Result<Vec<f32>> {
         let weight = format!("{name}.weight");
-        if !self.tensors.info(&weight).is_some_and(|info| info.is_bytes) {
+        if !self.tensors.info(&weight).is_some_and(|info| info.kept == Precision::Int8) {
             return self.floats(&weight);
         }
         let (values, scales) = (self.bytes(&weight)?, self.floats(&format!("{weight}_scale"))?);
