@@ -55,6 +55,7 @@ fn figures_follow_from_the_predictions() {
 
 #[test]
 fn reports_of_runs_follow_from_them() {
+    assert!(!committed(false).is_empty());
     for folder in committed(false) {
         let name = folder.display();
         let trainings = folders(&folder).into_iter().filter(|path| path.join("config.json").exists());
