@@ -82,7 +82,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
     }
     let environment = origins.last().map_or(Environment::default(), |origin| origin.environment.clone());
     for model in &models {
-        let short = model.network.short();
+        let short = model.network().short();
         let bench = model.bench.iter().map(|bench| (format!("latency of {short}"), &bench.environment));
         let shipped = model.shipped.iter().filter_map(|shipped| {
             let bench = shipped.bench.as_ref()?;
@@ -146,7 +146,6 @@ fn read_model(out: &Path, counts: &Counts, runs: Vec<Run>, notes: &mut Vec<Strin
     let blocks = BLOCK_BATCHES.iter().filter_map(|&batch| Blocks::of(bench(Stage::Blocks { network, batch })?));
     let blocks = blocks.collect();
     Model {
-        network,
         subject: network.into(),
         params: counts.cifar.params,
         macs: counts.cifar.macs,
@@ -170,7 +169,7 @@ mod tests {
     fn many_networks_are_shown_by_their_pair() {
         let gathered = fixture_of("widths");
         assert_eq!(gathered.models.len(), 15);
-        let few: Vec<_> = gathered.few().iter().map(|model| model.network.key()).collect();
+        let few: Vec<_> = gathered.few().iter().map(|model| model.network().key()).collect();
         assert_eq!(few, ["v2", "v3-large"]);
         assert_eq!(fixture_of("ladder").few().len(), 5);
     }
@@ -180,7 +179,7 @@ mod tests {
         let gathered = fixture();
         assert!(gathered.notes.is_empty(), "{:?}", gathered.notes);
         let (v2, v3) = gathered.pair().unwrap();
-        assert_eq!((v2.network, v3.network), (Arch::V2.into(), Arch::V3Large.into()));
+        assert_eq!((v2.network(), v3.network()), (Arch::V2.into(), Arch::V3Large.into()));
         assert_eq!((v2.params, v3.params), (2_236_682, 4_214_842));
         assert_eq!(v2.runs[0].epochs.len(), 3);
         assert_eq!(v2.runs[0].eval.labels.len(), 12);

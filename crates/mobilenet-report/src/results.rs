@@ -96,10 +96,10 @@ fn model(model: &Model) -> NetworkResult {
     });
     let bench = model.bench.as_ref();
     NetworkResult {
-        model: model.network,
-        label: Some(model.network.label()),
-        arch: Some(model.network.arch),
-        width_mult: Some(model.network.width.factor()),
+        model: model.network(),
+        label: Some(model.network().label()),
+        arch: Some(model.network().arch),
+        width_mult: Some(model.network().width.factor()),
         epochs: model.runs.iter().map(|run| run.record.epochs).min(),
         params: model.params,
         macs: model.macs,
@@ -164,7 +164,7 @@ fn training(training: &Training) -> TrainingResult {
     let (record, eval) = (&training.record, training.eval.as_ref());
     TrainingResult {
         run: training.name.clone(),
-        model: training.network,
+        model: training.network(),
         seed: training.seed,
         epochs: record.epochs,
         test_top1: eval.map(|eval| eval.test_top1),
@@ -181,7 +181,7 @@ fn training(training: &Training) -> TrainingResult {
 /// A network of [`of_runs`] over its evaluated seeds.
 fn seeds(model: &Model) -> SeedsResult {
     SeedsResult {
-        model: model.network,
+        model: model.network(),
         label: model.subject.label(),
         seeds: model.runs.iter().map(|run| run.seed).collect(),
         test_top1: model.test_top1(),

@@ -34,18 +34,18 @@ fn accuracy(gathered: &Gathered, first: &Model, second: &Model) -> Inline {
     let Some(d) = gathered.difference() else {
         return format!(
             "{} classifies {} of its test images correctly and {} {}, but they saw different images.",
-            best.network.label(),
+            best.network().label(),
             percent(high),
-            other.network.label(),
+            other.network().label(),
             percent(low)
         )
         .into();
     };
     // Where seeds are unequal in number the test knows one pair of runs, which need not lean as the means do.
     let lead = if d.is_noise() || d.difference * (b - a) < 0.0 {
-        rich!("**{} and {} cannot be told apart by accuracy here**", best.network.label(), other.network.label())
+        rich!("**{} and {} cannot be told apart by accuracy here**", best.network().label(), other.network().label())
     } else {
-        rich!("**{} is the more accurate of the two here**", best.network.label())
+        rich!("**{} is the more accurate of the two here**", best.network().label())
     };
     rich!(
         "{}: {} against {} of the {} {} test images. {}",
@@ -63,8 +63,8 @@ fn difference(d: &Comparison, (first, second): (&Model, &Model)) -> String {
     let interval = d.interval().map_or(String::new(), |i| format!(", 95% interval {}", points_interval(i)));
     format!(
         "{} minus {}: {}{interval}; {} ({}, p {}{}).",
-        second.network.short(),
-        first.network.short(),
+        second.network().short(),
+        first.network().short(),
         points(d.difference),
         if d.is_noise() { "not significant" } else { "significant" },
         d.test(),
@@ -96,14 +96,14 @@ fn cost(first: &Model, second: &Model) -> String {
     if let (Some(a), Some(b)) = (quiet::training_speed(first), quiet::training_speed(second)) {
         parts.push(format!("trains at {} instead of {} images per second", significant(b), significant(a)));
     }
-    format!("Measured against {}, {} {}.", first.network.label(), second.network.label(), list(&parts))
+    format!("Measured against {}, {} {}.", first.network().label(), second.network().label(), list(&parts))
 }
 
 fn alone(gathered: &Gathered, model: &Model) -> [Inline; 2] {
     [
         rich!(
             "**{} classifies {} of the {} {} test images correctly.**",
-            model.network.label(),
+            model.network().label(),
             percent(model.test_top1()),
             thousands(model.runs[0].eval.test_images),
             gathered.data.label()
@@ -200,9 +200,9 @@ fn seeds(gathered: &Gathered) -> Option<Inline> {
             format!(
                 "{} has {} and {} {}: the scatter between seeds is not known for both, and the test judges single \
              trainings.",
-                first.network.label(),
+                first.network().label(),
                 count(first.runs.len() as u64, "seed"),
-                second.network.label(),
+                second.network().label(),
                 count(second.runs.len() as u64, "seed")
             )
             .into(),

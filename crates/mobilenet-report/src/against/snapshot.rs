@@ -138,7 +138,7 @@ impl Figures {
             predicted: run.eval.predicted.clone(),
         });
         Self {
-            network: model.network,
+            network: model.network(),
             params: model.params,
             macs: model.macs,
             latency_ms: model.latency(),

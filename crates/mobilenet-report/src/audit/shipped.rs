@@ -47,7 +47,7 @@ fn obstacle<'a>(
     }
     let poor = networks.into_iter().filter(|(_, float32)| float32.eval.test_top1 < TRAINED);
     let poor: Vec<_> = poor
-        .map(|(model, float32)| format!("{} on {}", model.network.short(), percent(float32.eval.test_top1)))
+        .map(|(model, float32)| format!("{} on {}", model.network().short(), percent(float32.eval.test_top1)))
         .collect();
     (!poor.is_empty()).then(|| {
         let whole = whole_percent(TRAINED);
@@ -99,7 +99,8 @@ pub fn eight_bits(gathered: &Gathered) -> Claim {
     let said: Vec<_> = networks
         .iter()
         .map(|(model, int8, change, size)| {
-            let (name, how) = (model.network.short(), if is_trained(int8) { " after training in 8 bits" } else { "" });
+            let (name, how) =
+                (model.network().short(), if is_trained(int8) { " after training in 8 bits" } else { "" });
             let (change, without) = (say(change), without(model, int8));
             format!("{name}{how} {change}{without}, its file {} of the size", whole_percent(*size))
         })
@@ -149,7 +150,7 @@ pub fn relu6(gathered: &Gathered) -> Claim {
             rich!("{} What it costs must be measured, and no network was exported with such a swap here.", function),
         );
     };
-    let said = swap_said(model, shipped, change, &model.network.short());
+    let said = swap_said(model, shipped, change, &model.network().short());
     let beside = gathered.model(Arch::V2).and_then(|v2| v2.shipped(Form::Float32)?.latency());
     let (speed, closes) = match (beside, float32.latency(), shipped.latency()) {
         (Some(v2), Some(before), Some(now)) => (
@@ -181,7 +182,7 @@ pub fn pieces(gathered: &Gathered) -> Claim {
     let Some((model, float32, shipped, change)) = with_swap(gathered, Form::Pieces4) else {
         return claim(text, Verdict::NotMeasurable, "No network was exported with straight pieces here.");
     };
-    let name = model.network.short();
+    let name = model.network().short();
     let accuracy = swap_said(model, shipped, change, "its accuracy") + ".";
     let (Some(before), Some(now)) = (range(&float32.rounds), range(&shipped.rounds)) else {
         return claim(text, Verdict::NotMeasurable, format!("{name} was not timed with straight pieces. {accuracy}"));

@@ -11,7 +11,7 @@ use crate::{stats, verdict};
 /// The networks from V2 to V3-Large that were compared, if one between the two is among them.
 pub fn rungs(gathered: &Gathered) -> Vec<&Model> {
     let rungs: Vec<_> = Arch::LADDER.into_iter().filter_map(|arch| gathered.model(arch)).collect();
-    let between = |model: &&Model| !model.network.arch.is_published();
+    let between = |model: &&Model| !model.network().arch.is_published();
     if rungs.len() > 1 && rungs.iter().any(between) { rungs } else { Vec::new() }
 }
 
@@ -24,8 +24,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     let before = std::iter::once(None).chain(rungs.iter().copied().map(Some));
     let steps = rungs.iter().zip(before).map(|(&model, before)| (model, step(before, model)));
     let columns: [Column<'_, (&Model, (String, String))>; 8] = [
-        ("Network", &|(model, _)| model.network.label()),
-        ("What is added", &|(model, _)| model.network.arch.description().adds.to_owned()),
+        ("Network", &|(model, _)| model.network().label()),
+        ("What is added", &|(model, _)| model.network().arch.description().adds.to_owned()),
         ("Parameters (M)", &|(model, _)| millions(model.params)),
         ("Multiply-adds (M)", &|(model, _)| millions(model.macs)),
         ("Latency (ms)", &|(model, _)| model.latency().map_or("–".to_owned(), significant)),

@@ -35,7 +35,7 @@ pub fn section(gathered: &Gathered) -> Section {
 
 /// Who is right where only one is, class by class.
 fn disagreement(agreement: &Agreement, first: &Model, second: &Model) -> Vec<Block> {
-    let (a, b) = (first.network.short(), second.network.short());
+    let (a, b) = (first.network().short(), second.network().short());
     let counted = [first.evals_beside(second).len(), second.evals_beside(first).len()];
     let several = counted.iter().any(|&seeds| seeds > 1);
     let mut head = ["Class", "Test images"].map(str::to_owned).to_vec();

@@ -84,7 +84,7 @@ pub fn list(gathered: &Gathered, agreement: &Agreement) -> Option<Block> {
 }
 
 fn says_head(model: &Model) -> String {
-    format!("{} says", model.network.short())
+    format!("{} says", model.network().short())
 }
 
 /// The networks of the verdict, or the only one.
@@ -96,7 +96,7 @@ fn pair(gathered: &Gathered) -> (&Model, Option<&Model>) {
 }
 
 fn title(kind: Kind, first: &Model, second: Option<&Model>) -> String {
-    let (a, b) = (first.network.short(), second.map(|model| model.network.short()));
+    let (a, b) = (first.network().short(), second.map(|model| model.network().short()));
     match (kind, b) {
         (Kind::BothRight, Some(b)) => format!("{a} and {b} right"),
         (Kind::BothWrong, Some(b)) => format!("{a} and {b} wrong"),
@@ -116,7 +116,7 @@ fn shown(gathered: &Gathered, agreement: &Agreement, index: usize) -> Option<Sho
         .iter()
         .filter_map(|model| {
             let (predicted, confidence, tally) = answer(&model.evals(), index)?;
-            Some(Answer { network: Some(model.network), class: class(predicted).into(), confidence, tally })
+            Some(Answer { network: Some(model.network()), class: class(predicted).into(), confidence, tally })
         })
         .collect();
     let truth = class(*agreement.labels.get(index)?).into();

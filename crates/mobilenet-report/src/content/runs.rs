@@ -17,8 +17,8 @@ use crate::verdict;
 pub fn document(runs: &Runs, created: &str) -> Document {
     let mut networks = Vec::new();
     for training in &runs.trainings {
-        if !networks.contains(&training.network) {
-            networks.push(training.network);
+        if !networks.contains(&training.network()) {
+            networks.push(training.network());
         }
     }
     let mut data: Vec<String> = Vec::new();
@@ -112,7 +112,7 @@ fn every_run(runs: &Runs) -> Section {
     };
     let columns: [Column<'_, &Training>; 9] = [
         ("Run", &|training| training.name.clone()),
-        ("Network", &|training| training.network.label()),
+        ("Network", &|training| training.network().label()),
         ("Seed", &|training| training.seed.to_string()),
         ("Epochs", &|training| training.record.epochs.to_string()),
         ("Test top-1", &|training| {
@@ -126,7 +126,7 @@ fn every_run(runs: &Runs) -> Section {
     let mut blocks = vec![Block::Table(Table::of(&runs.trainings, &columns))];
     let mut costs: Vec<String> = Vec::new();
     for model in &runs.models {
-        let (network, params, macs) = (model.network.label(), millions(model.params), millions(model.macs));
+        let (network, params, macs) = (model.network().label(), millions(model.params), millions(model.macs));
         let cost = format!("{network} has {params} M parameters and {macs} M multiply-adds an image");
         if !costs.contains(&cost) {
             costs.push(cost);

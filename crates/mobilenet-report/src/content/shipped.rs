@@ -12,7 +12,7 @@ use crate::{pareto, plots};
 /// Verdict, picture and table; nothing if no network was shipped.
 pub fn section(gathered: &Gathered) -> Option<Section> {
     let all: Vec<(Network, &ShippedForm)> =
-        gathered.models.iter().flat_map(|model| model.shipped.iter().map(|form| (model.network, form))).collect();
+        gathered.models.iter().flat_map(|model| model.shipped.iter().map(|form| (model.network(), form))).collect();
     let (_, any) = all.first()?;
     let mut blocks = vec![Block::Text(Inline::join(eight_bits(gathered).into_iter().chain(front(&all))))];
     if all.iter().any(|(_, shipped)| shipped.bench.is_some()) {
@@ -36,7 +36,7 @@ fn of_network(model: &Model) -> Option<String> {
     let bytes = |form: &ShippedForm| form.eval.shipped.bytes as f64;
     let mut said = format!(
         "{} changes by {} ({weight}), its file has {} of the size",
-        model.network.short(),
+        model.network().short(),
         points(found.difference),
         whole_percent(bytes(int8) / bytes(float32)),
     );

@@ -20,13 +20,13 @@ pub fn section(gathered: &Gathered) -> Section {
         blocks.push(Block::Text(format!(
             "{} minus {} in test accuracy: {}. Two things scatter, the test images and the seeds; no test here knows \
              all of both.",
-            second.network.short(),
-            first.network.short(),
+            second.network().short(),
+            first.network().short(),
             points(found.difference)
         ).into()));
         blocks.push(tests(found));
         if found.mcnemar.len() > 1 {
-            blocks.push(per_seed(&found.mcnemar, (&first.network.short(), &second.network.short())));
+            blocks.push(per_seed(&found.mcnemar, (&first.network().short(), &second.network().short())));
         }
     }
     if gathered.comparisons.len() > 1 {

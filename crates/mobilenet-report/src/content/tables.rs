@@ -75,7 +75,7 @@ const METRICS: [Metric; 10] = [
     Metric {
         label: |_| "Multiply-adds at 224×224 (M)".to_owned(),
         article: |article| Some(article.macs_at_224),
-        value: |gathered, model| Some(millions(gathered.counts(model.network)?.imagenet.as_ref()?.macs)),
+        value: |gathered, model| Some(millions(gathered.counts(model.network())?.imagenet.as_ref()?.macs)),
     },
     Metric {
         label: |_| "Training accuracy".to_owned(),
@@ -120,12 +120,12 @@ pub fn section(gathered: &Gathered) -> Section {
     let columns: Vec<(&Model, Option<&Article>)> = gathered
         .few()
         .into_iter()
-        .map(|model| (model, ARTICLE.iter().find(|article| model.network == article.arch.into())))
+        .map(|model| (model, ARTICLE.iter().find(|article| model.network() == article.arch.into())))
         .collect();
     let mut head = vec![Inline::default()];
     for (model, article) in &columns {
-        head.extend(article.map(|_| format!("{}, article", model.network.short()).into()));
-        head.push(rich!("**{}, here**", model.network.short()));
+        head.extend(article.map(|_| format!("{}, article", model.network().short()).into()));
+        head.push(rich!("**{}, here**", model.network().short()));
     }
     let rows = METRICS
         .iter()
@@ -190,7 +190,7 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
         return Vec::new();
     }
     let columns: [Column<'_, (&Model, &Bench)>; 10] = [
-        ("Latency (ms)", &|(model, _)| model.network.label()),
+        ("Latency (ms)", &|(model, _)| model.network().label()),
         ("Batch", &|(_, bench)| bench.batch.to_string()),
         ("p50", &|(_, bench)| significant(bench.latency_ms.p50)),
         ("p90", &|(_, bench)| significant(bench.latency_ms.p90)),
@@ -217,7 +217,7 @@ fn bench_tables(gathered: &Gathered) -> Vec<Block> {
         .models
         .iter()
         .map(|model| {
-            let mut row: Vec<Cell> = vec![model.network.label().into()];
+            let mut row: Vec<Cell> = vec![model.network().label().into()];
             for batch in &batches {
                 let found = model.bench.iter().flat_map(|b| &b.throughput).find(|t| t.batch == *batch);
                 row.push(found.map_or("–".to_owned(), |t| significant(t.images_per_second)).into());

@@ -24,8 +24,8 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
     }
     let mut blocks = Vec::new();
     if !single.is_empty() {
-        let sums: Vec<_> = single.iter().map(|(model, times)| sums(model.network, times)).collect();
-        let marked: Vec<_> = single.iter().map(|(model, times)| stands_out(model.network, times)).collect();
+        let sums: Vec<_> = single.iter().map(|(model, times)| sums(model.network(), times)).collect();
+        let marked: Vec<_> = single.iter().map(|(model, times)| stands_out(model.network(), times)).collect();
         blocks.push(Block::Text(
             format!(
                 "Each block's time within the whole network, for one image: the median of {} passes. {}",
@@ -35,21 +35,21 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
             .into(),
         ));
         blocks.push(Block::Text(Inline::join(marked)));
-        blocks.extend(single.iter().map(|(model, times)| Block::Plots(vec![plots::shares(model.network, times)])));
+        blocks.extend(single.iter().map(|(model, times)| Block::Plots(vec![plots::shares(model.network(), times)])));
     }
     if let (Some(roof), false) = (&gathered.roofline, batched.is_empty()) {
-        let words: Vec<_> = batched.iter().map(|(model, times)| under_the_roof(model.network, times, roof)).collect();
+        let words: Vec<_> = batched.iter().map(|(model, times)| under_the_roof(model.network(), times, roof)).collect();
         blocks.push(Block::Text(rich!(
             "A computation cannot be faster than the processor multiplies, nor than the memory delivers what it \
              computes with: the roofline (Williams, Waterman and Patterson, 2009), here as measured on this machine \
              by `mobilenet roofline`. {}",
             words.join(" ")
         )));
-        let networks: Vec<_> = batched.iter().map(|&(model, times)| (model.network, times)).collect();
+        let networks: Vec<_> = batched.iter().map(|&(model, times)| (model.network(), times)).collect();
         blocks.push(Block::Plots(vec![plots::roofline(roof, &networks)]));
     }
     let tables = gathered.few().into_iter().filter_map(|model| {
-        table(model.network, model.blocks_at(one), model.blocks_at(many), gathered.roofline.as_ref())
+        table(model.network(), model.blocks_at(one), model.blocks_at(many), gathered.roofline.as_ref())
     });
     blocks.push(Block::Details("All blocks".into(), tables.map(Block::Table).collect()));
     Some(Section { title: "Where the time goes".into(), blocks })
@@ -201,7 +201,7 @@ mod tests {
         for (table, model) in tables.iter().zip(&gathered.models) {
             let Block::Table(table) = table else { panic!("no table") };
             assert_eq!(table.rows.len(), model.blocks_at(1).unwrap().blocks.len());
-            assert!(table.rows.iter().all(|row| row.len() == table.head.len()), "{}", model.network);
+            assert!(table.rows.iter().all(|row| row.len() == table.head.len()), "{}", model.network());
         }
     }
 
@@ -218,7 +218,7 @@ mod tests {
     fn a_sentence_names_few_blocks_and_counts_the_rest() {
         let gathered = fixture();
         let mut times = gathered.models[0].blocks_at(1).unwrap().clone();
-        let said = |times: &Blocks| stands_out(gathered.models[0].network, times);
+        let said = |times: &Blocks| stands_out(gathered.models[0].network(), times);
         times.blocks.iter_mut().for_each(|block| block.latency_share = 2.0 * block.macs_share);
         assert!(said(&times).plain().contains(&format!("and {} more take more than", times.blocks.len() - NAMED)));
         times.blocks.iter_mut().skip(1).for_each(|block| block.latency_share = 0.0);

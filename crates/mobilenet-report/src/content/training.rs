@@ -23,7 +23,7 @@ pub fn section(gathered: &Gathered) -> Section {
     );
     let mut blocks = vec![Block::Text(text.into())];
     let columns =
-        gathered.models.iter().filter_map(|model| Some((model.network.short(), &model.runs.first()?.settings)));
+        gathered.models.iter().filter_map(|model| Some((model.network().short(), &model.runs.first()?.settings)));
     blocks.extend(settings(&columns.collect::<Vec<_>>()));
     let curves: Vec<_> = gathered.models.iter().flat_map(|model| trainings(&model.subject, &model.runs)).collect();
     blocks.push(Block::Plots(plots::curves(&curves, gathered.data.classes.len())));

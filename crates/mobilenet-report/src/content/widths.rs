@@ -10,13 +10,13 @@ use crate::{pareto, plots};
 
 /// Table and plots; nothing if all networks have width 1.
 pub fn section(gathered: &Gathered) -> Option<Section> {
-    if gathered.models.iter().all(|model| model.network.width == Width::ONE) {
+    if gathered.models.iter().all(|model| model.network().width == Width::ONE) {
         return None;
     }
     let measured: Vec<_> = gathered.models.iter().filter_map(|model| Some((model, model.latency()?))).collect();
     let front = pareto::front(&measured.iter().map(|(model, ms)| (*ms, model.test_top1())).collect::<Vec<_>>());
     let best: Vec<_> =
-        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.network.short()).collect();
+        measured.iter().zip(&front).filter(|(_, on)| **on).map(|((model, _), _)| model.network().short()).collect();
     let text = rich!(
         "The width multiplier scales the channels of every layer: parameters and multiply-adds grow nearly as its \
          square. \
@@ -29,11 +29,11 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
         list(&best)
     );
     let mut models: Vec<&Model> = gathered.models.iter().collect();
-    models.sort_by_key(|model| (model.network.arch, model.network.width));
+    models.sort_by_key(|model| (model.network().arch, model.network().width));
     let none = || "–".to_owned();
     let memory = |model: &Model| model.bench.as_ref()?.peak_rss_bytes;
     let columns: [Column<'_, &Model>; 8] = [
-        ("Network", &|model| model.network.label()),
+        ("Network", &|model| model.network().label()),
         ("Parameters (M)", &|model| millions(model.params)),
         ("Multiply-adds (M)", &|model| millions(model.macs)),
         ("Latency (ms)", &|model| model.latency().map_or_else(none, significant)),
@@ -56,7 +56,7 @@ pub fn section(gathered: &Gathered) -> Option<Section> {
 
 /// The most accurate network that is no slower and no less accurate, and better in one; `none` for those on the front.
 fn beaten_by(model: &Model, measured: &[(&Model, f64)]) -> String {
-    let Some(&(_, own)) = measured.iter().find(|(other, _)| other.network == model.network) else {
+    let Some(&(_, own)) = measured.iter().find(|(other, _)| other.network() == model.network()) else {
         return "not timed".to_owned();
     };
     let accuracy = model.test_top1();
@@ -67,7 +67,7 @@ fn beaten_by(model: &Model, measured: &[(&Model, f64)]) -> String {
             ms <= own && found >= accuracy && (ms, found) != (own, accuracy)
         })
         .max_by(|(a, _), (b, _)| a.test_top1().total_cmp(&b.test_top1()))
-        .map_or("none".to_owned(), |(other, _)| other.network.short())
+        .map_or("none".to_owned(), |(other, _)| other.network().short())
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ fn figures_follow_from_the_predictions() {
         let results: Value = mobilenet_schema::read(&folder.join("results.json")).unwrap();
         assert_eq!(results["models"].as_array().unwrap().len(), gathered.models.len(), "{name}");
         for (model, reported) in gathered.models.iter().zip(results["models"].as_array().unwrap()) {
-            assert_eq!(reported["model"], model.network.key(), "{name}");
+            assert_eq!(reported["model"], model.network().key(), "{name}");
             assert_eq!(reported["runs"].as_array().unwrap().len(), model.runs.len(), "{name}");
             for (run, reported) in model.runs.iter().zip(reported["runs"].as_array().unwrap()) {
                 check(run);
@@ -102,7 +102,7 @@ fn the_readme_quotes_a_committed_comparison() {
     assert_eq!(quoted.len(), 1, "{quoted:?}");
     let gathered = gather(&quoted[0], Scope { every_run: true, ..Scope::default() }).unwrap();
     for model in &gathered.models {
-        let headline = format!("{} {}", model.network.short(), accuracy(model));
+        let headline = format!("{} {}", model.network().short(), accuracy(model));
         assert!(readme.contains(&headline), "the README does not say \"{headline}\"");
     }
     let row = |name: &str, cell: &dyn Fn(&Model) -> String| {

@@ -43,7 +43,7 @@ impl Gathered {
     /// One network of the comparison.
     pub(crate) fn model(&self, network: impl Into<Network>) -> Option<&Model> {
         let network = network.into();
-        self.models.iter().find(|model| model.network == network)
+        self.models.iter().find(|model| model.network() == network)
     }
 
     /// Counts of any network, compared or not.
@@ -54,7 +54,7 @@ impl Gathered {
 
     /// All networks, in the order of the report.
     pub(crate) fn networks(&self) -> Vec<Network> {
-        self.models.iter().map(|model| model.network).collect()
+        self.models.iter().map(|model| model.network()).collect()
     }
 
     /// The two networks the verdict is about.

@@ -21,8 +21,6 @@ pub struct Counts {
 /// One network.
 #[derive(Debug)]
 pub struct Model {
-    /// The network
-    pub network: Network,
     /// The network, and which of its settings if there are several
     pub subject: Subject,
     /// Number of parameters
@@ -63,6 +61,11 @@ pub struct Run {
 }
 
 impl Model {
+    /// The network.
+    pub fn network(&self) -> Network {
+        self.subject.network
+    }
+
     /// Mean over the seeds.
     pub fn mean(&self, figure: impl Fn(&Run) -> f64) -> f64 {
         stats::mean(&self.runs.iter().map(figure).collect::<Vec<_>>())

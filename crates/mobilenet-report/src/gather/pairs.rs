@@ -22,16 +22,16 @@ pub struct Pair {
 pub fn compare(models: &[Model]) -> Vec<Pair> {
     let mut pairs: Vec<(&Model, &Model)> =
         models.iter().enumerate().flat_map(|(i, a)| models[i + 1..].iter().map(move |b| (a, b))).collect();
-    let networks: Vec<_> = models.iter().map(|model| model.network).collect();
+    let networks: Vec<_> = models.iter().map(|model| model.network()).collect();
     if let (first, Some(second)) = network::pair(&networks) {
         let (first, second) = (networks[first], networks[second]);
         let is_verdicts = |a: &Model, b: &Model| {
-            (a.network, b.network) == (first, second) || (b.network, a.network) == (first, second)
+            (a.network(), b.network()) == (first, second) || (b.network(), a.network()) == (first, second)
         };
         pairs.sort_by_key(|(a, b)| !is_verdicts(a, b));
         pairs
             .iter_mut()
-            .filter(|(a, b)| is_verdicts(a, b) && a.network != first)
+            .filter(|(a, b)| is_verdicts(a, b) && a.network() != first)
             .for_each(|(a, b)| std::mem::swap(a, b));
     }
     pairs

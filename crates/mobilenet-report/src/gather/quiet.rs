@@ -19,7 +19,7 @@ pub fn notes(model: &Model) -> Vec<String> {
             notes.push(format!(
                 "The latencies of {} scatter widely (the 90th percentile is {spread:.1} times the median): the \
                  machine was not quiet.",
-                model.network.label()
+                model.network().label()
             ));
         }
     }
@@ -29,7 +29,7 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.push(format!(
             "The rounds in which {} was timed have medians from {} to {} ms: the machine was not equally quiet in all \
              of them.",
-            model.network.label(),
+            model.network().label(),
             significant(low),
             significant(high)
         ));
@@ -39,7 +39,7 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.push(format!(
             "The rounds in which {} was timed as shipped differ by up to {worst:.1} times ({}): the machine was not \
              equally quiet in all of them.",
-            model.network.label(),
+            model.network().label(),
             list(&restless.iter().map(|form| form.form.name().to_owned()).collect::<Vec<_>>())
         ));
     }
@@ -48,7 +48,7 @@ pub fn notes(model: &Model) -> Vec<String> {
         notes.push(format!(
             "The training steps of {} were not timed by themselves: whether the machine was otherwise idle while it \
              trained is not known, so its time is no basis for a comparison.",
-            model.network.label()
+            model.network().label()
         ));
     }
     for run in &model.runs {

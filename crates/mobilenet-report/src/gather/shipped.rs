@@ -87,7 +87,7 @@ mod tests {
         // Without float32 there is nothing to hold it against, and without a timing no latency.
         let [alone] = &v3.shipped[..] else { panic!("{:?}", v3.shipped) };
         assert!(alone.beside_float32.is_none() && alone.latency().is_none());
-        assert!(gathered.ships(v3.network, Form::Int8) && !gathered.ships(v3.network, Form::Float32));
+        assert!(gathered.ships(v3.network(), Form::Int8) && !gathered.ships(v3.network(), Form::Float32));
         std::fs::remove_dir_all(&out).unwrap();
     }
 

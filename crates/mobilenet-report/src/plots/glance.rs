@@ -47,9 +47,9 @@ pub fn glance(gathered: &Gathered) -> Plot {
         models.iter().map(value).collect()
     };
     let series = |model: &&Model| Series {
-        class: model.network.class(),
-        short: model.network.short(),
-        name: model.network.label(),
+        class: model.network().class(),
+        short: model.network().short(),
+        name: model.network().label(),
     };
     let svg = groups(&Groups {
         title: "The networks side by side",

@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn every_block_has_a_disc_and_no_place_is_no_number() {
         let gathered = fixture();
-        let networks: Vec<_> = gathered.models.iter().map(|m| (m.network, m.blocks_at(128).unwrap())).collect();
+        let networks: Vec<_> = gathered.models.iter().map(|m| (m.network(), m.blocks_at(128).unwrap())).collect();
         let svg = roofline(gathered.roofline.as_ref().unwrap(), &networks).svg.inline();
         assert_eq!(svg.matches("<circle").count(), networks.iter().map(|(_, times)| times.blocks.len()).sum::<usize>());
         assert!(svg.contains("classifier") && !svg.contains("NaN") && !svg.contains("inf"));

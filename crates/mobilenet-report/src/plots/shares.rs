@@ -78,14 +78,14 @@ mod tests {
         let gathered = fixture();
         for model in &gathered.models {
             let times = model.blocks_at(1).unwrap();
-            let svg = shares(model.network, times).svg.inline();
+            let svg = shares(model.network(), times).svg.inline();
             // And two in the legend.
-            assert_eq!(svg.matches("<rect").count(), 2 * times.blocks.len() + 2, "{}", model.network);
+            assert_eq!(svg.matches("<rect").count(), 2 * times.blocks.len() + 2, "{}", model.network());
             for name in ["stem", "1", "last", "classifier"] {
-                assert!(svg.contains(&format!(">{name}</text>")), "{}: {name}", model.network);
+                assert!(svg.contains(&format!(">{name}</text>")), "{}: {name}", model.network());
             }
             let marked = times.blocks.iter().filter(|block| is_marked(block)).count();
-            assert_eq!(svg.matches("×</text>").count(), marked, "{}", model.network);
+            assert_eq!(svg.matches("×</text>").count(), marked, "{}", model.network());
         }
     }
 }

@@ -14,7 +14,7 @@ const MOST_LOST: f64 = 0.1;
 
 /// Every network in every form that was timed.
 pub fn shipped(gathered: &Gathered) -> Plot {
-    let forms = gathered.models.iter().flat_map(|model| model.shipped.iter().map(move |form| (model.network, form)));
+    let forms = gathered.models.iter().flat_map(|model| model.shipped.iter().map(move |form| (model.network(), form)));
     let timed = forms.filter(|(_, shipped)| shipped.bench.is_some());
     let (collapsed, drawn): (Vec<_>, Vec<_>) = timed.partition(|(_, shipped)| change(shipped) < -MOST_LOST);
     let subject = Subject {

@@ -19,9 +19,9 @@ fn against(gathered: &Gathered, (name, title): (&str, &str), cost: &dyn Fn(&Mode
     let place = |model: &Model| {
         let (accuracy, low, high) = accuracy_with_bar(model);
         Some(Place {
-            class: model.network.class(),
-            short: model.network.short(),
-            label: model.network.label(),
+            class: model.network().class(),
+            short: model.network().short(),
+            label: model.network().label(),
             cost: cost(model)?,
             accuracy,
             bar: (low, high),

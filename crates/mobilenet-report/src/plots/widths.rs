@@ -56,10 +56,10 @@ struct Point {
 
 /// An architecture's networks, from narrow to wide.
 fn line(gathered: &Gathered, arch: Arch, subject: &Subject) -> Vec<Point> {
-    let networks = gathered.models.iter().filter(|model| model.network.arch == arch);
+    let networks = gathered.models.iter().filter(|model| model.network().arch == arch);
     let point = |model: &Model| {
         let (value, low, high) = (subject.value)(model)?;
-        Some(Point { network: model.network, width: model.network.width.factor(), value, low, high })
+        Some(Point { network: model.network(), width: model.network().width.factor(), value, low, high })
     };
     let mut line: Vec<_> = networks.filter_map(point).collect();
     line.sort_by(|a, b| a.width.total_cmp(&b.width));

@@ -15,11 +15,11 @@ pub fn name_subjects(trainings: &mut [Training]) {
         .enumerate()
         .map(|(i, training)| {
             let is_like =
-                |known: &Training| known.network == training.network && known.settings() == training.settings();
+                |known: &Training| known.network() == training.network() && known.settings() == training.settings();
             trainings[..i].iter().position(is_like).unwrap_or(i)
         })
         .collect();
-    let runs: Vec<_> = trainings.iter().map(|training| (training.network, training.name.clone())).collect();
+    let runs: Vec<_> = trainings.iter().map(|training| (training.network(), training.name.clone())).collect();
     for (training, subject) in trainings.iter_mut().zip(Subject::of_groups(&runs, &groups)) {
         training.subject = subject;
     }
@@ -65,7 +65,6 @@ fn model(training: &Training, run: Run) -> Result<Model> {
         problem: format!("config.json does not hold a network's settings: {error}"),
     })?;
     Ok(Model {
-        network: training.network,
         subject: training.subject.clone(),
         params: counts.params as u64,
         macs: counts.macs as u64,
@@ -117,7 +116,7 @@ pub fn different_settings(trainings: &[Training], models: &[Model]) -> Option<St
     if names.is_empty() {
         return None;
     }
-    if firsts.iter().any(|training| training.network != firsts[0].network) {
+    if firsts.iter().any(|training| training.network() != firsts[0].network()) {
         return Some(format!(
             "The networks were not trained alike ({} differ): their differences are not the networks' alone.",
             list(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())

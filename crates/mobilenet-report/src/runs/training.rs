@@ -14,8 +14,6 @@ use crate::subject::Subject;
 pub struct Training {
     /// Its folder's name
     pub name: String,
-    /// The network
-    pub network: Network,
     /// The network, and which of its settings if the runs have several
     pub subject: Subject,
     /// Its seed
@@ -33,6 +31,11 @@ pub struct Training {
 }
 
 impl Training {
+    /// The network.
+    pub fn network(&self) -> Network {
+        self.subject.network
+    }
+
     /// Everything that decides its weights but the seed, as (name, value).
     pub fn settings(&self) -> Vec<(String, String)> {
         let mut fields = Vec::new();
@@ -78,5 +81,5 @@ pub fn read_training(folder: &Path) -> Result<Training> {
     let name = full.file_name().map_or_else(|| folder.display().to_string(), |name| name.display().to_string());
     let origin =
         Origin { what: name.clone(), environment: config.environment.clone(), copy: Some(config.data.copy.clone()) };
-    Ok(Training { name, network, subject: network.into(), seed, epochs, record, config, eval, origin })
+    Ok(Training { name, subject: network.into(), seed, epochs, record, config, eval, origin })
 }
