@@ -22,7 +22,7 @@ pub struct BuildInfo {
     pub features: Vec<String>,
 }
 
-/// Looks at the machine this process runs on. Never fails: what is unknown is left out.
+/// Looks at the machine this process runs on. Never fails: what is unknown is left out; whoever computes on a GPU adds it.
 pub fn environment(build: BuildInfo) -> Environment {
     let processor = read_to_string("/proc/cpuinfo").ok().and_then(|s| processor_name(&s));
     let memory = read_to_string("/proc/meminfo").ok();
@@ -32,6 +32,7 @@ pub fn environment(build: BuildInfo) -> Environment {
         processor: processor.unwrap_or_else(|| std::env::consts::ARCH.into()),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         threads: candle_core::utils::get_num_threads(),
+        gpu: None,
         memory_bytes: memory.and_then(|s| kib_field(&s, "MemTotal")),
         os: os_name(),
         rustc: build.rustc,

@@ -1,6 +1,23 @@
 //! The environment of a measurement, with what the build script recorded.
 
+use candle_core::Device;
 use mobilenet_bench::{BuildInfo, Environment, environment};
+
+/// Machine, system, build, and the GPU if the device is one.
+pub fn collect_on(device: &Device) -> Environment {
+    Environment { gpu: gpu_name(device), ..collect() }
+}
+
+#[cfg(feature = "cuda")]
+fn gpu_name(device: &Device) -> Option<String> {
+    let Device::Cuda(cuda) = device else { return None };
+    cuda.cuda_stream().context().name().ok()
+}
+
+#[cfg(not(feature = "cuda"))]
+fn gpu_name(_: &Device) -> Option<String> {
+    None
+}
 
 /// Machine, system and build.
 pub fn collect() -> Environment {

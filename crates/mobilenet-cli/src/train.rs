@@ -70,7 +70,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     let _lock = lock(out)?;
     // Another training may have begun and ended since the first check.
     ensure!(args.resume || !run::has_training(out), already_holds_a_run(out));
-    let (mut config, data) = prepare(&mut request, stored, out)?;
+    let (mut config, data) = prepare(&mut request, stored, &device, out)?;
     if more_epochs {
         go_on(&mut config, request.train.config.epochs, data.train.len(), out)?;
     }
@@ -101,7 +101,12 @@ fn lock(out: &Path) -> Result<Option<File>> {
 }
 
 /// Loads the data and writes `config.json`, or checks that both are those of the stored run.
-fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path) -> Result<(RunConfig, RunData)> {
+fn prepare(
+    request: &mut TrainingRequest,
+    stored: Option<RunConfig>,
+    device: &Device,
+    out: &Path,
+) -> Result<(RunConfig, RunData)> {
     let options = LoadOptions {
         source: request.source,
         data_dir: request.data_dir.clone(),
@@ -130,7 +135,7 @@ fn prepare(request: &mut TrainingRequest, stored: Option<RunConfig>, out: &Path)
         init: request.init.clone(),
         freeze_features: request.freeze_features,
         teacher: request.teacher.clone(),
-        environment: crate::environment::collect(),
+        environment: crate::environment::collect_on(device),
         command: command_line(),
     };
     write_json(&out.join(CONFIG_FILE), &config)?;

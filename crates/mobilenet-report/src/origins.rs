@@ -65,7 +65,10 @@ impl Trait {
         let begin = |text: &str| text.chars().take(10).collect();
         let said = match self {
             Self::Commit => begin(environment.commit.as_deref()?),
-            Self::Processor => environment.processor.clone(),
+            Self::Processor => match &environment.gpu {
+                Some(gpu) => format!("{gpu} and {}", environment.processor),
+                None => environment.processor.clone(),
+            },
             Self::Threads if environment.threads == 0 => return None,
             Self::Threads => environment.threads.to_string(),
             Self::Date => begin(&environment.date),

@@ -111,7 +111,7 @@ fn model(model: &Model) -> NetworkResult {
         latency_ms: bench.map(|b| b.latency_ms),
         latency_rounds_ms: model.rounds.clone(),
         threads: bench.and_then(|b| b.threads),
-        processor: bench.map(|b| b.environment.processor.clone()),
+        processor: bench.map(|b| b.environment.computed_on().to_owned()),
         images_per_second: bench.map(|b| b.images_per_second),
         throughput: bench.map(|b| b.throughput.clone()),
         peak_rss_bytes: bench.and_then(|b| b.peak_rss_bytes),

@@ -15,6 +15,9 @@ pub struct Environment {
     pub cores: usize,
     /// Threads that Candle computes with.
     pub threads: usize,
+    /// The GPU that computed, by its own name; `None` where the processor did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     /// Memory of the machine.
     pub memory_bytes: Option<u64>,
     /// Operating system.
@@ -29,6 +32,14 @@ pub struct Environment {
     pub features: Vec<String>,
     /// UTC day of the measurement, `YYYY-MM-DD`.
     pub date: String,
+}
+
+impl Environment {
+    /// The name of what computed: of the GPU, or of the processor.
+    #[must_use]
+    pub fn computed_on(&self) -> &str {
+        self.gpu.as_deref().unwrap_or(&self.processor)
+    }
 }
 
 /// Where one artefact of a comparison comes from.
