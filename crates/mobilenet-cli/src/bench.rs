@@ -7,12 +7,15 @@ use mobilenet_bench::{Protocol, Timing, inference, input, peak_rss_bytes, rss_by
 use mobilenet_layers::{Precision, seeded_var_builder};
 use mobilenet_models::plan::{PlacedLayer, Plan};
 use mobilenet_models::{MobileNet, ModelConfig, summary};
-use mobilenet_schema::{Bench, StepProfile};
+use mobilenet_schema::{Bench, StepProfile, Throughput};
 use mobilenet_train::{Optimizer, OptimizerConfig, cross_entropy};
 
 use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
+use crate::cuda_bench;
 use crate::cuda_plan;
+use crate::device::DeviceArg;
+use crate::kernels::{self, Gpu};
 use crate::model_file;
 use crate::output::{print, print_json};
 use crate::step_profile::{Shown, step_profile};
@@ -43,41 +46,23 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if args.plan {
         return cuda_plan::run(args, &config, batch);
     }
-    if args.precision != Precision::default() && !args.train {
-        bail!("--precision {}: expected --train or --plan beside it", args.precision)
+    let by_kernels_if_covered = matches!(args.device.device, DeviceArg::Cuda(_)) && !args.profile && !args.blocks;
+    if args.precision != Precision::default() && !args.train && !by_kernels_if_covered {
+        bail!("--precision {}: expected --train or --device cuda beside it", args.precision)
     }
     let device = args.device.device.open()?;
-    let size = config.preset.image_size();
-    let picture = (3, size, size);
-
+    let gpu = match by_kernels_if_covered {
+        true => kernels::for_bench(&device, &config, batch, args.precision, args.train)?,
+        false => None,
+    };
     let baseline_rss_bytes = rss_bytes();
-    let vars = VarMap::new();
-    let model = MobileNet::new(&config, seeded_var_builder(&vars, 1, DType::F32, &device))?;
-    let model = model.with_precision(args.precision);
-    let xs = input(batch, picture, &device)?;
-    let (mut profile, mut block_times) = (None, None);
-    let timing = if args.train {
-        let (timing, found) = training(&model, &vars, &config, &xs, protocol, args.profile, &device)?;
-        profile = found;
-        timing
-    } else if args.blocks {
-        let blocks = summary(&config, (size, size))?.blocks();
-        let layers = Plan::new(&config)?.layers();
-        let paths = |layers: &[PlacedLayer]| layers.iter().map(|layer| layer.path.clone()).collect();
-        let layers: Vec<Vec<String>> = layers.chunk_by(|a, b| a.part == b.part).map(paths).collect();
-        let (timing, found) = BlockTimes::measure(&model, &blocks, &layers, &xs, protocol)?;
-        block_times = Some(found);
-        timing
-    } else {
-        inference(&model, &xs, protocol)?
+    let measured = match gpu {
+        Some(mut gpu) => by_kernels(&mut gpu, args, &config, batch, protocol)?,
+        None => by_the_layers(args, &config, batch, protocol, &device)?,
     };
     let peak_rss_bytes = peak_rss_bytes();
-    let throughput = match args.train || args.blocks || batch != 1 {
-        true => Vec::new(),
-        false => throughput(&model, picture, &BATCHES, FEW, &device)?,
-    };
-
-    let environment = crate::environment::collect();
+    let Measured { timing, throughput, profile, block_times } = measured;
+    let environment = crate::environment::collect_on(&device);
     let report = Bench {
         model: config.arch.to_string(),
         preset: config.preset.to_string(),
@@ -104,6 +89,70 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         return print_json(&report);
     }
     print(&said(&report, block_times.as_ref(), &config))
+}
+
+/// What was measured.
+struct Measured {
+    timing: Timing,
+    throughput: Vec<Throughput>,
+    profile: Option<StepProfile>,
+    block_times: Option<BlockTimes>,
+}
+
+/// By the CUDA kernels.
+fn by_kernels(
+    gpu: &mut Gpu,
+    args: &BenchArgs,
+    config: &ModelConfig,
+    batch: usize,
+    protocol: Protocol,
+) -> Result<Measured> {
+    let timing = match args.train {
+        true => cuda_bench::training(gpu, config, batch, args.precision, protocol)?,
+        false => cuda_bench::inference(gpu, config, batch, args.precision, protocol)?,
+    };
+    let throughput = match args.train || batch != 1 {
+        true => Vec::new(),
+        false => cuda_bench::throughput(gpu, config, &BATCHES, args.precision, FEW)?,
+    };
+    Ok(Measured { timing, throughput, profile: None, block_times: None })
+}
+
+/// By the layers, on whatever Candle computes.
+fn by_the_layers(
+    args: &BenchArgs,
+    config: &ModelConfig,
+    batch: usize,
+    protocol: Protocol,
+    device: &Device,
+) -> Result<Measured> {
+    let size = config.preset.image_size();
+    let picture = (3, size, size);
+    let vars = VarMap::new();
+    let model = MobileNet::new(config, seeded_var_builder(&vars, 1, DType::F32, device))?;
+    let model = model.with_precision(args.precision);
+    let xs = input(batch, picture, device)?;
+    let (mut profile, mut block_times) = (None, None);
+    let timing = if args.train {
+        let (timing, found) = training(&model, &vars, config, &xs, protocol, args.profile, device)?;
+        profile = found;
+        timing
+    } else if args.blocks {
+        let blocks = summary(config, (size, size))?.blocks();
+        let layers = Plan::new(config)?.layers();
+        let paths = |layers: &[PlacedLayer]| layers.iter().map(|layer| layer.path.clone()).collect();
+        let layers: Vec<Vec<String>> = layers.chunk_by(|a, b| a.part == b.part).map(paths).collect();
+        let (timing, found) = BlockTimes::measure(&model, &blocks, &layers, &xs, protocol)?;
+        block_times = Some(found);
+        timing
+    } else {
+        inference(&model, &xs, protocol)?
+    };
+    let throughput = match args.train || args.blocks || batch != 1 {
+        true => Vec::new(),
+        false => throughput(&model, picture, &BATCHES, FEW, device)?,
+    };
+    Ok(Measured { timing, throughput, profile, block_times })
 }
 
 /// Full training steps: forward, loss, backward, AdamW; and as many again for a profile, which would disturb the
@@ -152,8 +201,8 @@ fn said(report: &Bench, block_times: Option<&BlockTimes>, config: &ModelConfig) 
             n => format!("{n} threads"),
         },
         match report.device.as_str() {
-            "cpu" => &report.environment.processor,
-            other => other,
+            "metal" => "metal",
+            _ => report.environment.computed_on(),
         },
         report.iterations,
         report.warmup,

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use candle_core::Device;
+use mobilenet_cuda::plan;
+use mobilenet_layers::Precision;
 use mobilenet_models::ModelConfig;
 use mobilenet_schema::RunConfig;
 use mobilenet_train::DeviceTraining;
@@ -35,6 +37,25 @@ pub fn for_evaluation(
         None => Ok(None),
         Some(Some(problem)) => fall_back(&problem),
         Some(None) => gpu(device),
+    }
+}
+
+/// The GPU for `mobilenet bench`: for steps, or for inference.
+pub fn for_bench(
+    device: &Device,
+    config: &ModelConfig,
+    batch: usize,
+    precision: Precision,
+    train: bool,
+) -> Result<Option<Gpu>> {
+    let planned = || match train {
+        true => plan::training(config, batch, precision, false),
+        false => plan::inference(config, batch, precision),
+    };
+    match device.is_cuda().then(planned) {
+        None => Ok(None),
+        Some(Err(problem)) => fall_back(&problem.to_string()),
+        Some(Ok(_)) => gpu(device),
     }
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod block_times;
 mod choose;
 mod classifier;
+mod cuda_bench;
 mod cuda_plan;
 mod data;
 mod device;

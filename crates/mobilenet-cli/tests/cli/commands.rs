@@ -137,7 +137,7 @@ fn bench_plans_what_cuda_launches() {
     }
     for (line, expected) in [
         ("bench --model v2 --plan", "expected --device cuda, found --device cpu"),
-        ("bench --model v2 --precision bf16", "expected --train or --plan"),
+        ("bench --model v2 --precision bf16", "expected --train or --device cuda"),
     ] {
         assert_fails(&place.command(line).output().unwrap(), line, 1, expected);
     }
