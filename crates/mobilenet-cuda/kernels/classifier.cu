@@ -8,20 +8,25 @@ KERNEL(linear_output, 256, (const float *x, const float *bias, int act, const fl
     y[at] = activate(act, x[at] + (bias ? bias[at % c] : 0.f)) * (mask ? mask[at] : 1.f);
 }
 
-// linear_backward: gx = gy * mask * act'(x + bias), and gbias [c], the sums over the rows, where given. Launch: a
-// thread a column, 64 a block. Cost: reads gy, x and mask, writes gx.
-KERNEL(linear_backward, 64,
+// linear_backward: gx = gy * mask * act'(x + bias), and gbias [c], the sums over the rows, where given. Launch: blocks of
+// 8 columns by 32 rows of threads. Cost: reads gy, x and mask, writes gx.
+KERNEL(linear_backward, 256,
        (const float *gy, const float *x, const float *bias, int act, const float *mask, float *gx, float *gbias, int n, int c)) {
-    const int ch = blockIdx.x * 64 + threadIdx.x;
-    if (ch >= c) return;
-    float sum = 0.f;
-    for (Index i = 0; i < n; i++) {
-        const Index at = i * c + ch;
-        const float g = gy[at] * (mask ? mask[at] : 1.f) * derivative(act, x[at] + (bias ? bias[ch] : 0.f));
-        gx[at] = g;
-        sum += g;
+    __shared__ float scratch[256];
+    const int ch = blockIdx.x * 8 + threadIdx.x;
+    float sum[1] = {0.f};
+    if (ch < c) {
+        const float shift = bias ? bias[ch] : 0.f;
+        for (int i = threadIdx.y; i < n; i += 32) {
+            const Index at = (Index)i * c + ch;
+            const float g = gy[at] * (mask ? mask[at] : 1.f) * derivative(act, x[at] + shift);
+            gx[at] = g;
+            sum[0] += g;
+        }
     }
-    if (gbias) gbias[ch] = sum;
+    if (!gbias) return;
+    add_up_rows<1>(sum, scratch);
+    if (threadIdx.y == 0 && ch < c) gbias[ch] = sum[0];
 }
 
 DEVICE float warp_sum(float x) {

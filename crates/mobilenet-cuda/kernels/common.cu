@@ -148,16 +148,20 @@ template <int V> DEVICE int first_channel() { return (int)(blockIdx.x * blockDim
 DEVICE Index first_row() { return (Index)blockIdx.y * blockDim.y + threadIdx.y; }
 DEVICE Index row_step() { return (Index)gridDim.y * blockDim.y; }
 
-// Adds up `V` values over the rows of threads, in their order, for the threads of the first row. All threads of a block
-// call it. `scratch` holds `V` floats for each thread.
-template <int V> DEVICE void add_up_rows(float (&x)[V], float *scratch) {
-    float *own = scratch + (threadIdx.y * blockDim.x + threadIdx.x) * V;
+// Whether a thread takes over what the row of threads `reach` further has: rows are put together in pairs, then pairs in
+// pairs, and so on, until the first one has all.
+DEVICE bool takes_over(unsigned reach) { return threadIdx.y % (2 * reach) == 0 && threadIdx.y + reach < blockDim.y; }
+
+// Adds up `V` values over the rows of threads, in pairs, for the threads of the first row. All threads of a block call
+// it. `scratch` holds `V` of them for each thread.
+template <int V, class F> DEVICE void add_up_rows(F (&x)[V], F *scratch) {
+    F *own = scratch + (threadIdx.y * blockDim.x + threadIdx.x) * V;
     UNROLL for (int i = 0; i < V; i++) own[i] = x[i];
-    __syncthreads();
-    if (threadIdx.y == 0) {
-        for (unsigned y = 1; y < blockDim.y; y++)
-            UNROLL for (int i = 0; i < V; i++) x[i] += own[y * blockDim.x * V + i];
+    for (unsigned reach = 1; reach < blockDim.y; reach *= 2) {
+        __syncthreads();
+        if (takes_over(reach)) UNROLL for (int i = 0; i < V; i++) own[i] += own[reach * blockDim.x * V + i];
     }
+    if (threadIdx.y == 0) UNROLL for (int i = 0; i < V; i++) x[i] = own[i];
     __syncthreads();
 }
 
@@ -195,26 +199,22 @@ template <int V> struct RunningMoments {
         return Moments{count, origin[i] + mean, square[i] - sum[i] * mean};
     }
     // Writes a part's moments, `part[3][parts][c]`: counts, means, squares. All threads of a block call it; `scratch`
-    // holds 3 floats for each thread.
-    DEVICE void write(float *part, int c, float *scratch) const {
+    // holds `V` for each thread.
+    DEVICE void write(float *part, int c, Moments *scratch) const {
+        Moments *own = scratch + (threadIdx.y * blockDim.x + threadIdx.x) * V;
+        UNROLL for (int i = 0; i < V; i++) own[i] = of(i);
+        for (unsigned reach = 1; reach < blockDim.y; reach *= 2) {
+            __syncthreads();
+            if (takes_over(reach))
+                UNROLL for (int i = 0; i < V; i++) own[i] = merged(own[i], own[reach * blockDim.x * V + i]);
+        }
         const int c0 = first_channel<V>();
-        for (int i = 0; i < V; i++) {
-            float *own = scratch + (threadIdx.y * blockDim.x + threadIdx.x) * 3;
-            Moments all = of(i);
-            own[0] = all.count;
-            own[1] = all.mean;
-            own[2] = all.square;
-            __syncthreads();
-            if (threadIdx.y == 0 && c0 + i < c) {
-                for (unsigned y = 1; y < blockDim.y; y++) {
-                    const float *other = own + y * blockDim.x * 3;
-                    all = merged(all, Moments{other[0], other[1], other[2]});
-                }
-                part[(0 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = all.count;
-                part[(1 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = all.mean;
-                part[(2 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = all.square;
-            }
-            __syncthreads();
+        if (threadIdx.y != 0) return;
+        UNROLL for (int i = 0; i < V; i++) {
+            if (c0 + i >= c) continue;
+            part[(0 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = own[i].count;
+            part[(1 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = own[i].mean;
+            part[(2 * gridDim.y + blockIdx.y) * (Index)c + c0 + i] = own[i].square;
         }
     }
 };

@@ -6,11 +6,18 @@
 
 struct Source { int h, w, c_in, kernel, stride, padding; };
 
-// The pixel of a tap of the output pixel (oy, ox), 0 outside the image.
-DEVICE float tap_value(const float *image, const Source &s, int oy, int ox, int tap) {
-    const int y = oy * s.stride + tap / s.kernel % s.kernel - s.padding, x = ox * s.stride + tap % s.kernel - s.padding;
+// Where a tap of an output pixel is from the pixel's first tap, and its channel.
+struct Tap {
+    int y, x, channel;
+    DEVICE Tap(const Source &s, int tap) : y(tap / s.kernel % s.kernel), x(tap % s.kernel), channel(tap / (s.kernel * s.kernel)) {}
+};
+
+// The value at a tap, 0 outside the image; (y, x) is where the pixel's first tap is.
+DEVICE float tap_value(const float *image, const Source &s, int y, int x, const Tap &tap) {
+    y += tap.y;
+    x += tap.x;
     if (y < 0 || y >= s.h || x < 0 || x >= s.w) return 0.f;
-    return image[((Index)y * s.w + x) * s.c_in + tap / (s.kernel * s.kernel)];
+    return image[((Index)y * s.w + x) * s.c_in + tap.channel];
 }
 
 // stem_forward: p, and part [3][parts][c], its moments, where given; with `bias` act(p + bias) as T instead, for
@@ -19,14 +26,14 @@ DEVICE float tap_value(const float *image, const Source &s, int oy, int ox, int 
 template <int V>
 DEVICE void stem_forward(const float *x, const float *weight, const float *bias, int act, float *p, T *y, float *part, int n,
                          int h, int w, int c_in, int c, int ho, int wo, int kernel, int stride, int padding) {
-    __shared__ float weights[CONV_TAPS * CONV_CHANNELS], scratch[3 * ROW_THREADS];
+    __shared__ float weights[CONV_TAPS * CONV_CHANNELS];
+    __shared__ Moments scratch[V * ROW_THREADS];
     const int width = blockDim.x * V, taps = kernel * kernel * c_in, threads = blockDim.x * blockDim.y;
     for (int i = threadIdx.y * blockDim.x + threadIdx.x; i < taps * width; i += threads) {
         const int ch = blockIdx.x * width + i % width;
         weights[i] = ch < c ? weight[(Index)ch * taps + i / width] : 0.f;
     }
     __syncthreads();
-    const Source source{h, w, c_in, kernel, stride, padding};
     const int c0 = first_channel<V>();
     RunningMoments<V> moments;
     moments.begin();
@@ -34,11 +41,20 @@ DEVICE void stem_forward(const float *x, const float *weight, const float *bias,
         const float *own = weights + threadIdx.x * V;
         for (int row = (int)first_row(); row < n * ho * wo; row += (int)row_step()) {
             const float *image = x + (Index)(row / wo / ho) * h * w * c_in;
+            const int y0 = row / wo % ho * stride - padding, x0 = row % wo * stride - padding;
             float sum[V];
             UNROLL for (int i = 0; i < V; i++) sum[i] = 0.f;
-            for (int tap = 0; tap < taps; tap++) {
-                const float v = tap_value(image, source, row / wo % ho, row % wo, tap);
-                UNROLL for (int i = 0; i < V; i++) sum[i] += v * own[tap * width + i];
+            const float *filter = own;
+            for (int ci = 0; ci < c_in; ci++) {
+                for (int ky = 0; ky < kernel; ky++) {
+                    const float *line = image + ((Index)(y0 + ky) * w + x0) * c_in + ci;
+                    const bool inside = y0 + ky >= 0 && y0 + ky < h;
+                    for (int kx = 0; kx < kernel; kx++, filter += width) {
+                        if (!inside || x0 + kx < 0 || x0 + kx >= w) continue;
+                        const float v = line[kx * c_in];
+                        UNROLL for (int i = 0; i < V; i++) sum[i] += v * filter[i];
+                    }
+                }
             }
             if (bias) {
                 UNROLL for (int i = 0; i < V; i++) sum[i] = activate(act, sum[i] + bias[c0 + i]);
@@ -70,6 +86,8 @@ KERNEL(stem_backward_weight, 256,
     const Index rows = (Index)n * ho * wo;
     float sum[(CONV_TAPS + 7) / 8];
     UNROLL for (int i = 0; i < (CONV_TAPS + 7) / 8; i++) sum[i] = 0.f;
+    // Of the tile's values, a thread takes every 16th of one row.
+    const int own_row = threadIdx.x / TILE_ROWS, own_tap = threadIdx.x % TILE_ROWS;
     for (Index first = (Index)blockIdx.y * TILE_ROWS; first < rows; first += (Index)gridDim.y * TILE_ROWS) {
         const int count = (int)(rows - first < TILE_ROWS ? rows - first : TILE_ROWS);
         for (int i = group; i < count; i += 8) {
@@ -81,10 +99,12 @@ KERNEL(stem_backward_weight, 256,
             }
             gp[i * 32 + lane] = g;
         }
-        for (int i = threadIdx.x; i < count * taps; i += 256) {
-            const int row = (int)first + i / taps;
+        if (own_row < count) {
+            const int row = (int)first + own_row;
             const float *image = x + (Index)(row / wo / ho) * h * w * c_in;
-            values[i] = tap_value(image, source, row / wo % ho, row % wo, i % taps);
+            const int y0 = row / wo % ho * stride - padding, x0 = row % wo * stride - padding;
+            for (int tap = own_tap; tap < taps; tap += 256 / TILE_ROWS)
+                values[own_row * taps + tap] = tap_value(image, source, y0, x0, Tap(source, tap));
         }
         __syncthreads();
         for (int i = 0; i < count; i++) {

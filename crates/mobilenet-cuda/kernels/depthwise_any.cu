@@ -14,7 +14,7 @@ DEVICE float input_value(const T *e, Index at, const float *affine, int act, int
 KERNEL(dw_any_forward, ROW_THREADS,
        (const T *e, const float *affine, int act, const float *weight, const float *bias, int act_out, T *d, float *part,
         int n, int h, int w, int c, int ho, int wo, int kernel, int stride, int dilation, int padding)) {
-    __shared__ float scratch[3 * ROW_THREADS];
+    __shared__ Moments scratch[ROW_THREADS];
     const int ch = first_channel<1>();
     RunningMoments<1> moments;
     moments.begin();

@@ -1,16 +1,17 @@
 // What is made of parts' sums: statistics, slopes, weights' gradients. Small: every kernel reads its parts once.
 
-#define FINISH_CHANNELS 32
-#define FINISH_ROWS 8
+#define FINISH_CHANNELS 8
+#define FINISH_ROWS 32
 #define FINISH_THREADS (FINISH_CHANNELS * FINISH_ROWS)
 
-struct WideMoments { double count, mean, square; };
-
-DEVICE WideMoments merged(WideMoments a, WideMoments b) {
-    const double count = a.count + b.count;
-    if (count == 0.) return a;
-    const double distance = b.mean - a.mean, share = b.count / count;
-    return WideMoments{count, a.mean + distance * share, a.square + b.square + distance * distance * a.count * share};
+// Adds up numbers of each channel over the rows of threads, for all of them.
+template <int V> DEVICE void add_up(double (&x)[V], double *scratch) {
+    add_up_rows<V>(x, scratch);
+    double *of_channel = scratch + threadIdx.x * V;
+    if (threadIdx.y == 0) UNROLL for (int i = 0; i < V; i++) of_channel[i] = x[i];
+    __syncthreads();
+    UNROLL for (int i = 0; i < V; i++) x[i] = of_channel[i];
+    __syncthreads();
 }
 
 // norm_finish: the batch's statistics and the running ones, from part [3][parts][c].
@@ -18,56 +19,55 @@ DEVICE WideMoments merged(WideMoments a, WideMoments b) {
 //   running = kept * running + share * batch's, the mean with what `origin` adds to it: weight [c, c_in] by origin [c_in]
 //   origin_out [c] = beta + origin_in                                        where a block's output is kept about a row
 //   input_sums [c_in] = sums of input_part [input_parts][c_in]               where given
-// Launch: blocks of 32 channels by 8 rows of threads, which share the parts. Cost: reads the parts.
+// The mean comes first, then the squares about it: no division in a loop. Launch: blocks of 8 channels by 32 rows of
+// threads, which share the parts. Cost: reads the parts, twice.
 KERNEL(norm_finish, FINISH_THREADS,
        (const float *part, int parts, int c, const float *gamma, const float *beta, float eps, float kept, float of_mean,
         float of_var, float *affine, float *inverse_std, float *running_mean, float *running_var, const float *weight,
         const float *origin, int c_in, const float *origin_in, float *origin_out, const float *input_part, int input_parts,
         float *input_sums)) {
-    __shared__ double scratch[3 * FINISH_THREADS];
+    __shared__ double scratch[2 * FINISH_THREADS];
     const int ch = blockIdx.x * FINISH_CHANNELS + threadIdx.x;
-    WideMoments all{0., 0., 0.};
+    const Index plane = (Index)parts * c;
+    double total[2] = {0., 0.}, rest[2] = {0., 0.}, input_sum[1] = {0.};
     if (ch < c) {
         for (int i = threadIdx.y; i < parts; i += FINISH_ROWS) {
-            const Index at = (Index)i * c + ch, plane = (Index)parts * c;
-            all = merged(all, WideMoments{part[at], part[plane + at], part[2 * plane + at]});
+            const Index at = (Index)i * c + ch;
+            const double count = part[at];
+            total[0] += count;
+            total[1] += count * part[plane + at];
         }
     }
-    double *own = scratch + (threadIdx.y * FINISH_CHANNELS + threadIdx.x) * 3;
-    own[0] = all.count;
-    own[1] = all.mean;
-    own[2] = all.square;
-    __syncthreads();
-    if (threadIdx.y == 0 && ch < c) {
-        for (int y = 1; y < FINISH_ROWS; y++) {
-            const double *other = own + y * FINISH_CHANNELS * 3;
-            all = merged(all, WideMoments{other[0], other[1], other[2]});
+    add_up<2>(total, scratch);
+    const double exact = total[0] > 0. ? total[1] / total[0] : 0.;
+    if (ch < c) {
+        for (int i = threadIdx.y; i < parts; i += FINISH_ROWS) {
+            const Index at = (Index)i * c + ch;
+            const double distance = part[plane + at] - exact;
+            rest[0] += part[2 * plane + at] + part[at] * distance * distance;
         }
-        const float mean = (float)all.mean, var = (float)(all.square / all.count);
-        const double inverse = 1. / sqrt((double)var + (double)eps);
-        affine[ch] = mean;
-        affine[c + ch] = (float)(gamma[ch] * inverse);
-        affine[2 * c + ch] = beta[ch];
-        affine[3 * c + ch] = (float)(all.mean - (double)mean);
-        inverse_std[ch] = (float)inverse;
-        double whole = all.mean;
         if (origin)
-            for (int i = 0; i < c_in; i++) whole += (double)weight[(Index)ch * c_in + i] * origin[i];
-        running_mean[ch] = running_mean[ch] * kept + (float)whole * of_mean;
-        running_var[ch] = running_var[ch] * kept + var * of_var;
-        if (origin_out) origin_out[ch] = beta[ch] + (origin_in ? origin_in[ch] : 0.f);
+            for (int i = threadIdx.y; i < c_in; i += FINISH_ROWS) rest[1] += (double)weight[(Index)ch * c_in + i] * origin[i];
     }
-    if (!input_sums) return;
-    __syncthreads();
-    double sum = 0.;
-    if (ch < c_in)
-        for (int i = threadIdx.y; i < input_parts; i += FINISH_ROWS) sum += input_part[(Index)i * c_in + ch];
-    own[0] = sum;
-    __syncthreads();
-    if (threadIdx.y == 0 && ch < c_in) {
-        for (int y = 1; y < FINISH_ROWS; y++) sum += own[y * FINISH_CHANNELS * 3];
-        input_sums[ch] = (float)sum;
+    add_up<2>(rest, scratch);
+    if (input_sums) {
+        if (ch < c_in)
+            for (int i = threadIdx.y; i < input_parts; i += FINISH_ROWS) input_sum[0] += input_part[(Index)i * c_in + ch];
+        add_up<1>(input_sum, scratch);
     }
+    if (threadIdx.y != 0) return;
+    if (input_sums && ch < c_in) input_sums[ch] = (float)input_sum[0];
+    if (ch >= c) return;
+    const float mean = (float)exact, var = (float)(rest[0] / total[0]);
+    const double inverse = 1. / sqrt((double)var + (double)eps);
+    affine[ch] = mean;
+    affine[c + ch] = (float)(gamma[ch] * inverse);
+    affine[2 * c + ch] = beta[ch];
+    affine[3 * c + ch] = (float)(exact - (double)mean);
+    inverse_std[ch] = (float)inverse;
+    running_mean[ch] = running_mean[ch] * kept + (float)(exact + rest[1]) * of_mean;
+    running_var[ch] = running_var[ch] * kept + var * of_var;
+    if (origin_out) origin_out[ch] = beta[ch] + (origin_in ? origin_in[ch] : 0.f);
 }
 
 // norm_backward_finish: from part [2][parts][c], the sums of g and of g * (x - mean) over so many rows,
@@ -79,22 +79,17 @@ KERNEL(norm_backward_finish, FINISH_THREADS,
         float *ggamma, float *gbeta)) {
     __shared__ double scratch[2 * FINISH_THREADS];
     const int ch = blockIdx.x * FINISH_CHANNELS + threadIdx.x;
-    double sum = 0., dot = 0.;
+    double sums[2] = {0., 0.};
     if (ch < c) {
         for (int i = threadIdx.y; i < parts; i += FINISH_ROWS) {
-            sum += part[(Index)i * c + ch];
-            dot += part[(Index)(parts + i) * c + ch];
+            sums[0] += part[(Index)i * c + ch];
+            sums[1] += part[(Index)(parts + i) * c + ch];
         }
     }
-    double *own = scratch + (threadIdx.y * FINISH_CHANNELS + threadIdx.x) * 2;
-    own[0] = sum;
-    own[1] = dot;
-    __syncthreads();
+    add_up_rows<2>(sums, scratch);
     if (threadIdx.y != 0 || ch >= c) return;
-    for (int y = 1; y < FINISH_ROWS; y++) {
-        sum += own[y * FINISH_CHANNELS * 2];
-        dot += own[y * FINISH_CHANNELS * 2 + 1];
-    }
+    const double sum = sums[0];
+    double dot = sums[1];
     const double scale = affine[c + ch], lost = affine[3 * c + ch], inverse = inverse_std[ch];
     dot -= lost * sum;
     const double slope = -scale * inverse * inverse * dot / rows, at_mean = -scale * sum / rows;
@@ -106,13 +101,15 @@ KERNEL(norm_backward_finish, FINISH_THREADS,
 }
 
 // sum_parts: out[ch * taps + tap] = the sum of part [parts][taps][c] over the parts: a weight's gradient in PyTorch's
-// order. Launch: a thread a value, 256 a block. Cost: reads the parts.
+// order. Launch: blocks of 32 values by 8 rows of threads, which share the parts. Cost: reads the parts.
 KERNEL(sum_parts, 256, (const float *part, int parts, float *out, int taps, int c)) {
-    const int at = blockIdx.x * 256 + threadIdx.x;
-    if (at >= taps * c) return;
-    float sum = 0.f;
-    for (int i = 0; i < parts; i++) sum += part[(Index)i * taps * c + at];
-    out[(Index)(at % c) * taps + at / c] = sum;
+    __shared__ float scratch[256];
+    const int at = blockIdx.x * 32 + threadIdx.x;
+    float sum[1] = {0.f};
+    if (at < taps * c)
+        for (int i = threadIdx.y; i < parts; i += 8) sum[0] += part[(Index)i * taps * c + at];
+    add_up_rows<1>(sum, scratch);
+    if (threadIdx.y == 0 && at < taps * c) out[(Index)(at % c) * taps + at / c] = sum[0];
 }
 
 // expand_left: what batch norm's sums add to the gradients of an expansion e = z * W^T, as the left side of two

@@ -17,7 +17,7 @@ template <int V> struct Affine {
 // column_stats: x [rows, c] -> part [3][parts][c], the moments of each channel. Launch: channels by parts (passes over
 // rows). Cost: reads x once.
 template <int V> DEVICE void column_stats(const X *x, float *part, int rows, int c) {
-    __shared__ float scratch[3 * ROW_THREADS];
+    __shared__ Moments scratch[V * ROW_THREADS];
     const int c0 = first_channel<V>();
     RunningMoments<V> moments;
     moments.begin();

@@ -177,6 +177,8 @@ pub struct Product {
     pub accumulate: bool,
     /// So many products of matrices that lie one after the other.
     pub count: usize,
+    /// Whether float32 operands may be rounded to TF32: where others of the same network are bf16.
+    pub tf32: bool,
 }
 
 impl Product {

@@ -167,5 +167,5 @@ fn gradient<B: Backend>(
         Arg::Int(n),
         Arg::Int(c),
     ];
-    run.plain(Program::new("classifier"), "linear_backward", [c.div_ceil(64), 1], [64, 1], &args)
+    run.plain(Program::new("classifier"), "linear_backward", [c.div_ceil(8), 1], [8, 32], &args)
 }

@@ -1,10 +1,11 @@
 //! The kernels on an NVIDIA GPU, over Candle's own cudarc: compiled by NVRTC when they are first launched, products by
 //! cuBLAS. All work goes to the stream of a Candle device; what is repeated goes there as one graph.
 
+mod compile;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::ffi::c_void;
-use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -15,14 +16,15 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
     CUgraphInstantiate_flags, CUmemPool_attribute, CUstreamCaptureMode,
 };
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, LaunchConfig,
-    PinnedHostSlice, PushKernelArg,
+    CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr,
+    DriverError, LaunchConfig, PinnedHostSlice, PushKernelArg,
 };
-use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, Ptx, compile_ptx_with_opts};
+use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 
 use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product, Repeated, View};
 use crate::error::{Error, Result};
 use crate::program::Program;
+use compile::compiled;
 
 /// A GPU and what was made on it.
 pub struct Cuda {
@@ -48,7 +50,8 @@ pub struct Cuda {
 #[derive(Default)]
 struct Staging {
     copies: usize,
-    buffers: Vec<PinnedHostSlice<u8>>,
+    /// With what says that the last copy from there is done.
+    buffers: Vec<(PinnedHostSlice<u8>, CudaEvent)>,
 }
 
 /// How often the host may be ahead of the device's copies to one place.
@@ -97,7 +100,7 @@ impl Cuda {
         })
     }
 
-    /// The same, with float32 products whose operands are rounded to TF32.
+    /// The same, with all float32 products' operands rounded to TF32, those of a float32 network too.
     #[must_use]
     pub fn with_tf32(self) -> Self {
         Self { tf32: true, ..self }
@@ -128,8 +131,8 @@ impl Cuda {
         let module = match self.modules.entry(launch.program) {
             Entry::Occupied(module) => module.get().clone(),
             Entry::Vacant(place) => {
-                let ptx = compiled(launch.program, &self.architecture, self.cache.as_ref())?;
-                let module = self.stream.context().load_module(ptx);
+                let cubin = compiled(launch.program, &self.architecture, self.cache.as_ref())?;
+                let module = self.stream.context().load_module(Ptx::from_binary(cubin));
                 place.insert(module.map_err(|error| failed(&launch.program.key(), error))?).clone()
             }
         };
@@ -156,37 +159,6 @@ pub fn keep_freed_memory(stream: &CudaStream) -> Result<()> {
         })
     };
     set.map_err(|error| failed("the memory pool", error))
-}
-
-/// A program as PTX, from the cache where it is there.
-fn compiled(program: Program, architecture: &str, cache: Option<&PathBuf>) -> Result<Ptx> {
-    let (key, source) = (program.key(), program.source());
-    let file = cache.map(|folder| {
-        let hash = fnv1a(&[key.as_bytes(), architecture.as_bytes(), source.as_bytes()]);
-        folder.join(format!("{}-sm{architecture}-{hash:016x}.ptx", program.file))
-    });
-    if let Some(text) = file.as_ref().and_then(|file| fs::read_to_string(file).ok()) {
-        return Ok(Ptx::from_src(text));
-    }
-    let mut options = vec![format!("--gpu-architecture=compute_{architecture}"), String::from("--std=c++17")];
-    options.extend(program.defines().map(|define| format!("-D{define}")));
-    let options = CompileOptions { options, name: Some(format!("{}.cu", program.file)), ..CompileOptions::default() };
-    let ptx = compile_ptx_with_opts(source, options).map_err(|error| failed(&key, error))?;
-    if let (Some(folder), Some(file)) = (cache, file) {
-        // A program that cannot be kept is compiled again. A file is renamed into place: none is ever half there.
-        let partial = file.with_extension(format!("{}.partial", std::process::id()));
-        let kept = fs::create_dir_all(folder).and_then(|()| fs::write(&partial, ptx.to_src()));
-        if kept.and_then(|()| fs::rename(&partial, &file)).is_err() {
-            let _ = fs::remove_file(&partial);
-        }
-    }
-    Ok(ptx)
-}
-
-/// The 64-bit FNV-1a hash of texts, one after the other.
-fn fnv1a(texts: &[&[u8]]) -> u64 {
-    let bytes = texts.iter().flat_map(|text| text.iter().chain(&[0]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// An argument as a kernel takes it.
@@ -226,14 +198,23 @@ impl Backend for Cuda {
         }
         let turn = staging.copies % TURNS;
         if staging.buffers.is_empty() {
-            // SAFETY: bytes of any value are valid, and all of them are written before they are read.
-            let made = (0..TURNS).map(|_| unsafe { self.stream.context().alloc_pinned::<u8>(bytes.len()) });
-            staging.buffers = made.collect::<Result<_, _>>().map_err(|error| failed("page-locked memory", error))?;
+            let context = self.stream.context();
+            let made = (0..TURNS).map(|_| {
+                // SAFETY: bytes of any value are valid, and all of them are written before they are read.
+                let buffer = unsafe { context.alloc_pinned::<u8>(bytes.len()) }?;
+                Ok((buffer, context.new_event(None)?))
+            });
+            let made: Result<_, DriverError> = made.collect();
+            staging.buffers = made.map_err(|error| failed("page-locked memory", error))?;
         }
-        let buffer = &mut staging.buffers[turn];
-        let place = buffer.as_mut_slice().map_err(|error| failed("a copy to the device", error))?;
-        place.copy_from_slice(bytes);
-        self.stream.memcpy_htod(buffer, &mut view).map_err(|error| failed("a copy to the device", error))
+        let (buffer, copied) = &mut staging.buffers[turn];
+        // The buffer has an event of its own, but cudarc records it only where a context has several streams.
+        let done = copied.synchronize().and_then(|()| {
+            buffer.as_mut_slice()?.copy_from_slice(bytes);
+            self.stream.memcpy_htod(buffer, &mut view)?;
+            copied.record(&self.stream)
+        });
+        done.map_err(|error| failed("a copy to the device", error))
     }
 
     fn read(&mut self, from: View, bytes: &mut [u8]) -> Result<()> {
@@ -289,7 +270,7 @@ impl Backend for Cuda {
 
     fn gemm(&mut self, product: &Product) -> Result<()> {
         // Row by row, cuBLAS sees transposed matrices: cᵀ = bᵀ · aᵀ.
-        let Product { rows, columns, inner, a, b, c, accumulate, count } = *product;
+        let Product { rows, columns, inner, a, b, c, accumulate, count, tf32 } = *product;
         let size = |found: usize| i32::try_from(found).map_err(|_| Error::Size { kernel: "a product".into(), found });
         let operation = |matrix: &Matrix| match matrix.transposed {
             false => sys::cublasOperation_t::CUBLAS_OP_N,
@@ -299,7 +280,7 @@ impl Backend for Cuda {
             Kind::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
             _ => sys::cudaDataType_t::CUDA_R_32F,
         };
-        let compute = match (a.view.kind, self.tf32) {
+        let compute = match (a.view.kind, tf32 || self.tf32) {
             (Kind::F32, true) => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F_FAST_TF32,
             _ => sys::cublasComputeType_t::CUBLAS_COMPUTE_32F,
         };
@@ -358,6 +339,42 @@ impl Backend for Cuda {
         match launched {
             Some(launched) => launched.map_err(|error| failed("a graph", error)),
             None => work(self),
+        }
+    }
+}
+
+#[cfg(all(test, not(feature = "emulate")))]
+mod tests {
+    use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product};
+    use crate::emulated_tests::{missing, subject};
+    use crate::program::Program;
+
+    /// The host is ahead of the device: what it writes next must not reach a copy that was asked for before.
+    #[test]
+    fn a_copy_is_of_what_was_there_when_it_was_asked_for() {
+        if missing() {
+            return;
+        }
+        let (mut gpu, side, len) = (subject(0), 4096, 1 << 18);
+        let [a, b, c] = [(); 3].map(|()| gpu.zeros(side * side).unwrap());
+        let [a, b, c] = [a, b, c].map(|view| Matrix::new(view, side));
+        let busy =
+            Product { rows: side, columns: side, inner: side, a, b, c, accumulate: false, count: 1, tf32: false };
+        let place = gpu.values(Kind::F32, len).unwrap();
+        let found: Vec<_> = (0..12)
+            .map(|i| {
+                let copy = gpu.values(Kind::F32, len).unwrap();
+                gpu.gemm(&busy).unwrap();
+                gpu.write_f32(place, &vec![i as f32; len]).unwrap();
+                let args = [Arg::In(place), Arg::Out(copy), Arg::Long(len)];
+                let (program, grid, block) = (Program::new("finish"), [1024, 1], [256, 1]);
+                gpu.launch(&Launch { program, kernel: "to_operand", width: 0, grid, block, args: &args }).unwrap();
+                copy
+            })
+            .collect();
+        for (i, copy) in found.into_iter().enumerate() {
+            let values = gpu.read_f32(copy).unwrap();
+            assert!(values.iter().all(|value| *value == i as f32), "copy {i} has {}", values[len - 1]);
         }
     }
 }

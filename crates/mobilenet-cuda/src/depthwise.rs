@@ -86,19 +86,26 @@ impl Depthwise {
 
     fn forward_grid(&self) -> Grid {
         match self.program {
-            Some(_) => {
-                let strip = if self.stride == 1 { 4 } else { 2 };
-                Grid::strips(self.n * self.h_out() * self.w_out().div_ceil(strip), self.c)
-            }
+            Some(_) => self.forward_strips().0,
             None => Grid::single(self.rows_out(), self.c),
         }
     }
 
     fn backward_grid(&self) -> Grid {
         match self.program {
-            Some(_) => Grid::strips(self.n * self.h * self.w.div_ceil(4), self.c),
+            Some(_) => self.backward_strips().0,
             None => Grid::single(self.rows_in(), self.c),
         }
+    }
+
+    /// The grid of a pass down strips, and the rows that a thread goes down.
+    fn forward_strips(&self) -> (Grid, usize) {
+        let width = if self.stride == 1 { 4 } else { 2 };
+        Grid::strips(self.n * self.w_out().div_ceil(width), self.h_out(), self.c)
+    }
+
+    fn backward_strips(&self) -> (Grid, usize) {
+        Grid::strips(self.n * self.w.div_ceil(4), self.h, self.c)
     }
 
     pub fn needs(&self, needs: &mut Needs) {
@@ -143,6 +150,7 @@ impl Depthwise {
             Some(program) => {
                 args.extend([Arg::In(weight), bias, Arg::Int(act), Arg::Out(d), part]);
                 args.extend(self.sizes());
+                args.push(Arg::Int(self.forward_strips().1));
                 run.plain(program, self.names[0], grid.grid(), grid.block, &args)?;
             }
             None => {
@@ -190,6 +198,7 @@ impl Depthwise {
         let part_weight = run.scratch.get(Role::PartWeight, grid.parts * self.taps() * self.c);
         args.extend([Arg::In(weight), Arg::Out(out), Arg::Out(part_weight), part]);
         args.extend(self.sizes());
+        args.push(Arg::Int(self.backward_strips().1));
         run.plain(program, self.names[1], grid.grid(), grid.block, &args)?;
         run.sum_parts(grid.parts, gweight, self.taps(), self.c)?;
         Ok(grid.parts)

@@ -179,7 +179,7 @@ impl Backend for Emulated {
     }
 
     fn gemm(&mut self, product: &Product) -> Result<()> {
-        let Product { rows, columns, inner, a, b, c, accumulate, count } = *product;
+        let Product { rows, columns, inner, a, b, c, accumulate, count, .. } = *product;
         for number in 0..count {
             let a = self.side(&a, rows, inner, number)?;
             let b = self.side(&b, inner, columns, number)?;

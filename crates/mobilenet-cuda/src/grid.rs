@@ -11,7 +11,11 @@ const LANES: usize = 32;
 const ROWS_PER_THREAD: usize = 4;
 /// Blocks of a pass that has sums, about.
 const BLOCKS: usize = 1024;
-const STRIP_BLOCKS: usize = 528;
+const STRIP_BLOCKS: usize = 1056;
+/// Rows of a segment of a strip, and threads from which on it is one of these and not the shortest.
+const SEGMENTS: [usize; 2] = [32, 16];
+const SHORTEST: usize = 8;
+const STRIP_WORK: usize = 1 << 17;
 /// Blocks of a pass that goes in steps of the grid, at most.
 const STEP_BLOCKS: usize = 4096;
 
@@ -40,9 +44,12 @@ impl Grid {
         Self::new(rows, c, 1, ROW_THREADS, BLOCKS)
     }
 
-    /// Of a pass over so many strips of pairs of channels.
-    pub fn strips(strips: usize, c: usize) -> Self {
-        Self::new(strips, c / 2, 2, STRIP_THREADS, STRIP_BLOCKS)
+    /// Of a pass down so many strips of `rows` rows of pairs of channels, and the rows of a segment: what a thread goes
+    /// down, as many as leave enough threads.
+    pub fn strips(strips: usize, rows: usize, c: usize) -> (Self, usize) {
+        let enough = |segment: &usize| strips * rows.div_ceil(*segment) * (c / 2) >= STRIP_WORK;
+        let segment = SEGMENTS.into_iter().find(enough).unwrap_or(SHORTEST);
+        (Self::divided(strips * rows.div_ceil(segment), c / 2, 2, STRIP_THREADS, STRIP_BLOCKS, 1), segment)
     }
 
     /// Of a pass over images, whose pixels the rows of threads share; a part is an image.
@@ -59,12 +66,16 @@ impl Grid {
     }
 
     fn new(rows: usize, groups: usize, width: usize, threads: usize, blocks: usize) -> Self {
+        Self::divided(rows, groups, width, threads, blocks, ROWS_PER_THREAD)
+    }
+
+    fn divided(rows: usize, groups: usize, width: usize, threads: usize, blocks: usize, of_thread: usize) -> Self {
         // The most lanes of those that leave the fewest idle.
         let idle = |lanes: &usize| (groups.div_ceil(*lanes) * lanes, LANES - lanes);
         let lanes =
             (1.min(groups)..=LANES.min(groups)).skip(groups.min(LANES) / 2).min_by_key(idle).unwrap_or(1).max(1);
         let (rows_of_threads, across) = (threads / lanes, groups.div_ceil(lanes).max(1));
-        let parts = rows.div_ceil(rows_of_threads * ROWS_PER_THREAD).clamp(1, blocks.div_ceil(across));
+        let parts = rows.div_ceil(rows_of_threads * of_thread).clamp(1, blocks.div_ceil(across));
         Self { width, block: [lanes, rows_of_threads], across, parts }
     }
 
@@ -102,7 +113,8 @@ mod tests {
                     assert!(lanes * across * width < 2 * c.max(2 * width), "many idle threads: {grid:?} for {c}");
                 }
                 if c % 2 == 0 {
-                    let Grid { block: [lanes, rows_of_threads], across, .. } = Grid::strips(rows, c);
+                    let (Grid { block: [lanes, rows_of_threads], across, .. }, segment) = Grid::strips(rows, 32, c);
+                    assert!(segment.is_multiple_of(2));
                     assert!(lanes * across * 2 >= c && lanes * rows_of_threads <= 128 && lanes <= 32, "{c}");
                 }
             }
@@ -112,7 +124,7 @@ mod tests {
     #[test]
     fn channels_of_the_tables_leave_few_threads_idle() {
         for c in [16, 24, 32, 64, 72, 96, 120, 144, 184, 192, 200, 240, 384, 480, 576, 672, 960, 1280] {
-            let Grid { block: [lanes, _], across, .. } = Grid::strips(1000, c);
+            let (Grid { block: [lanes, _], across, .. }, _) = Grid::strips(1000, 8, c);
             assert!((lanes * across * 2) as f64 <= 1.1 * c as f64, "{c}: {lanes} lanes, {across} blocks");
         }
     }

@@ -13,7 +13,7 @@ use crate::variables::{Variable, Variables};
 use mobilenet_arch::Activation;
 
 /// Blocks of the small kernels of `finish.cu`.
-const FINISH: [usize; 2] = [32, 8];
+const FINISH: [usize; 2] = [8, 32];
 
 /// A batch norm, its statistics of the last batch, and its running ones.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Norm {
             Arg::maybe_out(beside.input_sums),
         ];
         let columns = self.c.max(input.map_or(0, |(_, rows)| rows.c));
-        run.plain(Program::new("finish"), "norm_finish", [columns.div_ceil(32), 1], FINISH, &args)
+        run.plain(Program::new("finish"), "norm_finish", [columns.div_ceil(FINISH[0]), 1], FINISH, &args)
     }
 
     /// The gradients of weight and bias from so many parts' sums over rows; returns the slopes, `[3, c]`.
@@ -121,7 +121,7 @@ impl Norm {
             Arg::Out(self.gamma.gradients),
             Arg::Out(self.beta.gradients),
         ];
-        run.plain(Program::new("finish"), "norm_backward_finish", [self.c.div_ceil(32), 1], FINISH, &args)?;
+        run.plain(Program::new("finish"), "norm_backward_finish", [self.c.div_ceil(FINISH[0]), 1], FINISH, &args)?;
         Ok(slopes)
     }
 

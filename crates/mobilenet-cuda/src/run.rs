@@ -102,13 +102,14 @@ impl<B: Backend> Run<'_, B> {
     pub fn product(&mut self, sizes: [usize; 3], a: Matrix, b: Matrix, c: View, accumulate: bool) -> Result<()> {
         let [rows, columns, inner] = sizes;
         let c = Matrix::new(c, columns);
-        self.backend.gemm(&Product { rows, columns, inner, a, b, c, accumulate, count: 1 })
+        let tf32 = self.kind == Kind::Bf16;
+        self.backend.gemm(&Product { rows, columns, inner, a, b, c, accumulate, count: 1, tf32 })
     }
 
     /// Adds up the parts of a weight's gradient, `[parts][taps][c]`, as PyTorch lays it out.
     pub fn sum_parts(&mut self, parts: usize, gweight: View, taps: usize, c: usize) -> Result<()> {
         let part = self.scratch.get(Role::PartWeight, parts * taps * c);
         let args = [Arg::In(part), Arg::Int(parts), Arg::Out(gweight), Arg::Int(taps), Arg::Int(c)];
-        self.plain(Program::new("finish"), "sum_parts", crate::grid::blocks(taps * c), [256, 1], &args)
+        self.plain(Program::new("finish"), "sum_parts", [(taps * c).div_ceil(32), 1], [32, 8], &args)
     }
 }

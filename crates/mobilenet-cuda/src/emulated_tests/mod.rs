@@ -34,8 +34,9 @@ mod subject {
 
     /// What runs the kernels: the first GPU.
     pub fn subject(_: u32) -> Subject {
-        let stream = CudaContext::new(0).and_then(|context| context.new_stream()).unwrap();
-        Subject::new(stream, None).unwrap()
+        // As Candle's devices have it.
+        let stream = CudaContext::new(0).unwrap().per_thread_stream();
+        Subject::new(stream, Some(std::env::temp_dir().join("mobilenet-cuda-tests"))).unwrap()
     }
 
     /// Whether there is no GPU, and says that the test is skipped. One that is there but does not work is no reason to.
@@ -48,4 +49,5 @@ mod subject {
     }
 }
 
-use subject::{Subject, missing, subject};
+use subject::Subject;
+pub(crate) use subject::{missing, subject};

@@ -12,7 +12,8 @@ use crate::variables::Variable;
 /// Iterations, each a polynomial of a Gram matrix.
 const ITERATIONS: usize = 5;
 
-/// The matrices, grouped by their smaller side: each group's Gram matrices are multiplied together.
+/// The matrices, grouped by their smaller side: each group's Gram matrices are multiplied together, and so are matrices of
+/// one shape.
 #[derive(Debug)]
 pub(super) struct Muon {
     momentum: Table,
@@ -27,12 +28,25 @@ pub(super) struct Muon {
 struct Group {
     /// The smaller side.
     n: usize,
-    /// Directions, rows and columns.
-    matrices: Vec<(View, View, usize, usize)>,
+    /// How many matrices it has.
+    count: usize,
+    shapes: Vec<Shape>,
+    tf32: bool,
     /// Of `[count, n, n]`: Gram matrices, a factor, and two to work with.
     gram: View,
     factor: View,
     work: [View; 2],
+}
+
+/// Matrices of one shape, one after the other.
+#[derive(Debug)]
+struct Shape {
+    rows: usize,
+    columns: usize,
+    count: usize,
+    /// Momentum, and what becomes of it.
+    direction: View,
+    result: View,
 }
 
 impl Muon {
@@ -40,29 +54,40 @@ impl Muon {
     pub fn new<B: Backend>(backend: &mut B, variables: &[(Variable, View)]) -> Result<Self> {
         let [mut momentum, mut scale, mut update] = [(); 3].map(|()| Vec::new());
         let mut scales = Vec::new();
-        let mut groups: BTreeMap<usize, Vec<(View, View, usize, usize)>> = BTreeMap::new();
-        for (variable, m) in variables {
-            let Some((rows, columns)) = variable.matrix else { continue };
-            let len = rows * columns;
-            let (direction, result) = (backend.values(Kind::F32, len)?, backend.values(Kind::F32, len)?);
-            let first = momentum.len();
-            let of = [Some(variable.values), Some(variable.gradients), Some(*m), Some(direction)];
-            momentum.extend(chunks(backend, of, true));
-            let count = momentum.len() - first;
-            for mut row in chunks(backend, [None, None, None, Some(direction)], false) {
-                (row.places[1], row.decays) = (count as u64, first);
-                scale.push(row);
-                scales.push(0.2 * (rows.max(columns) as f32).sqrt());
+        let mut alike: BTreeMap<(usize, usize), Vec<&(Variable, View)>> = BTreeMap::new();
+        for variable in variables {
+            if let Some(shape) = variable.0.matrix {
+                alike.entry(shape).or_default().push(variable);
             }
-            update.extend(chunks(backend, [Some(variable.values), None, None, Some(result)], true));
-            groups.entry(rows.min(columns)).or_default().push((direction, result, rows, columns));
+        }
+        let tf32 = variables.iter().any(|(variable, _)| variable.operand.kind == Kind::Bf16);
+        let mut groups: BTreeMap<usize, Vec<Shape>> = BTreeMap::new();
+        for ((rows, columns), alike) in alike {
+            let (len, count) = (rows * columns, alike.len());
+            let (direction, result) =
+                (backend.values(Kind::F32, count * len)?, backend.values(Kind::F32, count * len)?);
+            for (i, (variable, m)) in alike.into_iter().enumerate() {
+                let (direction, result) = (direction.part(i * len, len), result.part(i * len, len));
+                let first = momentum.len();
+                let of = [Some(variable.values), Some(variable.gradients), Some(*m), Some(direction)];
+                momentum.extend(chunks(backend, of, true));
+                let count = momentum.len() - first;
+                for mut row in chunks(backend, [None, None, None, Some(direction)], false) {
+                    (row.places[1], row.decays) = (count as u64, first);
+                    scale.push(row);
+                    scales.push(0.2 * (rows.max(columns) as f32).sqrt());
+                }
+                update.extend(chunks(backend, [Some(variable.values), None, None, Some(result)], true));
+            }
+            groups.entry(rows.min(columns)).or_default().push(Shape { rows, columns, count, direction, result });
         }
         let (squares, of_scales) = (backend.values(Kind::F32, scales.len())?, backend.values(Kind::F32, scales.len())?);
         backend.write_f32(of_scales, &scales)?;
-        let mut group = |(n, matrices): (usize, Vec<_>)| -> Result<Group> {
-            let mut values = || backend.values(Kind::F32, matrices.len() * n * n);
+        let mut group = |(n, shapes): (usize, Vec<Shape>)| -> Result<Group> {
+            let count = shapes.iter().map(|shape| shape.count).sum();
+            let mut values = || backend.values(Kind::F32, count * n * n);
             let (gram, factor, work) = (values()?, values()?, [values()?, values()?]);
-            Ok(Group { n, matrices, gram, factor, work })
+            Ok(Group { n, count, shapes, tf32, gram, factor, work })
         };
         let groups = groups.into_iter().map(&mut group).collect::<Result<Vec<_>>>()?;
         let mut made = |rows: &[Row], scalars| -> Result<Table> {
@@ -99,7 +124,7 @@ impl Muon {
 impl Group {
     /// The iterations on the Gram matrices, whose product is applied to each matrix once: as the CPU's.
     fn orthogonalize<B: Backend>(&self, backend: &mut B) -> Result<()> {
-        let (n, count) = (self.n, self.matrices.len());
+        let (n, count) = (self.n, self.count);
         let square = |view: View| Matrix::new(view, n);
         let of = |a: Matrix, b: Matrix, c: Matrix, [rows, columns, inner]: [usize; 3], count| Product {
             rows,
@@ -110,12 +135,15 @@ impl Group {
             c,
             accumulate: false,
             count,
+            tf32: self.tf32,
         };
-        for (i, (direction, _, rows, columns)) in self.matrices.iter().enumerate() {
-            let x = Matrix::new(*direction, *columns);
+        let mut first = 0;
+        for &Shape { rows, columns, count, direction, .. } in &self.shapes {
+            let x = Matrix::new(direction, columns);
             let (a, b) = if rows > columns { (x.t(), x) } else { (x, x.t()) };
-            let gram = square(self.gram.part(i * n * n, n * n));
-            backend.gemm(&of(a, b, gram, [n, n, *rows.max(columns)], 1))?;
+            let gram = square(self.gram.part(first * n * n, count * n * n));
+            backend.gemm(&of(a, b, gram, [n, n, rows.max(columns)], count))?;
+            first += count;
         }
         let [mut total, mut work] = self.work;
         let gram = self.gram;
@@ -136,10 +164,12 @@ impl Group {
                 std::mem::swap(&mut total, &mut work);
             }
         }
-        for (i, (direction, result, rows, columns)) in self.matrices.iter().enumerate() {
-            let (x, total) = (Matrix::new(*direction, *columns), square(total.part(i * n * n, n * n)));
-            let (a, b, inner) = if rows > columns { (x, total, *columns) } else { (total, x, *rows) };
-            backend.gemm(&of(a, b, Matrix::new(*result, *columns), [*rows, *columns, inner], 1))?;
+        let mut first = 0;
+        for &Shape { rows, columns, count, direction, result } in &self.shapes {
+            let (x, total) = (Matrix::new(direction, columns), square(total.part(first * n * n, count * n * n)));
+            let (a, b, inner) = if rows > columns { (x, total, columns) } else { (total, x, rows) };
+            backend.gemm(&of(a, b, Matrix::new(result, columns), [rows, columns, inner], count))?;
+            first += count;
         }
         Ok(())
     }

@@ -199,5 +199,5 @@ impl ConvNorm {
 
 /// Parts of the stem's weight gradient.
 fn stem_parts(rows: usize, c: usize) -> usize {
-    rows.div_ceil(256).clamp(1, 264 / c.div_ceil(32).min(264))
+    rows.div_ceil(64).clamp(1, 1056 / c.div_ceil(32).min(1056))
 }

@@ -40,7 +40,7 @@ mod subject {
     #[expect(clippy::print_stderr, reason = "who runs the tests must know what was not tested")]
     pub fn backend() -> Option<Cuda> {
         match Device::new_cuda(0).and_then(|device| Ok(device.as_cuda_device()?.cuda_stream())) {
-            Ok(stream) => Some(Cuda::new(stream, None).unwrap()),
+            Ok(stream) => Some(Cuda::new(stream, Some(std::env::temp_dir().join("mobilenet-cuda-tests"))).unwrap()),
             Err(error) => {
                 assert!(!Path::new("/dev/nvidiactl").exists(), "a GPU is there, but: {error:?}");
                 eprintln!("skipped, for there is no GPU: {error:?}");
@@ -166,7 +166,13 @@ fn near(arch: Arch, train: &TrainConfig, found: &Named, expected: &Named) {
     // Rules that divide by a gradient's size take steps as long for one that is rounding as for any other: of them only
     // what has a gradient, the weights of squeeze-and-excite, and the middle of all variables.
     let is_sgd = matches!(train.optimizer, OptimizerConfig::Sgd(_));
-    let (worst, middle) = if is_sgd { (2e-2, 1e-4) } else { (5e-2, 1e-2) };
+    let (worst, middle) = match train.optimizer {
+        OptimizerConfig::Sgd(_) => (2e-2, 1e-4),
+        // The sums of a GPU's products are taken in another order, and an orthogonalized direction has what is small in it
+        // made as large as the rest.
+        OptimizerConfig::Muon(_) if cfg!(not(feature = "emulate")) => (0.3, 2e-2),
+        _ => (5e-2, 1e-2),
+    };
     let mut judged = apart.iter().rev().filter(|(_, name)| is_sgd || name.contains(".fc") && name.ends_with("weight"));
     let largest = judged.next().unwrap();
     assert!(largest.0 < worst, "{largest:?}: {arch} {train:?}");
