@@ -2,8 +2,8 @@
 //
 //   d[y, x] = sum over taps of act(bn(e))[y * S + ky - k / 2, x * S + kx - k / 2] * w[ky, kx]
 //
-// A thread goes down a strip of neighboring pixels of two channels and keeps what rows of windows share, so that a value
-// is loaded, normalized and activated once a strip instead of once a tap. ACT, a definition of the program, is the
+// A thread computes a strip of neighboring pixels of two channels, so that a value that several windows share is
+// normalized and activated once a strip (forward) or once a row of the window (backward) instead of once a tap. ACT, a definition of the program, is the
 // activation, or NONE where the input is taken as it is. Weights are [c, 1, k, k] as PyTorch's, and stand in shared
 // memory as [taps][channels].
 
@@ -109,16 +109,15 @@ DEVICE void forward(const T *e, const float *affine, const float *weight, const 
 // and
 //   ga = the convolution's transpose of gd,  ge = ga * act'(bn(e)),  out = scale(e) * ge (ge itself for NONE)
 //   part_weight [parts][taps][c] = sums of gd * act(bn(e)),  part [2][parts][c] = sums of ge and of ge * (e - mean(e))
-// A thread goes down a strip of 4 inputs, as many rows as a segment has (a multiple of the stride): it holds the K rows
-// of inputs that a row of gd is added to. Launch as forward's. Cost: reads g, d and e, writes out, each once where the
-// cache holds the rows that segments share.
+// A thread takes a strip of 4 inputs of one row at a time: with the rows that windows share held in registers, as forward
+// has them, too few threads are left to hide the memory's latency (98 instead of 77 us a launch of V2's on an H200).
+// Launch: blockDim.x pairs of channels by blockDim.y strips, 128 threads at most; the grid is blocks of channels by
+// parts. Cost: reads g, d and e, writes out, each once where the cache holds a few rows.
 template <int K, int S>
 DEVICE void backward(const T *g, const T *d, const float *affine_d, const float *slopes, const T *e, const float *affine,
                      const float *weight, T *out, float *part_weight, float *part, int n, int h, int w, int c, int ho,
-                     int wo, int segment) {
+                     int wo) {
     constexpr int R = 4, PAD = K / 2, LOW = S == 1 ? -PAD : -(PAD / 2), COLUMNS = (R - 1 + PAD) / S - LOW + 1;
-    // Rows of gd before the segment's first, and of inputs before it that they are added to.
-    constexpr int FRONT = PAD / S, BEFORE = FRONT * S + PAD;
     __shared__ float weights[K * K * STRIP_CHANNELS], scratch[2 * STRIP_THREADS];
     load_weights<K * K>(weight, weights, c);
     const int c0 = first_channel<2>(), width = blockDim.x * 2;
@@ -132,75 +131,55 @@ DEVICE void backward(const T *g, const T *d, const float *affine_d, const float 
         load<2>(slopes + c0, slope);
         load<2>(slopes + c + c0, offset);
         const float *own = weights + threadIdx.x * 2;
-        const int across = (w + R - 1) / R, segments = (h + segment - 1) / segment;
-        for (int item = (int)first_row(); item < n * segments * across; item += (int)row_step()) {
-            const int x0 = item % across * R, y0 = item / across % segments * segment;
-            const Index image = item / across / segments;
-            const int count = h - y0 < segment ? h - y0 : segment;
-            const Index at = ((image * h + y0) * w + x0) * c + c0;
-            // Of row o of the segment at o modulo K.
-            float value[K][R][2], ga[K][R][2];
-            UNROLL for (int k = 0; k < K; k++)
-                UNROLL for (int r = 0; r < R; r++) value[k][r][0] = value[k][r][1] = ga[k][r][0] = ga[k][r][1] = 0.f;
-            for (int first = 0; first * S - BEFORE < count; first += K) {
-                UNROLL for (int k = 0; k < K; k++) {
-                    const int top = (first + k) * S - BEFORE, yo = y0 / S - FRONT + first + k;
-                    if (top >= count) continue;
-                    UNROLL for (int ky = K - S; ky < K; ky++) {
-                        const int row = (k * S - BEFORE + ky + 4 * K) % K, o = top + ky;
-                        UNROLL for (int r = 0; r < R; r++) {
-                            value[row][r][0] = value[row][r][1] = ga[row][r][0] = ga[row][r][1] = 0.f;
-                            if (o < 0 || o >= count || x0 + r >= w) continue;
-                            load<2>(e + at + ((Index)o * w + r) * c, value[row][r]);
-                            UNROLL for (int i = 0; i < 2; i++) value[row][r][i] = prologue(value[row][r][i], i);
-                        }
+        const int across = (w + R - 1) / R;
+        for (int strip = (int)first_row(); strip < n * h * across; strip += (int)row_step()) {
+            const int x0 = (int)(strip % across) * R, y = (int)(strip / across % h);
+            const Index image = strip / across / h;
+            const Index at = ((image * h + y) * w + x0) * c + c0;
+            float value[R][2], ga[R][2];
+            UNROLL for (int r = 0; r < R; r++) {
+                value[r][0] = value[r][1] = ga[r][0] = ga[r][1] = 0.f;
+                if (x0 + r >= w) continue;
+                load<2>(e + at + (Index)r * c, value[r]);
+                UNROLL for (int i = 0; i < 2; i++) value[r][i] = prologue(value[r][i], i);
+            }
+            UNROLL for (int ky = 0; ky < K; ky++) {
+                const int scaled = y + PAD - ky;
+                if (scaled < 0 || scaled % S != 0 || scaled / S >= ho) continue;
+                const Index line = (image * ho + scaled / S) * wo;
+                UNROLL for (int column = 0; column < COLUMNS; column++) {
+                    const int xo = x0 / S + LOW + column;
+                    float gd[2] = {0.f, 0.f};
+                    if (xo >= 0 && xo < wo) {
+                        float v[2];
+                        load<2>(g + (line + xo) * c + c0, gd);
+                        load<2>(d + (line + xo) * c + c0, v);
+                        UNROLL for (int i = 0; i < 2; i++)
+                            gd[i] = scale[i] * gd[i] + slope[i] * (v[i] - mean[i]) + offset[i];
                     }
-                    if (yo >= 0 && yo < ho) {
-                        const Index line = (image * ho + yo) * wo;
-                        UNROLL for (int column = 0; column < COLUMNS; column++) {
-                            const int xo = x0 / S + LOW + column;
-                            float gd[2] = {0.f, 0.f};
-                            if (xo >= 0 && xo < wo) {
-                                float v[2];
-                                load<2>(g + (line + xo) * c + c0, gd);
-                                load<2>(d + (line + xo) * c + c0, v);
-                                UNROLL for (int i = 0; i < 2; i++)
-                                    gd[i] = scale[i] * gd[i] + slope[i] * (v[i] - mean[i]) + offset[i];
-                            }
-                            UNROLL for (int ky = 0; ky < K; ky++) {
-                                const int row = (k * S - BEFORE + ky + 4 * K) % K;
-                                UNROLL for (int r = 0; r < R; r++) {
-                                    const int kx = r + PAD - S * (LOW + column);
-                                    if (kx < 0 || kx >= K) continue;
-                                    UNROLL for (int i = 0; i < 2; i++) {
-                                        ga[row][r][i] += gd[i] * own[(ky * K + kx) * width + i];
-                                        gweight[ky * K + kx][i] += gd[i] * value[row][r][i];
-                                    }
-                                }
-                            }
-                        }
-                    }
-                    UNROLL for (int ky = 0; ky < S; ky++) {
-                        const int row = (k * S - BEFORE + ky + 4 * K) % K, o = top + ky;
-                        if (o < 0 || o >= count) continue;
-                        UNROLL for (int r = 0; r < R; r++) {
-                            if (x0 + r >= w) continue;
-                            const Index place = at + ((Index)o * w + r) * c;
-                            float of[2] = {ga[row][r][0], ga[row][r][1]};
-                            if constexpr (ACT != NONE) {
-                                float v[2];
-                                load<2>(e + place, v);
-                                UNROLL for (int i = 0; i < 2; i++) {
-                                    of[i] *= derivative(ACT, prologue.normalized(v[i], i));
-                                    sum[i] += of[i];
-                                    dot[i] += of[i] * (v[i] - prologue.mean[i]);
-                                    of[i] *= prologue.scale[i];
-                                }
-                            }
-                            store<2>(out + place, of);
+                    UNROLL for (int r = 0; r < R; r++) {
+                        const int kx = r + PAD - S * (LOW + column);
+                        if (kx < 0 || kx >= K) continue;
+                        UNROLL for (int i = 0; i < 2; i++) {
+                            ga[r][i] += gd[i] * own[(ky * K + kx) * width + i];
+                            gweight[ky * K + kx][i] += gd[i] * value[r][i];
                         }
                     }
                 }
+            }
+            UNROLL for (int r = 0; r < R; r++) {
+                if (x0 + r >= w) continue;
+                if constexpr (ACT != NONE) {
+                    float v[2];
+                    load<2>(e + at + (Index)r * c, v);
+                    UNROLL for (int i = 0; i < 2; i++) {
+                        ga[r][i] *= derivative(ACT, prologue.normalized(v[i], i));
+                        sum[i] += ga[r][i];
+                        dot[i] += ga[r][i] * (v[i] - prologue.mean[i]);
+                        ga[r][i] *= prologue.scale[i];
+                    }
+                }
+                store<2>(out + at + (Index)r * c, ga[r]);
             }
         }
     }
@@ -231,8 +210,8 @@ DEVICE void backward(const T *g, const T *d, const float *affine_d, const float 
     KERNEL(dw##K##_s##S##_backward, STRIP_THREADS,                                                                     \
            (const T *__restrict__ g, const T *__restrict__ d, const float *affine_d, const float *slopes,              \
             const T *__restrict__ e, const float *affine, const float *weight, T *__restrict__ out, float *part_weight, \
-            float *part, int n, int h, int w, int c, int ho, int wo, int segment)) {                                   \
-        backward<K, S>(g, d, affine_d, slopes, e, affine, weight, out, part_weight, part, n, h, w, c, ho, wo, segment); \
+            float *part, int n, int h, int w, int c, int ho, int wo)) {                                                \
+        backward<K, S>(g, d, affine_d, slopes, e, affine, weight, out, part_weight, part, n, h, w, c, ho, wo);          \
     }
 DEPTHWISE(3, 1)
 DEPTHWISE(3, 2)

@@ -93,7 +93,7 @@ impl Depthwise {
 
     fn backward_grid(&self) -> Grid {
         match self.program {
-            Some(_) => self.backward_strips().0,
+            Some(_) => Grid::strips(self.n * self.h * self.w.div_ceil(4), self.c),
             None => Grid::single(self.rows_in(), self.c),
         }
     }
@@ -101,11 +101,7 @@ impl Depthwise {
     /// The grid of a pass down strips, and the rows that a thread goes down.
     fn forward_strips(&self) -> (Grid, usize) {
         let width = if self.stride == 1 { 4 } else { 2 };
-        Grid::strips(self.n * self.w_out().div_ceil(width), self.h_out(), self.c)
-    }
-
-    fn backward_strips(&self) -> (Grid, usize) {
-        Grid::strips(self.n * self.w.div_ceil(4), self.h, self.c)
+        Grid::segments(self.n * self.w_out().div_ceil(width), self.h_out(), self.c)
     }
 
     pub fn needs(&self, needs: &mut Needs) {
@@ -198,7 +194,6 @@ impl Depthwise {
         let part_weight = run.scratch.get(Role::PartWeight, grid.parts * self.taps() * self.c);
         args.extend([Arg::In(weight), Arg::Out(out), Arg::Out(part_weight), part]);
         args.extend(self.sizes());
-        args.push(Arg::Int(self.backward_strips().1));
         run.plain(program, self.names[1], grid.grid(), grid.block, &args)?;
         run.sum_parts(grid.parts, gweight, self.taps(), self.c)?;
         Ok(grid.parts)

@@ -11,11 +11,12 @@ const LANES: usize = 32;
 const ROWS_PER_THREAD: usize = 4;
 /// Blocks of a pass that has sums, about.
 const BLOCKS: usize = 1024;
-const STRIP_BLOCKS: usize = 1056;
+const STRIP_BLOCKS: usize = 528;
+const SEGMENT_BLOCKS: usize = 1056;
 /// Rows of a segment of a strip, and threads from which on it is one of these and not the shortest.
 const SEGMENTS: [usize; 2] = [32, 16];
 const SHORTEST: usize = 8;
-const STRIP_WORK: usize = 1 << 17;
+const SEGMENT_THREADS: usize = 1 << 17;
 /// Blocks of a pass that goes in steps of the grid, at most.
 const STEP_BLOCKS: usize = 4096;
 
@@ -46,10 +47,15 @@ impl Grid {
 
     /// Of a pass down so many strips of `rows` rows of pairs of channels, and the rows of a segment: what a thread goes
     /// down, as many as leave enough threads.
-    pub fn strips(strips: usize, rows: usize, c: usize) -> (Self, usize) {
-        let enough = |segment: &usize| strips * rows.div_ceil(*segment) * (c / 2) >= STRIP_WORK;
+    pub fn segments(strips: usize, rows: usize, c: usize) -> (Self, usize) {
+        let enough = |segment: &usize| strips * rows.div_ceil(*segment) * (c / 2) >= SEGMENT_THREADS;
         let segment = SEGMENTS.into_iter().find(enough).unwrap_or(SHORTEST);
-        (Self::divided(strips * rows.div_ceil(segment), c / 2, 2, STRIP_THREADS, STRIP_BLOCKS, 1), segment)
+        (Self::divided(strips * rows.div_ceil(segment), c / 2, 2, STRIP_THREADS, SEGMENT_BLOCKS, 1), segment)
+    }
+
+    /// Of a pass over so many strips, each of one row, of pairs of channels.
+    pub fn strips(strips: usize, c: usize) -> Self {
+        Self::new(strips, c / 2, 2, STRIP_THREADS, STRIP_BLOCKS)
     }
 
     /// Of a pass over images, whose pixels the rows of threads share; a part is an image.
@@ -113,18 +119,26 @@ mod tests {
                     assert!(lanes * across * width < 2 * c.max(2 * width), "many idle threads: {grid:?} for {c}");
                 }
                 if c % 2 == 0 {
-                    let (Grid { block: [lanes, rows_of_threads], across, .. }, segment) = Grid::strips(rows, 32, c);
-                    assert!(segment.is_multiple_of(2));
-                    assert!(lanes * across * 2 >= c && lanes * rows_of_threads <= 128 && lanes <= 32, "{c}");
+                    for grid in [Grid::strips(rows, c), Grid::segments(rows, 32, c).0] {
+                        let Grid { block: [lanes, rows_of_threads], across, .. } = grid;
+                        assert!(lanes * across * 2 >= c && lanes * rows_of_threads <= 128 && lanes <= 32, "{c}");
+                    }
                 }
             }
         }
     }
 
     #[test]
+    fn segments_are_long_where_threads_are_many() {
+        assert_eq!(Grid::segments(128 * 8, 32, 96).1, 8);
+        assert_eq!(Grid::segments(1024 * 8, 32, 96).1, 32);
+        assert_eq!(Grid::segments(128 * 4, 32, 384).1, 16);
+    }
+
+    #[test]
     fn channels_of_the_tables_leave_few_threads_idle() {
         for c in [16, 24, 32, 64, 72, 96, 120, 144, 184, 192, 200, 240, 384, 480, 576, 672, 960, 1280] {
-            let (Grid { block: [lanes, _], across, .. }, _) = Grid::strips(1000, 8, c);
+            let Grid { block: [lanes, _], across, .. } = Grid::strips(1000, c);
             assert!((lanes * across * 2) as f64 <= 1.1 * c as f64, "{c}: {lanes} lanes, {across} blocks");
         }
     }
