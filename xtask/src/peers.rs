@@ -4,7 +4,9 @@ mod arguments;
 mod cell;
 mod environment;
 mod figures;
+mod level;
 mod measure;
+mod parts;
 mod process;
 mod quiet;
 mod render;
@@ -15,7 +17,7 @@ mod task;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use mobilenet_arch::Arch;
+use mobilenet_arch::{Arch, Preset};
 use mobilenet_report::text;
 
 use self::environment::{Environment, PACKAGES, RUNTIME_PACKAGES};
@@ -28,7 +30,7 @@ use crate::files;
 ///
 /// Two parts, each with its own share of one Markdown file. The first times training steps, evaluation and the latency of
 /// a single image, and takes the memory of training, of this project, of PyTorch (NCHW, channels_last, channels_last with
-/// bf16 autocast) and of ONNX Runtime, on the same networks for 32x32 images. The second times networks that are ready to
+/// bf16 autocast) and of ONNX Runtime, on the same networks, for 32x32 images or 224x224. The second times networks that are ready to
 /// ship, float32 and int8, 32x32 and 224x224: the runtime, ONNX Runtime, OpenVINO, tract and compiled PyTorch. Programs
 /// take turns in rounds and ratios are taken round by round, so that a machine that gets slower meanwhile slows all of
 /// them.
@@ -38,6 +40,7 @@ Examples:
   cargo xtask peers                                    about half an hour on two cores
   cargo xtask peers --part runtime                     what ships alone
   cargo xtask peers --part runtime --level avx2 --out docs/benchmarks-avx2.md
+  cargo xtask peers --part training --preset imagenet  training of 224x224 images
   cargo xtask peers --part training --models v2 --rounds 1 --iterations 2 --out target/try.md
   cargo xtask peers --rounds 5 --iterations 10         for figures to be published
   cargo xtask peers --python ~/torch/bin/python        with packages that are there already
@@ -55,7 +58,10 @@ pub struct Args {
     /// Networks, separated by commas [default: v2,v3-large, of the runtime v3-small too]
     #[arg(long, value_parser = with_peer, value_delimiter = ',')]
     models: Vec<Arch>,
-    /// Images per step of training and of evaluation; of the runtime at 224x224 a quarter of them
+    /// Images of the first part: of 32x32 (cifar) or 224x224 (imagenet); the second has both
+    #[arg(long, value_name = "PRESET", default_value = "cifar", value_parser = preset)]
+    preset: Preset,
+    /// Images per step of training and of evaluation; of 224x224 a quarter of them
     #[arg(long, default_value = "128", value_parser = clap::value_parser!(u64).range(1..))]
     batch: u64,
     /// Threads of each process; the runtime's latency is measured on one, too
@@ -70,9 +76,8 @@ pub struct Args {
     /// Programs of the second part, separated by commas; this project is always one [default: all]
     #[arg(long, value_enum, value_delimiter = ',')]
     programs: Vec<RuntimeProgram>,
-    /// Instruction set of the second part, for us, OpenVINO and PyTorch; ONNX Runtime has no such switch
-    /// [default: the best]
-    #[arg(long, value_name = "LEVEL", value_parser = runtime::LEVELS)]
+    /// Instruction set for us, OpenVINO and PyTorch; ONNX Runtime has no such switch [default: the best]
+    #[arg(long, value_name = "LEVEL", value_parser = level::LEVELS)]
     level: Option<String>,
     /// File for the result [default: docs/benchmarks.md of this workspace]
     #[arg(long, value_name = "FILE")]
@@ -89,6 +94,10 @@ enum Part {
     Training,
     /// Networks that are ready to ship
     Runtime,
+}
+
+fn preset(name: &str) -> Result<Preset, String> {
+    name.parse().map_err(|error: mobilenet_arch::Error| error.to_string())
 }
 
 /// A network that there is in Python, too.
@@ -131,19 +140,22 @@ fn training(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<St
     let models = if args.models.is_empty() { &[Arch::V2, Arch::V3Large][..] } else { &args.models };
     let settings = PeersPlan {
         models: unique(models),
-        batch: args.batch,
+        preset: args.preset,
+        batch: if args.preset == Preset::Imagenet { args.batch.div_ceil(4) } else { args.batch },
         threads: args.threads,
         rounds: args.rounds.unwrap_or(3),
         iterations: args.iterations,
+        level: args.level.clone(),
     };
     eprintln!("building mobilenet (release) …");
     let binary = build::mobilenet(&[])?;
     let measured = measure::measure(&settings, &binary, environment)?;
-    let mut document = render::render(&measured, &text::now());
-    if let Some(parts) = runtime::parts_of(&existing(out)) {
-        document = format!("{}\n\n{parts}\n", document.trim_end());
-    }
-    files::write(out, document.as_bytes())?;
+    let (found, before) = (render::render(&measured, &text::now()), existing(out));
+    let document = match settings.part() {
+        Some(name) => parts::splice(&before, &name, &found),
+        None => format!("{}\n\n{}", found.trim_end(), parts::parts_of(&before)),
+    };
+    files::write(out, (document.trim_end().to_owned() + "\n").as_bytes())?;
     let warning = render::disturbance(&measured).map(|warning| format!("WARNING: {warning}\n"));
     Ok(warning.into_iter().chain(render::verdicts(&measured)).collect())
 }
@@ -166,7 +178,7 @@ fn shipped(args: &Args, environment: &Environment, out: &Path) -> Result<Vec<Str
     };
     let measured = runtime::run(&plan, environment)?;
     let part = runtime::render(&measured, &text::now());
-    let document = runtime::splice(&existing(out), part.trim_end(), plan.level.as_deref()) + "\n";
+    let document = parts::splice(&existing(out), &plan.part(), &part) + "\n";
     files::write(out, document.as_bytes())?;
     Ok(runtime::verdicts(&measured))
 }

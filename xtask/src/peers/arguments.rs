@@ -8,7 +8,8 @@ use super::task::Program;
 
 /// Arguments of `mobilenet`.
 pub fn ours(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
-    let mut args = vec!["bench".to_owned(), "--model".to_owned(), cell.arch.name().to_owned()];
+    let words = ["bench", "--model", cell.arch.name(), "--preset", settings.preset.name()];
+    let mut args = words.map(str::to_owned).to_vec();
     if cell.task.trains() {
         args.push("--train".to_owned());
     }
@@ -23,7 +24,12 @@ pub fn ours(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
 /// Arguments of the worker.
 pub fn theirs(cell: &Cell, settings: &PeersPlan) -> Vec<String> {
     let own = [cell.task.key(), "--program", cell.program.key()].map(str::to_owned);
-    own.into_iter().chain(peer(cell.arch)).chain(shared(cell, settings)).collect()
+    own.into_iter().chain(peer(cell.arch)).chain(size(settings)).chain(shared(cell, settings)).collect()
+}
+
+/// Height and width of the images.
+pub fn size(settings: &PeersPlan) -> [String; 2] {
+    ["--size".to_owned(), settings.preset.image_size().to_string()]
 }
 
 /// The network, as the worker is told of it.

@@ -10,7 +10,7 @@ use mobilenet_arch::Arch;
 use mobilenet_report::text;
 use serde::Deserialize;
 
-use super::arguments::{ours, peer, theirs};
+use super::arguments::{ours, peer, size, theirs};
 use super::cell::{Cell, Machine, Measured, Sample, cells};
 use super::environment::Environment;
 use super::figures::Figure;
@@ -142,9 +142,14 @@ impl Runner<'_> {
         if let Some(file) = self.exported.get(&(arch.name(), batch)) {
             return Ok(file.clone());
         }
-        let file = self.environment.folder.join(format!("{arch}-b{batch}.onnx"));
+        let file = self.environment.folder.join(format!("{arch}-{}-b{batch}.onnx", self.settings.preset));
         let mut command = self.worker();
-        command.arg("export").args(peer(arch)).args(["--batch", &batch.to_string(), "--file"]).arg(&file);
+        command
+            .arg("export")
+            .args(peer(arch))
+            .args(size(self.settings))
+            .args(["--batch", &batch.to_string(), "--file"])
+            .arg(&file);
         self.process(&mut command).context("the network could not be exported")?;
         self.exported.insert((arch.name(), batch), file.clone());
         Ok(file)
@@ -153,7 +158,7 @@ impl Runner<'_> {
     /// Runs a process to its end and returns what it printed.
     fn process(&self, command: &mut Command) -> Result<Vec<u8>> {
         run_to_end(
-            command.env("OMP_NUM_THREADS", self.settings.threads.to_string()),
+            command.env("OMP_NUM_THREADS", self.settings.threads.to_string()).envs(self.settings.environment()),
             &self.environment.folder,
             PATIENCE,
         )

@@ -14,6 +14,7 @@ use self::tables::{growth, table};
 use self::verdict::verdict;
 use super::cell::Measured;
 use super::figures::{self, Metric};
+use super::settings::PeersPlan;
 use super::task::Task;
 
 /// One heading and its table.
@@ -76,8 +77,13 @@ pub fn render(measured: &Measured, created: &str) -> String {
 /// [`render`] with a line for each paragraph.
 fn document(measured: &Measured, created: &str) -> String {
     let settings = &measured.settings;
+    // What is a part of its own stands a level deeper.
+    let (title, deeper) = match settings.part() {
+        None => ("Benchmarks".to_owned(), ""),
+        Some(_) => (title(settings), "#"),
+    };
     let mut out = format!(
-        "# Benchmarks\n\n\
+        "{deeper}# {title}\n\n\
          This project, PyTorch and ONNX Runtime on the same networks on the same machine, in turns. Written on \
          {created} by\n\n\
          ```text\n{}\n```\n\n\
@@ -87,12 +93,12 @@ fn document(measured: &Measured, created: &str) -> String {
     if let Some(warning) = disturbance(measured) {
         let _ = writeln!(out, "> **WARNING: {warning}**\n");
     }
-    let _ = writeln!(out, "## What was run\n\n{}", setup(measured));
+    let _ = writeln!(out, "{deeper}## What was run\n\n{}", setup(measured));
     for section in sections() {
         let rows = section.metric.rows(&measured.cells, section.metric.task.batch(settings));
         let _ = writeln!(
             out,
-            "## {}\n\n{} Ratio: {}.\n\n{}\n\n{}",
+            "{deeper}## {}\n\n{} Ratio: {}.\n\n{}\n\n{}",
             section.title,
             section.explanation,
             section.ratio,
@@ -103,15 +109,22 @@ fn document(measured: &Measured, created: &str) -> String {
     if let Some(growth) = growth(measured) {
         let _ = writeln!(
             out,
-            "## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of \
+            "{deeper}## How our cost grows\n\nTraining steps of this project alone. Against: images per second over those of \
              the \
              first line.\n\n{growth}"
         );
     }
     if let Some(failures) = failures(measured) {
-        let _ = writeln!(out, "## What could not be run\n\n{failures}");
+        let _ = writeln!(out, "{deeper}## What could not be run\n\n{failures}");
     }
     out
+}
+
+/// `Training at 224×224, held to avx2`
+fn title(settings: &PeersPlan) -> String {
+    let size = settings.preset.image_size();
+    let held = settings.level.as_ref().map_or_else(String::new, |level| format!(", held to {level}"));
+    format!("Training and evaluation at {size}×{size}{held}")
 }
 
 /// A warning if other programs were in the way.
@@ -231,8 +244,8 @@ mod tests {
         let document = document(&measured(), "2026-06-05 20:18 UTC");
         for part in [
             "2026-06-05 20:18 UTC",
-            "cargo xtask peers --part training --models v2,v3-large --batch 100 --threads 2 --rounds 3 --iterations 5\n",
-            "mobilenet bench --model v2 --train --batch 100 --threads 2",
+            "cargo xtask peers --part training --models v2,v3-large --preset cifar --batch 100 --threads 2 --rounds 3 --iterations 5\n",
+            "mobilenet bench --model v2 --preset cifar --train --batch 100 --threads 2",
             "Processor: A Processor, 2 cores",
             "torch 9.9",
             "`MALLOC_MMAP_THRESHOLD_=4000000000` and `MALLOC_TRIM_THRESHOLD_=8000000000`",

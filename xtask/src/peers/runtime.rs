@@ -11,8 +11,9 @@ use mobilenet_arch::Arch;
 
 use self::cell::RuntimeMeasured;
 pub use self::cell::RuntimeProgram;
-pub use self::render::{parts_of, render, splice, verdicts};
+pub use self::render::{render, verdicts};
 use super::environment::Environment;
+use super::level;
 
 /// Heights and widths of the images.
 pub const SIZES: [u64; 2] = [32, 224];
@@ -49,22 +50,16 @@ impl RuntimePlan {
         )
     }
 
-    /// Environment variables that hold programs to the instruction set, and what they are for. ONNX Runtime has none.
+    /// The part of the document that it makes.
+    pub fn part(&self) -> String {
+        self.level.as_ref().map_or_else(|| "runtime".to_owned(), |level| format!("runtime at {level}"))
+    }
+
+    /// What holds the others to the instruction set.
     pub fn environment(&self) -> Vec<(&'static str, &'static str)> {
-        let Some(level) = self.level.as_deref() else { return Vec::new() };
-        let (one_dnn, torch) = match level {
-            "avx2" => ("AVX2", "avx2"),
-            "avxvnni" => ("AVX2_VNNI", "avx2"),
-            "avx512" => ("AVX512_CORE", "avx512"),
-            "avx512vnni" => ("AVX512_CORE_VNNI", "avx512"),
-            _ => ("AVX512_CORE_BF16", "avx512"),
-        };
-        vec![("ONEDNN_MAX_CPU_ISA", one_dnn), ("ATEN_CPU_CAPABILITY", torch)]
+        self.level.as_deref().map_or_else(Vec::new, level::of_others)
     }
 }
-
-/// Levels that `--level` takes: the runtime's own names.
-pub const LEVELS: [&str; 5] = ["avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16"];
 
 /// Builds the Rust side, writes the networks, and measures.
 pub fn run(plan: &RuntimePlan, environment: &Environment) -> Result<RuntimeMeasured> {

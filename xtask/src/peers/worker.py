@@ -24,7 +24,7 @@ SIZE = 32
 
 
 def network(args):
-    """The library's network for 32x32 images: its stem and its first strided depthwise convolution get stride 1."""
+    """The library's network; for 32x32 images its stem and its first strided depthwise convolution get stride 1."""
     import torch
 
     torch.manual_seed(1)
@@ -36,6 +36,8 @@ def network(args):
         import torchvision
 
         model = torchvision.models.get_model(args.model, num_classes=CLASSES)
+    if args.size != SIZE:
+        return model
     convolutions = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
     stem, first = [m for m in convolutions if m.stride == (2, 2)][:2]
     assert stem is convolutions[0] and first.groups == first.in_channels, "not the network that was expected"
@@ -47,7 +49,7 @@ def export(args):
     import torch
 
     model = network(args).eval()
-    images = torch.randn(args.batch, 3, SIZE, SIZE)
+    images = torch.randn(args.batch, 3, args.size, args.size)
     # The newer exporter needs one more package and gives the same graph.
     torch.onnx.export(model, (images,), args.file, input_names=["images"], output_names=["logits"], dynamo=False)
 
@@ -60,7 +62,7 @@ def torch_pass(args):
     layout = torch.contiguous_format if args.program == "torch-nchw" else torch.channels_last
     bf16 = args.program == "torch-bf16"
     model = network(args).to(memory_format=layout)
-    images = torch.randn(args.batch, 3, SIZE, SIZE).contiguous(memory_format=layout)
+    images = torch.randn(args.batch, 3, args.size, args.size).contiguous(memory_format=layout)
 
     def forward():
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
@@ -96,7 +98,7 @@ def onnx_pass(args):
     options.intra_op_num_threads = args.threads
     options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(args.file, options, providers=["CPUExecutionProvider"])
-    images = numpy.random.default_rng(1).standard_normal((args.batch, 3, SIZE, SIZE), dtype=numpy.float32)
+    images = numpy.random.default_rng(1).standard_normal((args.batch, 3, args.size, args.size), dtype=numpy.float32)
     return lambda: session.run(None, {"images": images})
 
 
@@ -153,10 +155,8 @@ def torch_serving(args):
     import torchvision
 
     torch.set_num_threads(args.threads)
-    if args.size == SIZE:
-        model = network(args)
-    else:
-        model = torchvision.models.get_model(args.model)
+    # Of larger images there are networks with all of ImageNet's classes.
+    model = network(args) if args.size == SIZE else torchvision.models.get_model(args.model)
     model = model.eval().to(memory_format=torch.channels_last)
     images = torch.from_numpy(made_up(args)).contiguous(memory_format=torch.channels_last)
     compiled = torch.compile(model)
@@ -254,7 +254,7 @@ def main():
     parser.add_argument("--warmup", type=int, default=0)
     parser.add_argument("--iterations", type=int, default=1)
     parser.add_argument("--file", help="the exported network")
-    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the images, of `serve`")
+    parser.add_argument("--size", type=int, default=SIZE, help="height and width of the images")
     parser.add_argument("--sessions", type=int, default=1, help="sessions at the same time, of `serve`")
     args = parser.parse_args()
     {"export": export, "serve": serve}.get(args.task, measure)(args)

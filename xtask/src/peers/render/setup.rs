@@ -1,12 +1,13 @@
 //! What was run: machine, versions, method and commands.
 
-use mobilenet_arch::Arch;
+use mobilenet_arch::{Arch, Preset};
 use mobilenet_report::text::{count, list, significant};
 
 use crate::peers::arguments::{ours, theirs};
 use crate::peers::cell::Measured;
 use crate::peers::environment::PACKAGES;
 use crate::peers::measure::KEEP_PAGES;
+use crate::peers::settings::PeersPlan;
 use crate::peers::task::Program;
 
 /// Machine, versions and method.
@@ -20,14 +21,15 @@ pub fn setup(measured: &Measured) -> String {
     let versions: Vec<_> = measured.versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
     let versions = if versions.is_empty() { unknown() } else { list(&versions) };
     let networks: Vec<_> = settings.models.iter().map(|arch| arch.label().to_owned()).collect();
+    let size = settings.preset.image_size();
+    let held = held(settings);
     format!(
         "- Processor: {}, {}{memory}; {}. Every process computes on {}.\n\
          - This project: version {}, commit {}, {}, Candle {}, float32 if not said otherwise.\n\
          - Peers: {versions}.\n\
-         - Networks: {}, for 32×32 images and 10 classes. The peers' are {}, with stride 1 in the stem and in the \
-         first strided depthwise convolution, as in our `cifar` preset; ONNX Runtime runs the same, exported by \
-         PyTorch.\
-         {}\n\
+         - Networks: {}, for {size}×{size} images and 10 classes. The peers' are {}{}; ONNX Runtime runs the same, \
+         exported by PyTorch.\
+         {}{held}\n\
          - Memory allocation: our binary keeps the pages of freed tensors for the next step. So that this is not what \
          is \
          compared, the peers run with {}, by which glibc does the same. Without that, PyTorch is much slower and \
@@ -48,6 +50,12 @@ pub fn setup(measured: &Measured) -> String {
         said(&machine.candle),
         list(&networks),
         list(&libraries(&settings.models)),
+        match settings.preset {
+            Preset::Cifar => {
+                ", with stride 1 in the stem and in the first strided depthwise convolution, as in our `cifar` preset"
+            }
+            Preset::Imagenet => "",
+        },
         activation(&settings.models),
         list(&KEEP_PAGES.map(|(name, value)| format!("`{name}={value}`"))),
         count(settings.rounds, "round"),
@@ -55,6 +63,15 @@ pub fn setup(measured: &Measured) -> String {
         few_rounds(settings.rounds),
         commands(measured)
     )
+}
+
+/// What holds programs to an instruction set.
+fn held(settings: &PeersPlan) -> String {
+    let variables: Vec<_> = settings.environment().iter().map(|(name, value)| format!("`{name}={value}`")).collect();
+    match variables.is_empty() {
+        true => String::new(),
+        false => format!(" Held to an instruction set by {}; ONNX Runtime has no such switch.", list(&variables)),
+    }
 }
 
 /// The libraries that the peers' networks are of: `torchvision's`.

@@ -15,6 +15,7 @@ use super::{RuntimePlan, SIZES};
 use crate::peers::arguments::peer as library;
 use crate::peers::environment::Environment;
 use crate::peers::figures::Figure;
+use crate::peers::level;
 use crate::peers::process::run_to_end;
 use crate::peers::quiet::Counters;
 
@@ -159,8 +160,8 @@ impl Race<'_> {
                 command
             }
         };
-        if let Some(level) = &self.plan.level {
-            command.env("MOBILENET_SIMD", level);
+        if let Some(name) = &self.plan.level {
+            command.env(level::OURS, name);
         }
         command.env("OMP_NUM_THREADS", threads.to_string()).envs(self.plan.environment());
         command

@@ -10,41 +10,14 @@ use crate::peers::figures::Figure;
 use crate::peers::quiet::TOLERATED_CORES;
 use crate::peers::render::wrap::wrap;
 
-/// What is between such a line and the next end is the runtime's at one level, and stays when the rest is measured anew.
-fn begin(level: Option<&str>) -> String {
-    level.map_or_else(|| "<!-- runtime -->".to_owned(), |level| format!("<!-- runtime at {level} -->"))
-}
-
-/// What lines that [`begin`] makes begin with.
-const BEGINS: &str = "<!-- runtime ";
-const END: &str = "<!-- end of runtime -->";
-
-/// Puts the runtime's part at a level into a document, in place of the one that it has.
-pub fn splice(document: &str, part: &str, level: Option<&str>) -> String {
-    let found = document.find(&begin(level)).and_then(|begin| {
-        let end = document[begin..].find(END)? + begin + END.len();
-        Some((&document[..begin], &document[end..]))
-    });
-    let (before, after) = found.unwrap_or((document, ""));
-    let parts = [before.trim_end(), after.trim(), part].into_iter().filter(|text| !text.is_empty());
-    parts.collect::<Vec<_>>().join("\n\n")
-}
-
-/// The runtime's parts of a document, if it has any.
-pub fn parts_of(document: &str) -> Option<&str> {
-    let (begin, end) = (document.find(BEGINS)?, document.rfind(END)? + END.len());
-    document.get(begin..end)
-}
-
 /// The whole part.
 pub fn render(measured: &RuntimeMeasured, created: &str) -> String {
     let level = measured.plan.level.as_deref();
     let at = level.map_or_else(String::new, |_| format!(", held to {}", measured.level));
     let mut out = format!(
-        "{}\n\n## The runtime and its peers{at}\n\n\
+        "## The runtime and its peers{at}\n\n\
          Networks that are ready to ship, run by `mobilenet-runtime` and by others, in turns. Written on {created} \
          by\n\n```text\n{}\n```\n\n",
-        begin(level),
         measured.plan.command()
     );
     if let Some(warning) = disturbance(measured) {
@@ -61,7 +34,6 @@ pub fn render(measured: &RuntimeMeasured, created: &str) -> String {
     if let Some(failures) = failures(measured) {
         let _ = writeln!(out, "### Programs that could not be run\n\n{failures}");
     }
-    let _ = write!(out, "{END}");
     wrap(&out)
 }
 
@@ -290,20 +262,5 @@ mod tests {
         let mut busy = measured();
         busy.cells[1].others_cores = Some(1.5);
         assert!(render(&busy, "").contains("During 1 of 2 tasks other programs kept up to 1.5 cores busy."));
-    }
-
-    #[test]
-    fn a_part_takes_the_place_of_the_one_before() {
-        let part = |level, text: &str| format!("{}\n{text}\n{END}", begin(level));
-        let (best, avx2) = (part(None, "a"), part(Some("avx2"), "b"));
-        assert_eq!(splice("", &best, None), best);
-        let document = splice("# Benchmarks\n\nold\n", &best, None);
-        assert_eq!(document, format!("# Benchmarks\n\nold\n\n{best}"));
-        let document = splice(&document, &avx2, Some("avx2"));
-        assert_eq!(document, format!("# Benchmarks\n\nold\n\n{best}\n\n{avx2}"));
-        assert_eq!(parts_of(&document), Some(&*format!("{best}\n\n{avx2}")));
-        let again = part(None, "c");
-        assert_eq!(splice(&document, &again, None), format!("# Benchmarks\n\nold\n\n{avx2}\n\n{again}"));
-        assert_eq!(parts_of("# Benchmarks"), None);
     }
 }
