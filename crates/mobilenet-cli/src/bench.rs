@@ -55,6 +55,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         true => kernels::for_bench(&device, &config, batch, args.precision, args.train)?,
         false => None,
     };
+    kernels::check_tf32(args.precision, gpu.as_ref(), &device)?;
     let baseline_rss_bytes = rss_bytes();
     let measured = match gpu {
         Some(mut gpu) => by_kernels(&mut gpu, args, &config, batch, protocol)?,

@@ -1,6 +1,6 @@
 //! `--device cuda`: the workspace's own kernels where they cover what is asked for, else the layers in Candle's operations.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use candle_core::Device;
 use mobilenet_cuda::plan;
 use mobilenet_layers::Precision;
@@ -57,6 +57,16 @@ pub fn for_bench(
         Some(Err(problem)) => fall_back(&problem.to_string()),
         Some(Ok(_)) => gpu(device),
     }
+}
+
+/// Fails where TF32 is asked for and the kernels do not compute: nothing else rounds to it.
+pub fn check_tf32(precision: Precision, gpu: Option<&Gpu>, device: &Device) -> Result<()> {
+    let found = if device.is_cuda() { "Candle's operations" } else { "--device cpu" };
+    ensure!(
+        precision != Precision::Tf32 || gpu.is_some(),
+        "--precision tf32: expected --device cuda and what its kernels cover, found {found}"
+    );
+    Ok(())
 }
 
 /// Why the kernels cannot do a training.

@@ -66,6 +66,10 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     }
 
     let device = args.device.device.open()?;
+    // Before there is a folder; what the kernels cover is found out later.
+    if !device.is_cuda() {
+        kernels::check_tf32(request.train.precision, None, &device)?;
+    }
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let _lock = lock(out)?;
     // Another training may have begun and ended since the first check.
@@ -175,6 +179,7 @@ fn train(
 ) -> Result<TrainRecord> {
     let teacher_config = config.teacher.as_deref().map(run::read_config).transpose().context("--teacher")?;
     let gpu = kernels::for_training(device, config, teacher_config.as_ref().map(|teacher| &teacher.model))?;
+    kernels::check_tf32(config.train.precision, gpu.as_ref(), device)?;
     // The variables that kernels train are the host's whenever something is saved.
     let device = if gpu.is_some() { &Device::Cpu } else { device };
     let vars = VarMap::new();

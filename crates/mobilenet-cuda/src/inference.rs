@@ -12,7 +12,7 @@ use crate::classifier::Classifier;
 use crate::depthwise::Depthwise;
 use crate::error::Result;
 use crate::grid::blocks;
-use crate::network::kind_of;
+use crate::network::{kind_of, rounds_to_tf32};
 use crate::program::Program;
 use crate::run::{Needs, Run, Scratch};
 use crate::variables::{Variable, Variables};
@@ -22,6 +22,7 @@ use build::Builder;
 #[derive(Debug)]
 pub struct Inference {
     kind: Kind,
+    tf32: bool,
     images: View,
     layers: Vec<(String, Layer)>,
     classifier: Classifier,
@@ -161,7 +162,16 @@ impl Inference {
         }
         let classifier = Classifier::new(backend, &variables, &plan.classifier, n, false)?;
         let scratch = Scratch::new(backend, &Needs::default(), kind)?;
-        Ok(Self { kind, images, layers, classifier, pooled: x.operand, variables, scratch })
+        Ok(Self {
+            kind,
+            tf32: rounds_to_tf32(precision),
+            images,
+            layers,
+            classifier,
+            pooled: x.operand,
+            variables,
+            scratch,
+        })
     }
 
     /// Where the images are written, float32 `[n, h, w, 3]`.
@@ -184,7 +194,7 @@ impl Inference {
     /// # Errors
     /// Those of the back end.
     pub fn prepare<B: Backend>(&self, backend: &mut B) -> Result<()> {
-        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
+        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind, tf32: self.tf32 };
         run.backend.enter("folding");
         for (_, layer) in &self.layers {
             match layer {
@@ -209,7 +219,7 @@ impl Inference {
     /// # Errors
     /// Those of the back end.
     pub fn run<B: Backend>(&self, backend: &mut B) -> Result<()> {
-        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
+        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind, tf32: self.tf32 };
         for (name, layer) in &self.layers {
             run.backend.enter(name);
             layer.run(&mut run)?;

@@ -21,6 +21,7 @@ use crate::variables::Variables;
 pub struct Network {
     n: usize,
     kind: Kind,
+    tf32: bool,
     images: Rows,
     stages: Vec<Stage>,
     classifier: Classifier,
@@ -37,9 +38,14 @@ pub struct Network {
 /// The kind of expanded tensors and of products' operands.
 pub(crate) fn kind_of(precision: Precision) -> Kind {
     match precision {
-        Precision::F32 => Kind::F32,
+        Precision::F32 | Precision::Tf32 => Kind::F32,
         Precision::Bf16 => Kind::Bf16,
     }
+}
+
+/// Whether float32 operands of products may be rounded to TF32: where others are bf16, too.
+pub(crate) fn rounds_to_tf32(precision: Precision) -> bool {
+    precision != Precision::F32
 }
 
 impl Network {
@@ -111,7 +117,8 @@ impl Network {
         let gradients = [backend.values(Kind::F32, largest)?, backend.values(Kind::F32, largest)?];
         let gpooled = backend.values(Kind::F32, pooled)?;
         let (places, dropout) = (arena.into_places(), plan.classifier.dropout);
-        Ok(Self { n, kind, images, stages, classifier, variables, scratch, gradients, gpooled, dropout, places })
+        let tf32 = rounds_to_tf32(precision);
+        Ok(Self { n, kind, tf32, images, stages, classifier, variables, scratch, gradients, gpooled, dropout, places })
     }
 
     /// Images of a batch.
@@ -149,7 +156,7 @@ impl Network {
     /// # Errors
     /// Those of the back end.
     pub fn forward<B: Backend>(&self, backend: &mut B) -> Result<()> {
-        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
+        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind, tf32: self.tf32 };
         let (values, operands) = self.variables.all();
         if values != operands {
             run.backend.enter("weights");
@@ -169,7 +176,7 @@ impl Network {
     /// # Errors
     /// Those of the back end.
     pub fn backward<B: Backend>(&self, backend: &mut B, glogits: View) -> Result<()> {
-        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
+        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind, tf32: self.tf32 };
         let pooled = self.stages.last().map_or(&self.images, |stage| &stage.output);
         self.classifier.backward(&mut run, pooled.operand, glogits, self.gpooled)?;
         let last_input = self.input_of(self.stages.len().saturating_sub(1));
@@ -193,7 +200,7 @@ impl Network {
     /// One stage of [`forward`](Self::forward), and its batch norms before activations.
     #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
     pub(crate) fn forward_stage<B: Backend>(&self, backend: &mut B, stage: usize) -> Result<Vec<crate::stages::Kink>> {
-        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind };
+        let mut run = Run { backend, scratch: &self.scratch, kind: self.kind, tf32: self.tf32 };
         self.stages[stage].forward(&mut run, self.input_of(stage))?;
         Ok(self.stages[stage].kinks())
     }

@@ -77,6 +77,8 @@ pub(crate) struct Run<'a, B> {
     pub scratch: &'a Scratch,
     /// Of expanded tensors and of products' operands.
     pub kind: Kind,
+    /// Whether float32 operands may be rounded to TF32.
+    pub tf32: bool,
 }
 
 impl<B: Backend> Run<'_, B> {
@@ -102,7 +104,7 @@ impl<B: Backend> Run<'_, B> {
     pub fn product(&mut self, sizes: [usize; 3], a: Matrix, b: Matrix, c: View, accumulate: bool) -> Result<()> {
         let [rows, columns, inner] = sizes;
         let c = Matrix::new(c, columns);
-        let tf32 = self.kind == Kind::Bf16;
+        let tf32 = self.tf32;
         self.backend.gemm(&Product { rows, columns, inner, a, b, c, accumulate, count: 1, tf32 })
     }
 

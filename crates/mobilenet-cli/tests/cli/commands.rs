@@ -138,6 +138,8 @@ fn bench_plans_what_cuda_launches() {
     for (line, expected) in [
         ("bench --model v2 --plan", "expected --device cuda, found --device cpu"),
         ("bench --model v2 --precision bf16", "expected --train or --device cuda"),
+        ("bench --model v2 --train --precision tf32", "--precision tf32: expected --device cuda"),
+        ("train --model v2 --precision tf32 --data shapes10 --out tf32", "--precision tf32: expected --device cuda"),
     ] {
         assert_fails(&place.command(line).output().unwrap(), line, 1, expected);
     }

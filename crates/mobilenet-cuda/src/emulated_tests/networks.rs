@@ -175,6 +175,24 @@ fn a_repeated_step_has_the_same_bits() {
     }
 }
 
+/// TF32 keeps ten bits of a product's operands; the emulation, which has none, all of them.
+#[test]
+fn a_training_step_in_tf32() {
+    if missing() {
+        return;
+    }
+    for arch in [Arch::V2, Arch::V3Large] {
+        let (config, n, size) = (ModelConfig::new(arch, CLASSES, Preset::Cifar), 4, 16);
+        let (exact, values) = emulated(&config, (n, size), Precision::F32, 1, None);
+        let (found, _) = emulated(&config, (n, size), Precision::Tf32, 2, Some(&values));
+        let floor = 1e3 * floor(&exact);
+        for (name, exact) in &exact {
+            let off = root_mean_square(&found[name], exact);
+            assert!(off < 0.05 || off * squares(exact).sqrt() < floor, "{name}: {off}: {arch}");
+        }
+    }
+}
+
 /// bf16 is as far from float32 as the CPU's own bf16 is: in both, rounding puts a value in a hundred on the other side of a
 /// kink, and that adds up from layer to layer.
 #[test]

@@ -100,7 +100,7 @@ impl Bench<'_> {
         let stage = Stage::new(&mut build, (layer, self.path), &input, wants).unwrap();
         let scratch = Scratch::new(backend, &needs, kind).unwrap();
         let (values, operands) = self.variables.all();
-        let mut run = Run { backend, scratch: &scratch, kind };
+        let mut run = Run { backend, scratch: &scratch, kind, tf32: false };
         for kink in stage.kinks() {
             refresh(run.backend, values, operands);
             stage.forward(&mut run, &input).unwrap();
@@ -125,7 +125,7 @@ impl Bench<'_> {
         backend.write_f32(view, &gy).unwrap();
         let wants_gx = !matches!(layer, LayerPlan::Conv(conv) if conv.config.kernel > 1 && !conv.config.depthwise);
         let gx = backend.values(Kind::F32, x.len()).unwrap();
-        let mut run = Run { backend, scratch: &scratch, kind };
+        let mut run = Run { backend, scratch: &scratch, kind, tf32: false };
         stage.backward(&mut run, &input, Gradient { view, pixels: 0 }, wants_gx.then_some(gx)).unwrap();
 
         let (convs, names) = names(layer, self.path);
@@ -166,7 +166,7 @@ impl Bench<'_> {
         assert_eq!(found.len(), expected.len());
         for (i, ((what, found), expected)) in found.iter().zip(&expected).enumerate() {
             match precision {
-                Precision::F32 => {
+                Precision::F32 | Precision::Tf32 => {
                     let off = largest(found, expected);
                     assert!(off < TOLERANCE, "{what} is {off} off: {:?} of {layer:?}", self.case);
                 }

@@ -144,7 +144,7 @@ fn inference_with_the_batchs_statistics_is_the_forward() {
 #[test]
 fn threads_change_no_bit() {
     for (g, level) in shapes().into_iter().flat_map(|g| Level::available().into_iter().map(move |level| (g, level))) {
-        for &precision in Precision::ALL {
+        for precision in [Precision::F32, Precision::Bf16] {
             let g = BottleneckShape { precision, ..g };
             let expected = on_threads(1, || outcome(level, &g));
             let statistics = statistics_of(&g, &expected);
