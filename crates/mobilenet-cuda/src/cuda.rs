@@ -2,6 +2,7 @@
 //! cuBLAS. All work goes to the stream of a Candle device; what is repeated goes there as one graph.
 
 mod compile;
+mod staging;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -16,8 +17,8 @@ use candle_core::cuda_backend::cudarc::driver::sys::{
     CUgraphInstantiate_flags, CUmemPool_attribute, CUstreamCaptureMode,
 };
 use candle_core::cuda_backend::cudarc::driver::{
-    CudaEvent, CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr,
-    DriverError, LaunchConfig, PinnedHostSlice, PushKernelArg,
+    CudaFunction, CudaGraph, CudaModule, CudaSlice, CudaStream, CudaView, CudaViewMut, DevicePtr, LaunchConfig,
+    PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::Ptx;
 
@@ -25,6 +26,7 @@ use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product, Repeated, View
 use crate::error::{Error, Result};
 use crate::program::Program;
 use compile::compiled;
+use staging::Staging;
 
 /// A GPU and what was made on it.
 pub struct Cuda {
@@ -44,21 +46,6 @@ pub struct Cuda {
     /// Work that was done, by its number.
     repeated: HashMap<u64, Repetition>,
 }
-
-/// Page-locked memory for what is copied again and again: the copy waits for no one, and the host only for the copy that
-/// used the same memory some turns ago.
-#[derive(Default)]
-struct Staging {
-    copies: usize,
-    /// With what says that the last copy from there is done.
-    buffers: Vec<(PinnedHostSlice<u8>, CudaEvent)>,
-}
-
-/// How often the host may be ahead of the device's copies to one place.
-const TURNS: usize = 3;
-
-/// Bytes from which on a copy from memory that is not page-locked may wait for the device.
-const STAGED: usize = 16 << 10;
 
 /// Work that may be done again.
 enum Repetition {
@@ -191,30 +178,7 @@ impl Backend for Cuda {
         let memory = &mut self.memories[to.memory].0;
         let mut view: CudaViewMut<u8> = memory.slice_mut(to.at..to.at + to.bytes());
         let staging = self.staging.entry((to.memory, to.at, bytes.len())).or_default();
-        staging.copies += 1;
-        // What is written once is not worth the pages.
-        if bytes.len() < STAGED || staging.copies == 1 {
-            return self.stream.memcpy_htod(bytes, &mut view).map_err(|error| failed("a copy to the device", error));
-        }
-        let turn = staging.copies % TURNS;
-        if staging.buffers.is_empty() {
-            let context = self.stream.context();
-            let made = (0..TURNS).map(|_| {
-                // SAFETY: bytes of any value are valid, and all of them are written before they are read.
-                let buffer = unsafe { context.alloc_pinned::<u8>(bytes.len()) }?;
-                Ok((buffer, context.new_event(None)?))
-            });
-            let made: Result<_, DriverError> = made.collect();
-            staging.buffers = made.map_err(|error| failed("page-locked memory", error))?;
-        }
-        let (buffer, copied) = &mut staging.buffers[turn];
-        // The buffer has an event of its own, but cudarc records it only where a context has several streams.
-        let done = copied.synchronize().and_then(|()| {
-            buffer.as_mut_slice()?.copy_from_slice(bytes);
-            self.stream.memcpy_htod(buffer, &mut view)?;
-            copied.record(&self.stream)
-        });
-        done.map_err(|error| failed("a copy to the device", error))
+        staging.copy(&self.stream, bytes, &mut view).map_err(|error| failed("a copy to the device", error))
     }
 
     fn read(&mut self, from: View, bytes: &mut [u8]) -> Result<()> {
@@ -339,42 +303,6 @@ impl Backend for Cuda {
         match launched {
             Some(launched) => launched.map_err(|error| failed("a graph", error)),
             None => work(self),
-        }
-    }
-}
-
-#[cfg(all(test, not(feature = "emulate")))]
-mod tests {
-    use crate::backend::{Arg, Backend, Kind, Launch, Matrix, Product};
-    use crate::emulated_tests::{missing, subject};
-    use crate::program::Program;
-
-    /// The host is ahead of the device: what it writes next must not reach a copy that was asked for before.
-    #[test]
-    fn a_copy_is_of_what_was_there_when_it_was_asked_for() {
-        if missing() {
-            return;
-        }
-        let (mut gpu, side, len) = (subject(0), 4096, 1 << 18);
-        let [a, b, c] = [(); 3].map(|()| gpu.zeros(side * side).unwrap());
-        let [a, b, c] = [a, b, c].map(|view| Matrix::new(view, side));
-        let busy =
-            Product { rows: side, columns: side, inner: side, a, b, c, accumulate: false, count: 1, tf32: false };
-        let place = gpu.values(Kind::F32, len).unwrap();
-        let found: Vec<_> = (0..12)
-            .map(|i| {
-                let copy = gpu.values(Kind::F32, len).unwrap();
-                gpu.gemm(&busy).unwrap();
-                gpu.write_f32(place, &vec![i as f32; len]).unwrap();
-                let args = [Arg::In(place), Arg::Out(copy), Arg::Long(len)];
-                let (program, grid, block) = (Program::new("finish"), [1024, 1], [256, 1]);
-                gpu.launch(&Launch { program, kernel: "to_operand", width: 0, grid, block, args: &args }).unwrap();
-                copy
-            })
-            .collect();
-        for (i, copy) in found.into_iter().enumerate() {
-            let values = gpu.read_f32(copy).unwrap();
-            assert!(values.iter().all(|value| *value == i as f32), "copy {i} has {}", values[len - 1]);
         }
     }
 }
