@@ -153,8 +153,8 @@ pub struct BenchArgs {
     /// Time full training steps instead of inference
     #[arg(long)]
     pub train: bool,
-    /// Number format of training (with --device cuda also of inference): f32; tf32 for products, on CUDA; or
-    /// bf16 for products and kept activations
+    /// Number format of training (with --device cuda also of inference): f32; tf32 for products, on CUDA; or bf16 for
+    /// products and kept activations
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, default_value_t)]
     pub precision: Precision,
     /// Show where the time of a training step goes: each phase of each layer

@@ -14,7 +14,6 @@ use crate::args::BenchArgs;
 use crate::block_times::BlockTimes;
 use crate::cuda_bench;
 use crate::cuda_plan;
-use crate::device::DeviceArg;
 use crate::kernels::{self, Gpu};
 use crate::model_file;
 use crate::output::{print, print_json};
@@ -46,15 +45,15 @@ pub fn run(args: &BenchArgs) -> Result<()> {
     if args.plan {
         return cuda_plan::run(args, &config, batch);
     }
-    let by_kernels_if_covered = matches!(args.device.device, DeviceArg::Cuda(_)) && !args.profile && !args.blocks;
-    if args.precision != Precision::default() && !args.train && !by_kernels_if_covered {
+    let device = args.device.device.open()?;
+    // What is asked for layer by layer is of the layers.
+    let gpu = match args.profile || args.blocks {
+        true => None,
+        false => kernels::for_bench(&device, &config, batch, args.precision, args.train)?,
+    };
+    if args.precision != Precision::default() && !args.train && gpu.is_none() {
         bail!("--precision {}: expected --train or --device cuda beside it", args.precision)
     }
-    let device = args.device.device.open()?;
-    let gpu = match by_kernels_if_covered {
-        true => kernels::for_bench(&device, &config, batch, args.precision, args.train)?,
-        false => None,
-    };
     kernels::check_tf32(args.precision, gpu.as_ref(), &device)?;
     let baseline_rss_bytes = rss_bytes();
     let measured = match gpu {

@@ -7,7 +7,7 @@ use mobilenet_bench::{Protocol, Timing, input, peak_rss_bytes, time_steps};
 use mobilenet_cuda::backend::{Backend, Repeated};
 use mobilenet_cuda::loss::{Comparison, Loss};
 use mobilenet_cuda::optimizer::{AdamW, Optimizer, Rule};
-use mobilenet_cuda::{Inference, Named, Network, Variables};
+use mobilenet_cuda::{Inference, Network, Variables};
 use mobilenet_layers::{Precision, seeded_var_builder};
 use mobilenet_models::{MobileNet, ModelConfig};
 use mobilenet_schema::Throughput;
@@ -92,10 +92,7 @@ fn images(n: usize, size: usize) -> Result<Vec<f32>> {
 fn initialize<B: Backend>(backend: &mut B, config: &ModelConfig, variables: &Variables) -> Result<()> {
     let vars = VarMap::new();
     MobileNet::new(config, seeded_var_builder(&vars, 1, DType::F32, &Device::Cpu))?;
-    let mut values = Named::new();
-    for (name, var) in vars.data().lock().unwrap_or_else(|poisoned| poisoned.into_inner()).iter() {
-        values.insert(name.clone(), var.flatten_all()?.to_vec1()?);
-    }
+    let values = mobilenet_train::named(&vars)?;
     Ok(variables.write(backend, |name| values.get(name).map(Vec::as_slice))?)
 }
 

@@ -14,7 +14,7 @@ mod run;
 mod trainer;
 mod variables;
 
-pub use device::{DeviceInference, DeviceTraining};
+pub use device::{DeviceInference, DeviceTraining, named};
 pub use ema::Ema;
 pub use error::Error;
 pub use evaluate::{Evaluation, MirrorAveraged, evaluate};

@@ -114,8 +114,8 @@ pub struct TrainArgs {
     /// Share of the target probability spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true, help_heading = "Training")]
     pub label_smoothing: Option<f64>,
-    /// Number format of training: f32; tf32 for products, on CUDA; or bf16 for products and kept activations, which takes about 70 % of
-    /// the time on processors that multiply bf16 [default: f32]
+    /// Number format of training: f32; tf32 for products, on CUDA; or bf16 for products and kept activations, which takes
+    /// about 70 % of the time on processors that multiply bf16 [default: f32]
     #[arg(long, value_name = "PRECISION", value_parser = parse::<Precision>, help_heading = "Training")]
     pub precision: Option<Precision>,
     #[command(flatten)]

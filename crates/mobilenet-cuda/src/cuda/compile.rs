@@ -3,12 +3,13 @@
 
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use candle_core::cuda_backend::cudarc::nvrtc::result::{
     NvrtcError, compile_program, create_program, destroy_program, get_program_log,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::sys;
+use mobilenet_common::files;
 
 use crate::error::{Error, Result};
 use crate::program::Program;
@@ -29,20 +30,9 @@ pub fn compiled(program: Program, architecture: &str, cache: Option<&PathBuf>) -
         .map_err(|problem| Error::Device(format!("CUDA, {key}: {problem}")))?;
     if let (Some(folder), Some(file)) = (cache, file) {
         // A program that cannot be kept is compiled again.
-        let _ = keep(folder, &file, &cubin);
+        let _ = fs::create_dir_all(folder).and_then(|()| files::write(&file, &cubin));
     }
     Ok(cubin)
-}
-
-/// A file is renamed into place: none is ever half there.
-fn keep(folder: &Path, file: &Path, cubin: &[u8]) -> std::io::Result<()> {
-    let partial = file.with_extension(format!("{}.partial", std::process::id()));
-    fs::create_dir_all(folder)?;
-    let kept = fs::write(&partial, cubin).and_then(|()| fs::rename(&partial, file));
-    if kept.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    kept
 }
 
 fn compile(source: &str, name: &str, options: &[String]) -> std::result::Result<Vec<u8>, String> {

@@ -130,8 +130,11 @@ pub(crate) fn setting(train: &TrainConfig) -> Option<&'static str> {
     }
 }
 
-/// The values of variables, by name.
-pub(crate) fn named(vars: &VarMap) -> Result<Named, Error> {
+/// The values of variables, by name: what a back end's variables are written from.
+///
+/// # Errors
+/// [`Error::VariableType`], and errors from Candle.
+pub fn named(vars: &VarMap) -> Result<Named, Error> {
     let values = |(name, var): (String, candle_core::Var)| Ok((name, host_values(&var)?.into_owned()));
     sorted_vars(vars)?.into_iter().map(values).collect()
 }
