@@ -3,6 +3,7 @@
 use super::Epilogue;
 use super::depthwise::{WindowPanel, WindowShape};
 use super::multiply::unrolled;
+use super::panels::{MOST_REGISTERS, Tiles};
 use super::shards::Shards;
 use crate::simd::{Isa, for_each_level, load, load_unchecked, store};
 
@@ -98,22 +99,22 @@ fn panel_rows<I: Isa, const L: usize, const K: usize>(
     let (left, right) = rows.inside(rows.w, stride, (kernel - 1) * dilation);
     let right = right.min(w_out);
     let left = left.min(right);
+    let inner = Tiles::new(right - left, MOST_PIXELS);
     let sums_wanted = !sums.is_empty();
-    for lane in (0..panel.width).step_by(L) {
-        let channels = panel.channels.saturating_sub(lane).min(L);
-        if channels == 0 {
-            break;
-        }
-        let end = match epilogue {
-            &Epilogue::Clamp { low, high } if channels == L => End::Clamp { low, high },
-            Epilogue::HSwish if channels == L => End::HSwish,
-            _ => End::Kept,
-        };
-        let mut total = [0f32; L];
-        for y in 0..rows.rows_out {
-            let top = rows.top + y * stride;
-            let taps = rows.taps(top, rows.h, kernel, dilation);
-            let row = rows.w * rows.step;
+    let lanes = || (0..panel.channels.min(panel.width)).step_by(L);
+    let mut totals = [[0f32; L]; MOST_REGISTERS];
+    // Row after row, so that what the windows of neighboring rows share stays in the nearest cache.
+    for y in 0..rows.rows_out {
+        let top = rows.top + y * stride;
+        let taps = rows.taps(top, rows.h, kernel, dilation);
+        let row = rows.w * rows.step;
+        for (lane, total) in lanes().zip(&mut totals) {
+            let channels = (panel.channels - lane).min(L);
+            let end = match epilogue {
+                &Epilogue::Clamp { low, high } if channels == L => End::Clamp { low, high },
+                Epilogue::HSwish if channels == L => End::HSwish,
+                _ => End::Kept,
+            };
             let line = Line {
                 values: rows.values,
                 row,
@@ -127,9 +128,9 @@ fn panel_rows<I: Isa, const L: usize, const K: usize>(
                 pixel: rows.pixel,
             };
             let mut kept = [[0f32; L]; MOST_PIXELS];
-            let mut x = 0;
+            let (mut x, mut tiles) = (0, inner);
             while x < w_out {
-                let counted = sums_wanted.then_some(&mut total);
+                let counted = sums_wanted.then_some(&mut *total);
                 let is_edge = x < left || x >= right;
                 let pixels = if is_edge {
                     let columns = rows.taps(x * stride, rows.w, kernel, dilation);
@@ -137,7 +138,7 @@ fn panel_rows<I: Isa, const L: usize, const K: usize>(
                     tile::<I, L, K, 1>(isa, shape, line, panel, columns, at, x, end, counted, &mut kept, to);
                     1
                 } else {
-                    let pixels = (right - x).div_ceil((right - x).div_ceil(MOST_PIXELS));
+                    let pixels = tiles.take();
                     let at = x * stride - rows.padding;
                     macro_rules! tile {
                         ($($T:literal)*) => {
@@ -153,12 +154,15 @@ fn panel_rows<I: Isa, const L: usize, const K: usize>(
                     pixels
                 };
                 if let End::Kept = end {
-                    finish(isa, &mut kept[..pixels], epilogue, channels, &mut total, line, x, to);
+                    finish(isa, &mut kept[..pixels], epilogue, channels, total, line, x, to);
                 }
                 x += pixels;
             }
         }
-        if sums_wanted {
+    }
+    if sums_wanted {
+        for (lane, total) in lanes().zip(&totals) {
+            let channels = (panel.channels - lane).min(L);
             sums[lane..][..channels].copy_from_slice(&total[..channels]);
         }
     }

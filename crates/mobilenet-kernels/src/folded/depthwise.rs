@@ -1,7 +1,7 @@
 //! Depthwise convolutions: their shapes, and their windows, packed.
 
 use super::aligned::Aligned;
-use super::panels::{lanes, panels};
+use super::panels::{lanes, panels, registers};
 use crate::simd::Level;
 
 /// A depthwise convolution of images `[h, w, c]`.
@@ -69,7 +69,7 @@ impl Windows {
         assert!(channels > 0, "a convolution without channels");
         assert_eq!(weight.len(), channels * taps, "windows of {taps} taps for {channels} channels");
         let lanes = lanes(level);
-        let panels = panels(channels, lanes);
+        let panels = panels(channels, lanes, registers(level));
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let (mut packed, mut padded_bias) = (Aligned::zeroed(width * taps), Aligned::zeroed(width));
         padded_bias.values_mut()[..channels].copy_from_slice(bias);

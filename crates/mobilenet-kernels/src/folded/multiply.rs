@@ -1,7 +1,7 @@
 //! Products of rows with a panel of packed weights: tiles of the result that stay in registers.
 
 use super::Epilogue;
-use super::panels::{HALF, Left, Panel, Places};
+use super::panels::{HALF, Left, Panel, Places, Tiles};
 use super::shards::Shards;
 use crate::simd::{Isa, for_each_level, load, load_unchecked, prefetch, store};
 
@@ -31,7 +31,9 @@ fn multiply_body<I: Isa, const L: usize>(
     to: Shards<f32>,
     places: Places,
 ) {
-    if panel.width == 2 * L {
+    if const { L == 8 } && panel.width == 3 * L {
+        rows::<I, L, 3, 0>(isa, left, panel, columns, epilogue, shortcut, to, places);
+    } else if panel.width == 2 * L {
         rows::<I, L, 2, 0>(isa, left, panel, columns, epilogue, shortcut, to, places);
     } else if panel.width == L {
         rows::<I, L, 1, 0>(isa, left, panel, columns, epilogue, shortcut, to, places);
@@ -50,9 +52,9 @@ pub(super) const MOST_ROWS: usize = 12;
 /// Columns of a tile, at most.
 const MOST_WIDTH: usize = 32;
 
-/// Steps of a sum that are done for all rows before the next ones, at most, where tiles are small: a panel's weights of so
-/// many steps stay in the nearest cache.
-const MOST_STEPS: usize = 384;
+/// Weights of a panel that all rows are multiplied by before the next ones, at most, where tiles are small: so many stay in
+/// the nearest cache.
+const MOST_WEIGHTS: usize = 6 << 10;
 
 /// Weights are asked for so many values before they are needed.
 const AHEAD: usize = 512;
@@ -87,11 +89,12 @@ fn rows<I: Isa, const L: usize, const V: usize, const H: usize>(
     places: Places,
 ) {
     let width = V * L + H;
-    // Of 16 registers some are left free: with all in use, the compiler may keep a sum in memory.
+    // Of 16 registers, twelve hold sums where three others hold weights, else ten: the compiler keeps no sum in memory then.
     let (most, most_steps) = match (L, V) {
         (16, _) => (MOST_ROWS, usize::MAX),
-        (_, 1) => (10, MOST_STEPS),
-        _ => (5, MOST_STEPS),
+        (_, 1) => (10, MOST_WEIGHTS / width),
+        (_, 2) => (5, MOST_WEIGHTS / width),
+        _ => (4, MOST_WEIGHTS / width),
     };
     let shortcut = shortcut.map(|(values, stride)| (&values[panel.first..], stride));
     let is_whole = columns == width;
@@ -100,8 +103,9 @@ fn rows<I: Isa, const L: usize, const V: usize, const H: usize>(
         Epilogue::HSwish if is_whole && shortcut.is_none() => End::HSwish,
         _ => End::Kept,
     };
-    let tiles = left.rows.div_ceil(most);
-    let blocks = if is_whole && tiles > 1 && left.parts == 1 { left.len.div_ceil(most_steps).max(1) } else { 1 };
+    let tiles = Tiles::new(left.rows, most);
+    let blocks =
+        if is_whole && tiles.count() > 1 && left.parts == 1 { left.len.div_ceil(most_steps).max(1) } else { 1 };
     let mut kept = [[0f32; MOST_WIDTH]; MOST_ROWS];
     let mut starts = [0; MOST_ROWS];
     for block in 0..blocks {
@@ -117,8 +121,7 @@ fn rows<I: Isa, const L: usize, const V: usize, const H: usize>(
         let end = if block + 1 == blocks { last } else { End::PART };
         let (mut row, mut tiles, mut places) = (0, tiles, places.from(0));
         while row < left.rows {
-            let tall = (left.rows - row).div_ceil(tiles);
-            tiles -= 1;
+            let tall = tiles.take();
             starts[..tall].iter_mut().zip(&mut places).for_each(|(start, place)| *start = place);
             macro_rules! tile {
                 ($($R:literal)*) => {
@@ -134,8 +137,10 @@ fn rows<I: Isa, const L: usize, const V: usize, const H: usize>(
                 tile!(1 2 3 4 5 6 7 8 9 10 11 12);
             } else if const { V == 1 } {
                 tile!(1 2 3 4 5 6 7 8 9 10);
-            } else {
+            } else if const { V == 2 } {
                 tile!(1 2 3 4 5);
+            } else {
+                tile!(1 2 3 4);
             }
             if let End::Kept = end {
                 let shortcut = shortcut.map(|(values, stride)| (&values[row * stride..], stride));

@@ -12,7 +12,7 @@ pub struct Panels {
     pub(super) level: Level,
     inner: usize,
     columns: usize,
-    /// First column and width of each panel: one or two registers, or, where registers hold 16 values, some halves.
+    /// First column and width of each panel: some registers, or, where they hold 16 values, some halves.
     panels: Vec<(usize, usize)>,
     weight: Aligned,
     bias: Aligned,
@@ -32,6 +32,15 @@ pub(super) fn lanes(level: Level) -> usize {
         #[cfg(target_arch = "x86_64")]
         Set::Avx512(_) | Set::Avx512Vnni(_) | Set::Avx512Bf16(_) => 16,
     }
+}
+
+/// Registers of a panel of float32 values, at most, at any level.
+pub(super) const MOST_REGISTERS: usize = 3;
+
+/// Registers of a panel of float32 values, at most. With 16 registers that hold 8 values, tiles of four rows by three are
+/// those that load least for what they multiply.
+pub(super) fn registers(level: Level) -> usize {
+    if lanes(level) == 8 { 3 } else { 2 }
 }
 
 impl Panels {
@@ -68,7 +77,7 @@ impl Panels {
         let columns = bias.len();
         assert!(columns > 0, "a product without columns");
         let lanes = lanes(level);
-        let mut panels = panels(columns, lanes);
+        let mut panels = panels(columns, lanes, registers(level));
         if lanes == 2 * HALF
             && let Some((first, width)) = panels.last_mut()
         {
@@ -121,16 +130,48 @@ impl Panels {
     }
 }
 
-/// First column and width of panels of two registers; of one where the rest fits into it.
-pub(super) fn panels(columns: usize, lanes: usize) -> Vec<(usize, usize)> {
-    let mut panels = Vec::with_capacity(columns.div_ceil(2 * lanes));
+/// First column and width of panels of `most` registers, and of fewer where the rest fits into them.
+pub(super) fn panels(columns: usize, lanes: usize, most: usize) -> Vec<(usize, usize)> {
+    let mut panels = Vec::with_capacity(columns.div_ceil(most * lanes));
     let mut first = 0;
     while first < columns {
-        let width = if columns - first <= lanes { lanes } else { 2 * lanes };
+        let width = (columns - first).next_multiple_of(lanes).min(most * lanes);
         panels.push((first, width));
         first += width;
     }
     panels
+}
+
+/// Rows of a product, or neighboring pixels, in tiles of almost as many each.
+#[derive(Clone, Copy)]
+pub(super) struct Tiles {
+    len: usize,
+    /// Tiles that have one more, which come first.
+    longer: usize,
+    count: usize,
+}
+
+impl Tiles {
+    /// Divides `len` into tiles of at most `most`.
+    #[inline(always)]
+    pub(super) fn new(len: usize, most: usize) -> Self {
+        let count = len.div_ceil(most);
+        Self { len: len / count.max(1), longer: len % count.max(1), count }
+    }
+
+    /// How many there are.
+    #[inline(always)]
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The length of the next one.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> usize {
+        let is_longer = self.longer > 0;
+        self.longer -= usize::from(is_longer);
+        self.len + usize::from(is_longer)
+    }
 }
 
 /// Some columns of a product.

@@ -2,7 +2,7 @@
 
 use super::super::Epilogue;
 use super::super::multiply::{MOST_ROWS, unrolled};
-use super::super::panels::Places;
+use super::super::panels::{Places, Tiles};
 use super::super::shards::Shards;
 use super::output::{Affine, ByteClamp, Output};
 use super::panels::BytePanel;
@@ -55,12 +55,10 @@ fn rows<I: ByteIsa, const L: usize, const V: usize>(isa: I, a: &[[u8; 4]], produ
     let panel = product.panel;
     let most = if const { L == 16 } { MOST_ROWS } else { MOST_ROWS / 2 };
     let rows = a.len().checked_div(panel.steps).unwrap_or(0);
-    let mut row = 0;
-    let mut tiles = rows.div_ceil(most);
+    let (mut row, mut tiles, mut places) = (0, Tiles::new(rows, most), product.places.from(0));
     let mut sums = [[[0i32; L]; V]; MOST_ROWS];
     while row < rows {
-        let tall = (rows - row).div_ceil(tiles);
-        tiles -= 1;
+        let tall = tiles.take();
         macro_rules! tile {
             ($($R:literal)*) => {
                 match tall {
@@ -74,7 +72,7 @@ fn rows<I: ByteIsa, const L: usize, const V: usize>(isa: I, a: &[[u8; 4]], produ
         } else {
             tile!(1 2 3 4 5 6);
         }
-        finish(isa, &sums[..tall], product, row);
+        finish(isa, &sums[..tall], product, row, &mut places);
         row += tall;
     }
 }
@@ -109,22 +107,28 @@ fn tile<I: ByteIsa, const L: usize, const V: usize, const R: usize>(
     unrolled!(R, r => kept[r] = sums[r]);
 }
 
-/// Makes rows of sums what they stand for, activates them, adds the shortcut, and writes them.
+/// Makes rows of sums what they stand for, activates them, adds the shortcut, and writes them to `places`.
 #[inline(always)]
-fn finish<I: ByteIsa, const L: usize, const V: usize>(isa: I, sums: &[[[i32; L]; V]], product: Product, row: usize) {
+fn finish<I: ByteIsa, const L: usize, const V: usize>(
+    isa: I,
+    sums: &[[[i32; L]; V]],
+    product: Product,
+    row: usize,
+    places: impl Iterator<Item = usize>,
+) {
     if let (To::Bytes(_, affine) | To::Numbers(_, affine), None) = (product.to, product.shortcut)
         && let Some(clamp) = ByteClamp::new(product.epilogue, affine)
     {
-        return write_clamped(isa, sums, product, clamp, row);
+        return write_clamped(isa, sums, product, clamp, places);
     }
     // One loop for each kind, so that a loop does not ask which it is.
     match product.epilogue {
         Epilogue::Clamp { low, high } => {
             let clamp = |values| isa.at_most(*high, isa.at_least(*low, values));
-            write(isa, sums, product, clamp, row);
+            write(isa, sums, product, clamp, row, places);
         }
-        Epilogue::HSwish => write(isa, sums, product, |values| Epilogue::HSwish.apply(isa, values), row),
-        other => write(isa, sums, product, |values| other.apply(isa, values), row),
+        Epilogue::HSwish => write(isa, sums, product, |values| Epilogue::HSwish.apply(isa, values), row, places),
+        other => write(isa, sums, product, |values| other.apply(isa, values), row, places),
     }
 }
 
@@ -135,9 +139,9 @@ fn write_clamped<I: ByteIsa, const L: usize, const V: usize>(
     sums: &[[[i32; L]; V]],
     product: Product,
     clamp: ByteClamp,
-    row: usize,
+    places: impl Iterator<Item = usize>,
 ) {
-    let Product { panel, columns, to, places, .. } = product;
+    let Product { panel, columns, to, .. } = product;
     let [mut scale, mut bias] = [[[0f32; L]; V]; 2];
     unrolled!(V, v => {
         let (factor, offset) = (load(panel.scales.scale, v * L), load(panel.scales.bias, v * L));
@@ -145,7 +149,7 @@ fn write_clamped<I: ByteIsa, const L: usize, const V: usize>(
     });
     macro_rules! written {
         ($to:ident, $kind:ident, $zero:expr) => {
-            for (sums, place) in sums.iter().zip(places.from(row)) {
+            for (sums, place) in sums.iter().zip(places) {
                 let mut values = [[$zero; L]; V];
                 unrolled!(V, v => {
                     let value = isa.add(isa.mul(isa.floats(sums[v]), scale[v]), bias[v]);
@@ -176,15 +180,16 @@ fn write<I: ByteIsa, const L: usize, const V: usize>(
     product: Product,
     activation: impl Fn([f32; L]) -> [f32; L],
     row: usize,
+    places: impl Iterator<Item = usize>,
 ) {
-    let Product { panel, columns, shortcut, to, places, .. } = product;
+    let Product { panel, columns, shortcut, to, .. } = product;
     let whole = columns == V * L;
     let [mut scale, mut bias] = [[[0f32; L]; V]; 2];
     unrolled!(V, v => {
         scale[v] = load(panel.scales.scale, v * L);
         bias[v] = load(panel.scales.bias, v * L)
     });
-    let rows = sums.iter().zip(places.from(row));
+    let rows = sums.iter().zip(places);
     if let (To::Bytes(to, affine), true, None) = (to, whole, shortcut) {
         for (sums, place) in rows {
             // SAFETY: the rows and columns of this product are this task's alone: `Shards` was divided by them.

@@ -57,7 +57,7 @@ impl BytePanels {
         assert!(weight.len() == columns * inner && scales.len() == columns, "a {columns} × {inner} weight");
         let (lanes, step) = lanes_and_step(level);
         let steps = inner.next_multiple_of(4) / step;
-        let panels = panels(columns, lanes);
+        let panels = panels(columns, lanes, 2);
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let mut words = Aligned::zeroed(width * steps);
         let [mut scale, mut padded_bias] = [(); 2].map(|()| Aligned::zeroed(width));

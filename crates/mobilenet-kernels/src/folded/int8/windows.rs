@@ -3,7 +3,7 @@
 use super::super::aligned::Aligned;
 use super::super::convolve::MOST_PIXELS;
 use super::super::depthwise::WindowShape;
-use super::super::panels::panels;
+use super::super::panels::{Tiles, panels};
 use super::super::shards::Shards;
 use super::finish::{Line, finish};
 use super::output::{Affine, Output, Scales, is_signed, scale_and_bias, start};
@@ -50,7 +50,7 @@ impl ByteWindows {
         let has_quads = step == 4;
         let groups = kernel.div_ceil(4);
         let len = if has_quads { kernel * groups } else { taps };
-        let panels = panels(channels, lanes);
+        let panels = panels(channels, lanes, 2);
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let [mut scale, mut padded_bias] = [(); 2].map(|()| Aligned::zeroed(width));
         let mut starts = Aligned::zeroed(if is_signed(level) { width } else { 0 });
@@ -230,23 +230,22 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
 ) {
     let (w_out, framed_row) = (shape.w_out(), shape.framed_width() * panel.width);
     let sums_wanted = !sums.is_empty();
-    for lane in (0..panel.width).step_by(L) {
-        let channels = panel.channels.saturating_sub(lane).min(L);
-        if channels == 0 {
-            break;
-        }
-        let mut total = [0u32; L];
-        for y in 0..frame.rows_out {
-            let top = y * shape.stride * framed_row;
+    let lanes = || (0..panel.channels.min(panel.width)).step_by(L);
+    let tiles = Tiles::new(w_out, MOST_PIXELS);
+    let mut totals = [[0u32; L]; 2];
+    for y in 0..frame.rows_out {
+        let top = y * shape.stride * framed_row;
+        for (lane, total) in lanes().zip(&mut totals) {
+            let channels = (panel.channels - lane).min(L);
             if const { I::STEP == 4 } {
                 windows_of_quads::lay_out::<I, L, K>(isa, shape, &frame.bytes[top..], panel.width, lane, columns);
             }
             let first = frame.first + y * w_out * frame.pixel + panel.first + lane;
             let line = Line { lane, channels, first, pixel: frame.pixel };
-            let mut x = 0;
+            let (mut x, mut tiles) = (0, tiles);
             let mut found = [[0f32; L]; MOST_PIXELS];
             while x < w_out {
-                let pixels = (w_out - x).div_ceil((w_out - x).div_ceil(MOST_PIXELS));
+                let pixels = tiles.take();
                 macro_rules! tile {
                     ($($T:literal)*) => {
                         match (pixels, const { I::STEP }) {
@@ -264,11 +263,14 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
                     };
                 }
                 tile!(1 2 3 4 5 6 7 8);
-                finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut total), line, x, to);
+                finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut *total), line, x, to);
                 x += pixels;
             }
         }
-        if sums_wanted {
+    }
+    if sums_wanted {
+        for (lane, total) in lanes().zip(&totals) {
+            let channels = (panel.channels - lane).min(L);
             sums[lane..][..channels].copy_from_slice(&total[..channels]);
         }
     }
