@@ -62,7 +62,7 @@ fn float(out: &Path, name: &str, network: &Network, images: &[f32]) -> Result<()
 
 fn in_8_bits(out: &Path, name: &str, network: &Network, images: &[f32]) -> Result<()> {
     let expected = logits(network, images);
-    for profile in [OnnxProfile::Cpu, OnnxProfile::Trt] {
+    for &profile in OnnxProfile::ALL {
         write(out, &format!("{name}.{profile}"), network, profile, images, &expected)?;
     }
     Ok(())

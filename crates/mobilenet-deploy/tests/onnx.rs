@@ -130,7 +130,7 @@ fn another_program_finds_similar_logits_in_8_bits() {
         let images = images(2, 32);
         let network = quantized(&random_network(arch, 32), &images);
         let expected = support::logits(&network, &images);
-        for profile in [OnnxProfile::Cpu, OnnxProfile::Trt] {
+        for &profile in OnnxProfile::ALL {
             // Each layer rounds, and a value near the middle of two steps may fall to either side.
             assert_close(&tract(&network, profile, &images), &expected, 0.1, &format!("{arch} for {profile}"));
         }
@@ -153,16 +153,21 @@ fn each_profile_quantizes_what_its_program_takes() {
     const INT32: i32 = 6;
     const UINT8: i32 = 2;
     let network = quantized(&random_network(Arch::V2, 32), &images(1, 32));
-    for (profile, zero_point, bias) in [(OnnxProfile::Cpu, UINT8, INT32), (OnnxProfile::Trt, INT8, 1)] {
+    for (profile, weight, zero_point, bias) in [
+        (OnnxProfile::Cpu, INT8, UINT8, INT32),
+        (OnnxProfile::CpuUnsigned, UINT8, UINT8, INT32),
+        (OnnxProfile::Trt, INT8, INT8, 1),
+    ] {
         let graph = model(&network, profile).graph.unwrap();
         let constants: BTreeMap<&str, _> = graph.initializer.iter().map(|tensor| (&tensor.name[..], tensor)).collect();
         let of_type = |name: &str| constants[name].data_type;
-        assert_eq!(of_type("features.0.0.weight"), INT8);
+        assert_eq!(of_type("features.0.0.weight"), weight);
+        assert_eq!(of_type("features.0.0.weight_zero_point"), weight);
         assert_eq!(of_type("features.0.0.bias"), bias);
         assert_eq!(constants["features.0.0.weight_scale"].dims, [32]);
         for quantize in graph.node.iter().filter(|node| node.op_type == "QuantizeLinear") {
             assert_eq!(of_type(&quantize.input[2]), zero_point, "{profile}");
-            assert!(profile == OnnxProfile::Cpu || constants[&quantize.input[2][..]].raw_data == [0]);
+            assert!(profile != OnnxProfile::Trt || constants[&quantize.input[2][..]].raw_data == [0]);
         }
         let weight = node(&graph, "features.0.0.weight.dequantized");
         assert_eq!(weight.attribute[0].i, 0);
@@ -170,7 +175,7 @@ fn each_profile_quantizes_what_its_program_takes() {
         let (clips, kept) = match profile {
             // Keeping a value from 0 to 6 clips it. The image, 53 results but the last, 10 results before a sum, and
             // the means again after they were made a vector.
-            OnnxProfile::Cpu => (0, 1 + 52 + 10 + 1 + 1),
+            OnnxProfile::Cpu | OnnxProfile::CpuUnsigned => (0, 1 + 52 + 10 + 1 + 1),
             // What 53 layers take.
             OnnxProfile::Trt => (35, 53),
         };
@@ -201,6 +206,7 @@ fn a_network_whose_parts_do_not_fit_is_refused() {
 #[test]
 fn profiles_have_names() {
     assert_eq!("trt".parse(), Ok(OnnxProfile::Trt));
+    assert_eq!("cpu-unsigned".parse(), Ok(OnnxProfile::CpuUnsigned));
     assert_eq!(OnnxProfile::Cpu.to_string(), "cpu");
     let error = "gpu".parse::<OnnxProfile>().unwrap_err();
     assert_eq!(error.to_string(), "unknown ONNX profile \"gpu\", expected cpu or trt");

@@ -58,6 +58,8 @@ fn files(out: &Path, name: &str) -> Result<()> {
         network.save(file("safetensors"))?;
         fs::write(file("onnx"), to_onnx(network, OnnxProfile::Cpu)?)?;
     }
+    // For who finds other logits in 8 bits.
+    fs::write(out.join(format!("{name}.int8-unsigned.onnx")), to_onnx(&int8, OnnxProfile::CpuUnsigned)?)?;
     Ok(())
 }
 

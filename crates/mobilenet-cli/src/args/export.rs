@@ -68,7 +68,8 @@ pub struct ExportArgs {
     /// Their learning rate at the beginning, of AdamW; it falls to 0
     #[arg(long, value_name = "LR", value_parser = above_0, default_value_t = QAT_LR, requires = "qat_epochs")]
     pub qat_lr: f64,
-    /// What an ONNX file in 8 bits is for: cpu (ONNX Runtime) or trt (TensorRT)
+    /// What an ONNX file in 8 bits is for: cpu (ONNX Runtime, OpenVINO), cpu-unsigned (the same on processors without
+    /// VNNI, where products of the first saturate) or trt (TensorRT)
     #[arg(long, value_name = "PROFILE", value_parser = parse::<OnnxProfile>, default_value_t)]
     pub onnx_profile: OnnxProfile,
     /// Print accuracy, latency and size before and after each change, and what 8 bits lose, operation by operation

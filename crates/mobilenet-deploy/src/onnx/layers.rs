@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use mobilenet_runtime::{Activation, Network, Operation, OperationKind, Precision, Quantization, Tensor, Values};
 
 use super::graph::{Graph, Numbers, float, int, ints};
-use super::quantized::{Bias, before, clips, integers, symmetric_scale};
+use super::quantized::{Bias, before, clips, integers, symmetric_scale, unsigned};
 use super::{IMAGES, OnnxProfile};
 use crate::{Error, Result};
 
@@ -86,7 +86,7 @@ impl<'a> Export<'a> {
             }
         };
         let mut result = result;
-        let is_left_out = self.profile == OnnxProfile::Cpu
+        let is_left_out = self.profile.is_cpu()
             && add.is_none()
             && quantization.is_some_and(|quantization| clips(quantization, activation));
         if !is_left_out {
@@ -116,7 +116,7 @@ impl<'a> Export<'a> {
         let is_layer = matches!(kind, OperationKind::Conv { .. } | OperationKind::Linear);
         let is_in_8_bits = |tensor: &Tensor| matches!(tensor.values, Values::I8(_));
         let runs_as_integers = is_layer
-            && self.profile == OnnxProfile::Cpu
+            && self.profile.is_cpu()
             && self.values[*input].quantization.is_some()
             && self.network.tensors.get(&weight_of(name)).is_some_and(is_in_8_bits);
         if !runs_as_integers {
@@ -133,7 +133,7 @@ impl<'a> Export<'a> {
     /// The name of a value as an operation takes it. In the profile of CPUs all operations take what was kept in 8
     /// bits, in TensorRT's those that can make use of it.
     fn take(&mut self, value: usize, rank: Rank, quantized: bool) -> String {
-        let is_cpu = self.profile == OnnxProfile::Cpu;
+        let is_cpu = self.profile.is_cpu();
         let Value { name, rank: own, quantization } = &self.values[value];
         let (own, name) = (*own, name.clone());
         let quantization = quantization.filter(|_| quantized || is_cpu);
@@ -168,7 +168,7 @@ impl<'a> Export<'a> {
     fn keep(&mut self, value: &str, name: &str, quantization: Quantization) -> String {
         let (scale, zero_point) = (format!("{name}.scale"), format!("{name}.zero_point"));
         let (scale, zero_point) = match self.profile {
-            OnnxProfile::Cpu => (
+            OnnxProfile::Cpu | OnnxProfile::CpuUnsigned => (
                 self.graph.constant(scale, &[], Numbers::F32(&[quantization.scale])),
                 self.graph.constant(zero_point, &[], Numbers::U8(&[quantization.zero_point])),
             ),
@@ -239,11 +239,15 @@ impl<'a> Export<'a> {
         };
         let scales = floats(network, &format!("{name}.weight_scale"))?;
         // Biases are as they are where there is no input in 8 bits, and in TensorRT's profile.
-        let input = input.filter(|_| self.profile == OnnxProfile::Cpu);
+        let input = input.filter(|_| self.profile.is_cpu());
         let integers = integers(weights, scales, biases, input.map(|input| input.scale));
-        let weight = graph.constant(weight_of(name), shape, Numbers::I8(&integers.weights));
         let scale = graph.constant(format!("{name}.weight_scale"), &channels, Numbers::F32(&integers.scales));
-        let zeros = graph.constant(format!("{name}.weight_zero_point"), &channels, Numbers::I8(&vec![0; biases.len()]));
+        let mut numbers = |name: String, shape: &[usize], values: &[i8]| match self.profile {
+            OnnxProfile::CpuUnsigned => graph.constant(name, shape, Numbers::U8(&unsigned(values))),
+            _ => graph.constant(name, shape, Numbers::I8(values)),
+        };
+        let weight = numbers(weight_of(name), shape, &integers.weights);
+        let zeros = numbers(format!("{name}.weight_zero_point"), &channels, &vec![0; biases.len()]);
         let weight = dequantize(graph, weight_of(name), &[&weight, &scale, &zeros]);
         let bias = match integers.bias {
             None => graph.constant(bias_of(name), &channels, Numbers::F32(biases)),

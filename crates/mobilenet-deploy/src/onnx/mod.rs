@@ -13,14 +13,12 @@ mod quantized;
 use mobilenet_common::names::UnknownName;
 use mobilenet_runtime::Network;
 use prost::Message;
-use strum::VariantNames;
+use strum::{VariantArray, VariantNames};
 
 use crate::Result;
 
 /// The program that an ONNX file of a network in 8 bits is for. Files of float32 networks are the same for all.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display, strum::EnumString, strum::VariantArray, VariantNames,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, strum::Display, strum::EnumString, VariantArray, VariantNames)]
 #[strum(serialize_all = "kebab-case", parse_err_ty = UnknownName, parse_err_fn = unknown)]
 pub enum OnnxProfile {
     /// ONNX Runtime on a CPU, OpenVINO: activations are 0 to 255 with a zero point, as in the network; biases are
@@ -30,16 +28,30 @@ pub enum OnnxProfile {
     /// quantized too: over the range that makes a difference to the h-swish, or the sum's. The outcome differs by that
     /// rounding.
     ///
-    /// On x86 without VNNI, ONNX Runtime's products of `u8` and `i8` saturate at 16 bits.
+    /// On x86 without VNNI, ONNX Runtime's and OpenVINO's products of `u8` and `i8` saturate at 16 bits, and a network's
+    /// answers may become others: see [`CpuUnsigned`](Self::CpuUnsigned).
     #[default]
     Cpu,
+    /// The same for processors without VNNI: weights are 1 to 255 with a zero point of 128, and nothing saturates. It takes
+    /// ONNX Runtime longer.
+    CpuUnsigned,
     /// TensorRT: activations are -127 to 127 without a zero point, biases are float32; quantized are what layers with
     /// weights take, and the shortcut of a sum.
     Trt,
 }
 
+impl OnnxProfile {
+    /// All of them.
+    pub const ALL: &[Self] = <Self as VariantArray>::VARIANTS;
+
+    /// Whether it is one for CPUs.
+    fn is_cpu(self) -> bool {
+        matches!(self, Self::Cpu | Self::CpuUnsigned)
+    }
+}
+
 fn unknown(found: &str) -> UnknownName {
-    UnknownName::new("ONNX profile", found, OnnxProfile::VARIANTS)
+    UnknownName::new("ONNX profile", found, <OnnxProfile as VariantNames>::VARIANTS)
 }
 
 /// The bytes of an ONNX file, opset 17.

@@ -107,9 +107,19 @@ pub(super) fn integers(weights: &[i8], scales: &[f32], biases: &[f32], input_sca
     Integers { weights: weights.collect(), scales: enlarged, bias }
 }
 
+/// Numbers with a sign, from 128 on.
+pub(super) fn unsigned(values: &[i8]) -> Vec<u8> {
+    values.iter().map(|value| value.cast_unsigned() ^ 0x80).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_without_a_sign_begin_at_128() {
+        assert_eq!(unsigned(&[-128, -1, 0, 127]), [0, 127, 128, 255]);
+    }
 
     #[test]
     fn a_range_holds_0() {

@@ -100,9 +100,16 @@ pub struct Entry {
     pub milliseconds: Vec<f64>,
     /// Why there are none.
     pub failure: Option<String>,
+    /// Why it runs the file whose weights have no sign, if it does.
+    pub unsigned: Option<String>,
 }
 
 impl Entry {
+    /// Nothing yet.
+    pub fn new(program: RuntimeProgram, is_int8: bool) -> Self {
+        Self { program, is_int8, milliseconds: Vec::new(), failure: None, unsigned: None }
+    }
+
     pub fn figure(&self) -> Option<Figure> {
         Figure::of(&self.milliseconds)
     }
@@ -180,7 +187,7 @@ pub fn cells(plan: &RuntimePlan) -> Vec<RuntimeCell> {
             for task in tasks {
                 let of = |is_int8: bool| {
                     let able = plan.programs.iter().filter(move |program| program.can(task, is_int8));
-                    able.map(move |&program| Entry { program, is_int8, milliseconds: Vec::new(), failure: None })
+                    able.map(move |&program| Entry::new(program, is_int8))
                 };
                 let entries = of(false).chain(of(true)).collect();
                 cells.push(RuntimeCell { arch, size, task, entries, others_cores: None });
@@ -206,7 +213,7 @@ pub mod tests {
     }
 
     pub fn entry(program: RuntimeProgram, is_int8: bool, milliseconds: &[f64]) -> Entry {
-        Entry { program, is_int8, milliseconds: milliseconds.to_vec(), failure: None }
+        Entry { milliseconds: milliseconds.to_vec(), ..Entry::new(program, is_int8) }
     }
 
     pub fn cell(task: RuntimeTask, entries: Vec<Entry>) -> RuntimeCell {

@@ -92,26 +92,32 @@ impl Race<'_> {
     fn run(&self, cell: &mut RuntimeCell, measured: &mut RuntimeMeasured) -> Result<()> {
         let mut racers = Vec::new();
         for i in 0..cell.entries.len() {
-            let (program, is_int8) = (cell.entries[i].program, cell.entries[i].is_int8);
-            let stderr = self.folder.join(format!("stderr-{i}.txt"));
-            let started = Racer::start(&mut self.command(cell, program, is_int8), &stderr, PATIENCE)
-                .and_then(|racer| self.ready(racer));
-            match started {
+            match self.start(cell, i) {
                 Ok((racer, passes)) => {
                     measured.versions.extend(racer.ready.versions.clone());
                     racers.push((i, racer, passes));
                 }
-                Err(error) if program == RuntimeProgram::Ours => return Err(error),
-                Err(error) => {
-                    eprintln!("error: {}: {error:#}; continuing without it", program.label());
-                    cell.entries[i].failure = Some(format!("{error:#}"));
-                }
+                Err(error) if cell.entries[i].program == RuntimeProgram::Ours => return Err(error),
+                Err(error) => leave_out(&mut cell.entries[i], format!("{error:#}")),
+            }
+        }
+        // In 8 bits, who finds others with weights that have a sign gets those without one.
+        for (i, reason) in disagreeing(&cell.entries, &racers) {
+            racers.retain(|(other, ..)| *other != i);
+            if !cell.entries[i].is_int8 {
+                leave_out(&mut cell.entries[i], reason);
+                continue;
+            }
+            eprintln!("{}: {reason}; once more with weights without a sign", cell.entries[i].program.label());
+            cell.entries[i].unsigned = Some(reason);
+            match self.start(cell, i) {
+                Ok((racer, passes)) => racers.push((i, racer, passes)),
+                Err(error) => leave_out(&mut cell.entries[i], format!("{error:#}")),
             }
         }
         for (i, reason) in disagreeing(&cell.entries, &racers) {
-            eprintln!("error: {}: {reason}; continuing without it", cell.entries[i].program.label());
-            cell.entries[i].failure = Some(reason);
             racers.retain(|(other, ..)| *other != i);
+            leave_out(&mut cell.entries[i], reason);
         }
         let ours = racers.iter().find(|(i, ..)| cell.entries[*i].program == RuntimeProgram::Ours);
         measured.level = ours.map_or_else(String::new, |(_, racer, _)| racer.ready.level.clone());
@@ -126,6 +132,12 @@ impl Race<'_> {
         Ok(())
     }
 
+    /// Starts the program of an entry, which then is ready to take turns of so many passes.
+    fn start(&self, cell: &RuntimeCell, i: usize) -> Result<(Racer, u64)> {
+        let stderr = self.folder.join(format!("stderr-{i}.txt"));
+        self.ready(Racer::start(&mut self.command(cell, &cell.entries[i]), &stderr, PATIENCE)?)
+    }
+
     /// How many passes are a turn of this one.
     fn ready(&self, mut racer: Racer) -> Result<(Racer, u64)> {
         racer.passes(WARMUP, PATIENCE)?;
@@ -134,8 +146,13 @@ impl Race<'_> {
         Ok((racer, (TURN_MS / least).clamp(PASSES.0, PASSES.1) as u64))
     }
 
-    fn command(&self, cell: &RuntimeCell, program: RuntimeProgram, is_int8: bool) -> Command {
-        let precision = if is_int8 { "int8" } else { "float32" };
+    fn command(&self, cell: &RuntimeCell, entry: &Entry) -> Command {
+        let program = entry.program;
+        let precision = match (entry.is_int8, &entry.unsigned) {
+            (false, _) => "float32",
+            (true, None) => "int8",
+            (true, Some(_)) => "int8-unsigned",
+        };
         let ending = if program == RuntimeProgram::Ours { "safetensors" } else { "onnx" };
         let name = network(cell.arch.name(), cell.size);
         let file = self.folder.join(format!("{name}.{precision}.{ending}"));
@@ -166,6 +183,11 @@ impl Race<'_> {
         command.env("OMP_NUM_THREADS", threads.to_string()).envs(self.plan.environment());
         command
     }
+}
+
+fn leave_out(entry: &mut Entry, reason: String) {
+    eprintln!("error: {}: {reason}; continuing without it", entry.program.label());
+    entry.failure = Some(reason);
 }
 
 /// The programs that run our network and do not find what we find, and by how much.

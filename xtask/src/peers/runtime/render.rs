@@ -31,6 +31,9 @@ pub fn render(measured: &RuntimeMeasured, created: &str) -> String {
         let _ = writeln!(out, "\n### Latency, {}\n\n{}", precision(is_int8), latency(measured, is_int8));
         let _ = writeln!(out, "### Throughput, {}\n\n{}", precision(is_int8), throughput(measured, is_int8));
     }
+    if let Some(unsigned) = unsigned(measured) {
+        let _ = writeln!(out, "### With weights that have no sign\n\n{unsigned}");
+    }
     if let Some(failures) = failures(measured) {
         let _ = writeln!(out, "### Programs that could not be run\n\n{failures}");
     }
@@ -198,6 +201,24 @@ fn inverse(figure: Figure) -> Figure {
     Figure { median: 1.0 / figure.median, min: 1.0 / figure.max, max: 1.0 / figure.min }
 }
 
+/// Who runs the other profile, since its answers by the first are not the network's.
+fn unsigned(measured: &RuntimeMeasured) -> Option<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for cell in &measured.cells {
+        for entry in cell.entries.iter().filter(|entry| entry.failure.is_none()) {
+            let Some(reason) = &entry.unsigned else { continue };
+            let (program, network) = (entry.program.label(), cell.arch.label());
+            let line = format!("- {program}, {network} {}×{}: by `cpu` {reason}.\n", cell.size, cell.size);
+            if !lines.contains(&line) {
+                lines.push(line);
+            }
+        }
+    }
+    let head = "In int8 these run the profile `cpu-unsigned`, whose products do not saturate on processors without \
+                VNNI:\n\n";
+    (!lines.is_empty()).then(|| head.to_owned() + &lines.concat())
+}
+
 /// The programs that failed, and why, once each.
 fn failures(measured: &RuntimeMeasured) -> Option<String> {
     let mut lines = Vec::new();
@@ -213,6 +234,7 @@ fn failures(measured: &RuntimeMeasured) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::cell::Entry;
     use super::super::cell::tests::{cell, entry, plan};
     use super::super::machine::Machine;
     use super::*;
@@ -221,6 +243,7 @@ mod tests {
         use RuntimeProgram::{OnnxRuntime, OpenVino, Ours, Tract};
         let mut tract = entry(Tract, false, &[]);
         tract.failure = Some("no `such` operator".to_owned());
+        let unsigned = Some("its logits differ by 0.5".to_owned());
         let cells = vec![
             cell(
                 RuntimeTask::Latency { threads: 1 },
@@ -229,7 +252,7 @@ mod tests {
                     entry(OnnxRuntime, false, &[2.0, 2.4, 2.0]),
                     tract,
                     entry(Ours, true, &[0.5, 0.5, 0.5]),
-                    entry(OpenVino, true, &[0.4, 0.4, 0.4]),
+                    Entry { unsigned, ..entry(OpenVino, true, &[0.4, 0.4, 0.4]) },
                 ],
             ),
             cell(
@@ -254,6 +277,7 @@ mod tests {
             "- Latency, int8: we lose 1 of 1 cells: V2 32×32 1 thread to OpenVINO (1.25 times its time).\n",
             "- Throughput, int8: nothing to compare with.\n",
             "- tract: `no 'such' operator`\n",
+            "- OpenVINO, MobileNetV2 32×32: by `cpu` its logits differ by 0.5.\n",
             "onnxruntime 9.9",
         ] {
             assert!(text.contains(part), "{part:?} is missing in\n{text}");
