@@ -1,6 +1,7 @@
 //! `cargo xtask compare`: trains, evaluates and times MobileNetV2 and V3, each in a process of its own, and writes
 //! a report that compares the article's figures with ours.
 
+mod advice;
 mod announce;
 mod arguments;
 pub mod build;
@@ -11,6 +12,7 @@ mod process;
 mod profile;
 mod run;
 mod stages;
+mod words;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +24,7 @@ use mobilenet_report::{Scope, Snapshot, Stage, against, data_warning, describe_c
 use mobilenet_schema::{Against, ComparisonPlan, PlannedRecipe, Precision, Profile, RecipeName, Source};
 
 use crate::files;
+use advice::AdviceArgs;
 
 /// Compare MobileNetV2 and V3: train, evaluate, time, report
 ///
@@ -38,6 +41,7 @@ Examples:
   cargo xtask compare --profile fast --precision bf16 --seeds 1,2   hours on two cores: 30 epochs of all images
   cargo xtask compare --models ladder --recipe article --out runs/ladder   what does each part of V3 bring?
   cargo xtask compare --models widths --out runs/widths    which width is worth its cost? `mobilenet choose` reads it
+  cargo xtask compare --models v2,v3-small --advice        does what the article advises help the smaller one?
   cargo xtask compare --profile article --device cuda  the article's 100 epochs
   cargo xtask compare --report-only runs/compare-quick only write the report again
   cargo xtask compare --against runs/old               and compare it with an earlier comparison
@@ -79,6 +83,8 @@ pub struct Args {
     /// What the trainings multiply and keep; evaluation is always float32
     #[arg(long, value_enum, default_value = "f32")]
     precision: Precision,
+    #[command(flatten)]
+    advice: AdviceArgs,
     /// Leave the data set's own pictures out of the report
     #[arg(long)]
     no_samples: bool,
@@ -86,7 +92,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
     /// Run nothing; write this folder's report again, with every finished run in it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads", "advice"])]
     report_only: Option<PathBuf>,
 }
 
@@ -219,10 +225,13 @@ fn settings(args: &Args) -> Result<ComparisonPlan> {
         recipe = PlannedRecipe { name, optimizer: None, lr: None, weight_decay: None, schedule: None, ..recipe };
     }
     recipe.epochs = args.epochs.unwrap_or(recipe.epochs);
+    let models: Vec<Network> = unique(&args.models.iter().flat_map(|word| word.0.iter().copied()).collect::<Vec<_>>());
+    let seeds = unique(&args.seeds);
     Ok(ComparisonPlan {
         profile: args.profile,
-        models: unique(&args.models.iter().flat_map(|selection| selection.0.iter().copied()).collect::<Vec<Network>>()),
-        seeds: unique(&args.seeds),
+        advice: args.advice.plan(&models, seeds.first().copied(), recipe.epochs, &args.device)?,
+        models,
+        seeds,
         data: args.data,
         data_dir: args.data_dir.clone(),
         threads: args.threads,

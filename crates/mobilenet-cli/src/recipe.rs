@@ -27,7 +27,12 @@ pub fn config(recipe: RecipeName) -> TrainConfig {
 
 /// Made for few epochs of CIFAR-10. What it rests on, and how little, is told in docs/recipes.md.
 fn fast() -> TrainConfig {
-    let muon = MuonConfig { lr: 6e-3, weight_decay: 0.08, decay_norm_and_bias: false, ..MuonConfig::default() };
+    let muon = MuonConfig {
+        lr: RecipeName::Fast.lr(),
+        weight_decay: 0.08,
+        decay_norm_and_bias: false,
+        ..MuonConfig::default()
+    };
     TrainConfig {
         epochs: 30,
         batch_size: 128,
@@ -43,7 +48,12 @@ fn fast() -> TrainConfig {
 /// Made for weights that were trained on other images, and sets of some hundreds or thousands. docs/recipes.md tells what
 /// was tried.
 fn finetune() -> TrainConfig {
-    let adamw = AdamWConfig { lr: 2e-3, weight_decay: 0.05, decay_norm_and_bias: false, ..AdamWConfig::default() };
+    let adamw = AdamWConfig {
+        lr: RecipeName::Finetune.lr(),
+        weight_decay: 0.05,
+        decay_norm_and_bias: false,
+        ..AdamWConfig::default()
+    };
     TrainConfig {
         epochs: 10,
         batch_size: 32,
@@ -72,6 +82,7 @@ mod tests {
             let config = config(recipe);
             config.validate().unwrap();
             config.augment.validate().unwrap();
+            assert_eq!(config.optimizer.lr(), recipe.lr(), "{recipe}");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From a folder of artefacts to what the report is made of.
 
+mod advice;
 mod artefacts;
 #[cfg(test)]
 mod committed;
@@ -24,6 +25,7 @@ use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, run_name, s
 
 use artefacts::{middle, optional};
 
+pub use advice::advice_mismatch;
 pub use found::config_mismatch;
 pub use gathered::Gathered;
 pub use model::{Counts, Model, Run};

@@ -42,12 +42,12 @@ pub use runs::{Runs, read_runs};
 pub use write::write_runs;
 
 // A comparison's folder, for whoever runs one.
-pub use gather::config_mismatch;
+pub use gather::{advice_mismatch, config_mismatch};
 pub use lock::lock;
 pub use network::title;
 pub use plan::{
-    BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Inspection, Sizes, Stage, forms, inspection, read_plan, run_name, summarized,
-    tuning_epochs,
+    Advice, BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Inspection, Sizes, Stage, advice_settings, advice_teacher, advised,
+    forms, inspection, read_plan, run_name, summarized, tuning_epochs, usual_teacher,
 };
 pub use samples::example_images;
 

@@ -3,6 +3,7 @@
 //! The report reads what the stages leave, so that their names are its own; how a stage is run is its runner's
 //! business.
 
+mod advice;
 mod forms;
 mod inspection;
 mod sizes;
@@ -14,6 +15,7 @@ use mobilenet_schema::ComparisonPlan;
 
 use crate::error::Result;
 
+pub use advice::{Advice, advice_settings, advice_teacher, advised, usual_teacher};
 pub use forms::{forms, tuning_epochs};
 pub use inspection::{Inspect, Inspection, inspection};
 pub use sizes::Sizes;

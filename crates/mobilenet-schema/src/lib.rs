@@ -41,7 +41,7 @@ pub use metrics::{EpochMetrics, EvalMetrics, TrainRecord};
 pub use mobilenet_arch::{LayerKind, LayerSummary, ModelConfig, Network, Precision, Summary};
 pub use mobilenet_common::names::UnknownName;
 pub use names::{Form, Profile, RecipeName, Source};
-pub use plan::{ComparisonPlan, PlannedRecipe};
+pub use plan::{ComparisonPlan, PlannedAdvice, PlannedRecipe, PlannedTeacher};
 pub use results::{ClassCounts, NetworkResult, PairResult, Results, ResultsData, RunResult};
 pub use roofline::{Bandwidth, MemoryLevel, Roofline, RooflineRecord};
 pub use runs::{RunsResults, SeedsResult, TrainingResult};

@@ -32,6 +32,9 @@ pub struct ComparisonPlan {
     pub precision: Precision,
     /// How the networks are trained.
     pub recipe: PlannedRecipe,
+    /// What is tried of the article's advice, if anything is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<PlannedAdvice>,
     /// `--out`, as it was typed where the artefacts were made; they may lie elsewhere by now.
     #[serde(default)]
     pub out: Option<PathBuf>,
@@ -61,17 +64,49 @@ pub struct PlannedRecipe {
     pub schedule: Option<String>,
 }
 
+/// What a comparison tries of the article's advice: one network, trained the same way but for what is advised.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedAdvice {
+    /// The network.
+    pub network: Network,
+    /// The seed of each training.
+    pub seed: u64,
+    /// Passes over the training images.
+    pub epochs: u64,
+    /// What teaches the network where it is distilled.
+    pub teacher: PlannedTeacher,
+}
+
+/// What teaches a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlannedTeacher {
+    /// A network of the comparison, as trained with the same seed.
+    Network(Network),
+    /// A run's folder or a model file, as it was typed.
+    Path(PathBuf),
+}
+
 impl ComparisonPlan {
     /// Settings in which `self` and `earlier` differ, as (name, earlier value, present value). More or fewer networks
-    /// and seeds do no harm: their artefacts lie side by side.
+    /// and seeds do no harm, nor does advice that only one of the two tries: the artefacts lie side by side.
     #[must_use]
     pub fn differences(&self, earlier: &Self) -> Vec<(String, String, String)> {
+        let advised = self.advice.is_some() && earlier.advice.is_some();
         let comparable = |plan: &Self| {
             let mut plan = plan.clone();
             plan.models.clear();
             plan.seeds.clear();
             plan.out = None;
-            plan.data_dir = plan.data_dir.map(|dir| dir.canonicalize().unwrap_or(dir));
+            let absolute = |path: PathBuf| path.canonicalize().unwrap_or(path);
+            plan.data_dir = plan.data_dir.map(absolute);
+            plan.advice = plan.advice.filter(|_| advised).map(|advice| PlannedAdvice {
+                teacher: match advice.teacher {
+                    PlannedTeacher::Path(path) => PlannedTeacher::Path(absolute(path)),
+                    network => network,
+                },
+                ..advice
+            });
             serde_json::to_value(&plan).unwrap_or_default()
         };
         let name = |field: String| field.strip_prefix("recipe.").map(str::to_owned).unwrap_or(field);
@@ -105,6 +140,12 @@ impl PlannedRecipe {
         }
     }
 
+    /// The peak learning rate: the recipe's, where it is not changed.
+    #[must_use]
+    pub fn peak_lr(&self) -> f64 {
+        self.lr.unwrap_or_else(|| self.name.lr())
+    }
+
     /// In a few words: the recipe and what is changed of it.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -133,6 +174,7 @@ impl Artefact for ComparisonPlan {
         check(!self.models.is_empty(), "models", "at least one", "none")?;
         at_least_one("recipe.epochs", self.recipe.epochs)?;
         at_least_one("recipe.batch_size", self.recipe.batch_size)?;
+        self.advice.as_ref().map_or(Ok(()), |advice| at_least_one("advice.epochs", advice.epochs))?;
         self.recipe.lr.map_or(Ok(()), |lr| positive("recipe.lr", lr))
     }
 }
@@ -143,9 +185,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn more_seeds_are_the_same_comparison_but_other_epochs_are_not() {
-        let earlier = ComparisonPlan {
+    fn plan() -> ComparisonPlan {
+        ComparisonPlan {
             profile: Profile::Quick,
             models: vec![Arch::V2.into(), Arch::V3Large.into()],
             seeds: vec![1],
@@ -155,8 +196,18 @@ mod tests {
             device: "cpu".to_owned(),
             precision: Precision::F32,
             recipe: PlannedRecipe::plain(RecipeName::Fast, 4),
+            advice: None,
             out: None,
-        };
+        }
+    }
+
+    fn difference(name: &str, then: &str, now: &str) -> (String, String, String) {
+        (name.to_owned(), then.to_owned(), now.to_owned())
+    }
+
+    #[test]
+    fn more_seeds_are_the_same_comparison_but_other_epochs_are_not() {
+        let earlier = plan();
         let mut now = earlier.clone();
         now.seeds.push(7);
         now.models = vec![Arch::V3Small.into()];
@@ -164,7 +215,32 @@ mod tests {
         assert_eq!(now.differences(&earlier), []);
         now.recipe.epochs = 9;
         now.threads = Some(2);
-        let text = |name: &str, then: &str, now: &str| (name.to_owned(), then.to_owned(), now.to_owned());
-        assert_eq!(now.differences(&earlier), [text("epochs", "4", "9"), text("threads", "none", "2")]);
+        let found = now.differences(&earlier);
+        assert_eq!(found, [difference("epochs", "4", "9"), difference("threads", "none", "2")]);
+    }
+
+    #[test]
+    fn advice_may_come_and_go_but_not_change() {
+        let advice = |epochs, teacher| {
+            let advice = PlannedAdvice { network: Arch::V3Small.into(), seed: 1, epochs, teacher };
+            ComparisonPlan { advice: Some(advice), ..plan() }
+        };
+        let large = || PlannedTeacher::Network(Arch::V3Large.into());
+        let tried = advice(4, large());
+        assert!(tried.differences(&plan()).is_empty() && plan().differences(&tried).is_empty());
+        assert_eq!(advice(5, large()).differences(&tried), [difference("advice.epochs", "4", "5")]);
+        assert_eq!(
+            advice(4, PlannedTeacher::Path("v2.safetensors".into())).differences(&tried),
+            [
+                difference("advice.teacher.network", "v3-large", "none"),
+                difference("advice.teacher.path", "none", "v2.safetensors"),
+            ]
+        );
+        let text = serde_json::to_string(&tried).unwrap();
+        assert!(
+            text.contains(r#""advice":{"network":"v3-small","seed":1,"epochs":4,"teacher":{"network":"v3-large"}}"#)
+        );
+        assert_eq!(serde_json::from_str::<ComparisonPlan>(&text).unwrap(), tried);
+        assert!(advice(0, large()).check().is_err());
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use mobilenet_report::text::{self, count, list, thousands};
-use mobilenet_report::{Sizes, Stage, forms, title};
-use mobilenet_schema::{ComparisonPlan, DataInfo, Form};
+use mobilenet_report::{Advice, Sizes, Stage, forms, title};
+use mobilenet_schema::{ComparisonPlan, DataInfo, Form, PlannedAdvice, PlannedTeacher};
 
 use super::estimate::Estimator;
 
@@ -32,6 +32,9 @@ pub fn plan(
     );
     println!("  evaluation  on {} test images; latency, throughput and memory of each network", thousands(sizes.test));
     println!("  as shipped  {}", list(&shipped(settings)));
+    if let Some(advice) = &settings.advice {
+        println!("  advice      {}", tried(advice));
+    }
     println!("  results     {}", out.display());
     let done = match all - open.len() {
         0 => String::new(),
@@ -51,4 +54,17 @@ pub fn plan(
 fn shipped(settings: &ComparisonPlan) -> Vec<String> {
     let all: Vec<Form> = settings.models.iter().flat_map(|&network| forms(network, settings.profile)).collect();
     Form::ALL.iter().filter(|form| all.contains(form)).map(|form| form.label().to_owned()).collect()
+}
+
+/// What is tried of the article's advice.
+fn tried(advice: &PlannedAdvice) -> String {
+    let teacher = match &advice.teacher {
+        PlannedTeacher::Network(network) => network.to_string(),
+        PlannedTeacher::Path(path) => path.display().to_string(),
+    };
+    let twins = Advice::ALL.map(|twin| match twin {
+        Advice::Distillation => format!("{} from {teacher}", twin.label()),
+        _ => twin.label().to_owned(),
+    });
+    format!("{}, {} each: {}", advice.network, count(advice.epochs, "epoch"), list(&twins))
 }

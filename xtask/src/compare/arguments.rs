@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use mobilenet_arch::{Network, Width};
-use mobilenet_report::{Inspect, Stage, inspection, run_name, tuning_epochs};
+use mobilenet_arch::Network;
+use mobilenet_report::{Advice, Inspect, Stage, advice_settings, advice_teacher, inspection, run_name, tuning_epochs};
 use mobilenet_schema::{ComparisonPlan, DataInfo, Form, Source};
 
 use super::stages::block_passes;
+use super::words::{Args, machine, source, threads};
 
 /// Arguments of `mobilenet` for one stage. `data` is known to all stages but the first; `images` are the test
 /// images wanted as examples.
@@ -62,26 +63,8 @@ pub fn arguments(
             args.word("--json");
         }
         Stage::Train(network, seed) => {
-            let run = out.join(run_name(*network, *seed));
-            let recipe = &settings.recipe;
-            args.word("train").network(*network);
-            source(&mut args, settings, data);
-            args.option("--recipe", recipe.name.name()).option("--epochs", recipe.epochs);
-            args.option("--batch-size", batch).option("--seed", seed);
-            args.changed("--optimizer", recipe.optimizer.as_ref()).changed("--lr", recipe.lr);
-            args.changed("--weight-decay", recipe.weight_decay).changed("--schedule", recipe.schedule.as_ref());
-            args.option("--precision", settings.precision.name());
-            if let Some(limit) = recipe.limit_train {
-                args.option("--limit-train", limit);
-            }
-            if let Some(limit) = recipe.limit_test {
-                args.option("--limit-test", limit);
-            }
-            machine(&mut args, settings);
-            args.option("--out", run.display());
-            if run.join("checkpoint.safetensors").exists() {
-                args.word("--resume");
-            }
+            training(&mut args, (*network, *seed), settings, data, settings.recipe.lr);
+            into_run(&mut args, &out.join(run_name(*network, *seed)), settings);
         }
         Stage::Eval(network, seed) => {
             let run = out.join(run_name(*network, *seed));
@@ -123,6 +106,12 @@ pub fn arguments(
             args.word("--json");
         }
         Stage::Inspect(part) => inspect(*part, settings, out, &mut args),
+        Stage::Advice(twin) => try_advice(*twin, settings, out, data, &mut args),
+        Stage::AdviceEval(twin) => {
+            args.word("eval").option("--run", twin.run(out).display());
+            machine(&mut args, settings);
+            args.word("--json");
+        }
         Stage::Samples => {
             let images: Vec<_> = images.iter().map(usize::to_string).collect();
             args.word("data");
@@ -131,6 +120,47 @@ pub fn arguments(
         }
     }
     args.into_words()
+}
+
+/// A training by the comparison's recipe, up to what is left to [`into_run`].
+fn training(
+    args: &mut Args,
+    (network, seed): (Network, u64),
+    settings: &ComparisonPlan,
+    data: Option<&DataInfo>,
+    lr: Option<f64>,
+) {
+    let recipe = &settings.recipe;
+    args.word("train").network(network);
+    source(args, settings, data);
+    args.option("--recipe", recipe.name.name()).option("--epochs", recipe.epochs);
+    args.option("--batch-size", recipe.batch_size).option("--seed", seed);
+    args.changed("--optimizer", recipe.optimizer.as_ref()).changed("--lr", lr);
+    args.changed("--weight-decay", recipe.weight_decay).changed("--schedule", recipe.schedule.as_ref());
+    args.option("--precision", settings.precision.name());
+    args.changed("--limit-train", recipe.limit_train).changed("--limit-test", recipe.limit_test);
+}
+
+/// Where a training computes and what it writes to; resumed if it was begun.
+fn into_run(args: &mut Args, run: &Path, settings: &ComparisonPlan) {
+    machine(args, settings);
+    args.option("--out", run.display());
+    if run.join("checkpoint.safetensors").exists() {
+        args.word("--resume");
+    }
+}
+
+/// A training with a piece of the article's advice, or without any.
+fn try_advice(twin: Advice, settings: &ComparisonPlan, out: &Path, data: Option<&DataInfo>, args: &mut Args) {
+    // Without advice there is no such stage.
+    let Some(advice) = &settings.advice else { return };
+    let settings = &advice_settings(settings, advice);
+    training(args, (advice.network, advice.seed), settings, data, twin.lr(&settings.recipe));
+    args.option("--label-smoothing", twin.label_smoothing());
+    if twin == Advice::Distillation {
+        args.option("--teacher", advice_teacher(advice, out).display());
+    }
+    into_run(args, &twin.run(out), settings);
 }
 
 /// The parts of the inspection of drawn flaws: on the CPU, for that is what ships.
@@ -149,11 +179,7 @@ fn inspect(part: Inspect, settings: &ComparisonPlan, out: &Path, args: &mut Args
             args.option("--schedule", "one-cycle").option("--bn-momentum", 0.1);
             args.option("--seed", settings.seeds.first().copied().unwrap_or_default());
             args.option("--precision", settings.precision.name());
-            machine(args, settings);
-            args.option("--out", run.display());
-            if run.join("checkpoint.safetensors").exists() {
-                args.word("--resume");
-            }
+            into_run(args, &run, settings);
             return;
         }
         Inspect::Export => {
@@ -170,79 +196,13 @@ fn inspect(part: Inspect, settings: &ComparisonPlan, out: &Path, args: &mut Args
     args.word("--json");
 }
 
-/// A command line in the making.
-#[derive(Default)]
-pub struct Args(Vec<String>);
-
-impl Args {
-    /// The words, none of them quoted.
-    pub fn into_words(self) -> Vec<String> {
-        self.0
-    }
-
-    /// A subcommand or a flag.
-    pub fn word(&mut self, word: &str) -> &mut Self {
-        self.0.push(word.to_owned());
-        self
-    }
-
-    /// An option with its value.
-    pub fn option(&mut self, name: &str, value: impl ToString) -> &mut Self {
-        self.word(name);
-        self.0.push(value.to_string());
-        self
-    }
-
-    /// An option that is only given where its value is not the default.
-    pub fn changed(&mut self, name: &str, value: Option<impl ToString>) -> &mut Self {
-        match value {
-            Some(value) => self.option(name, value),
-            None => self,
-        }
-    }
-
-    /// `--model`, and `--width` where it is not 1.
-    pub fn network(&mut self, network: Network) -> &mut Self {
-        self.option("--model", network.arch.name());
-        if network.width == Width::ONE { self } else { self.option("--width", network.width) }
-    }
-}
-
-/// `--data` and `--data-dir`. Once the set is known, `auto` becomes that set, so that a network that comes or goes
-/// between two stages cannot change the data under the comparison.
-pub fn source(args: &mut Args, settings: &ComparisonPlan, data: Option<&DataInfo>) {
-    let key = match (settings.data, &settings.data_dir, data) {
-        (Source::Auto, None, Some(data)) if data.name == "cifar10" => Source::Cifar10,
-        (Source::Auto, None, Some(data)) if data.name == "shapes10" => Source::Shapes10,
-        (asked, _, _) => asked,
-    };
-    args.option("--data", key.name());
-    if let Some(dir) = &settings.data_dir {
-        args.option("--data-dir", dir.display());
-    }
-}
-
-/// `--device` and `--threads`, where they differ from the defaults.
-pub fn machine(args: &mut Args, settings: &ComparisonPlan) {
-    if settings.device != "cpu" {
-        args.option("--device", &settings.device);
-    }
-    threads(args, settings);
-}
-
-fn threads(args: &mut Args, settings: &ComparisonPlan) {
-    if let Some(threads) = settings.threads {
-        args.option("--threads", threads);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use mobilenet_arch::Arch;
-    use mobilenet_schema::Profile;
+    use mobilenet_schema::{Profile, RecipeName};
 
     use super::*;
-    use crate::compare::profile::tests::settings;
+    use crate::compare::profile::tests::{settings, with_advice};
 
     #[test]
     fn auto_is_pinned_to_the_set_that_was_found() {
@@ -271,6 +231,32 @@ mod tests {
         );
         assert_eq!(line(Inspect::Eval), format!("eval --model-file {file} --data flaws --threads 2 --json"));
         assert_eq!(line(Inspect::Bench), format!("bench --model-file {file} --batch 1 --threads 2 --json"));
+    }
+
+    #[test]
+    fn twins_are_trained_alike_but_for_what_is_advised() {
+        let mut settings = ComparisonPlan { threads: Some(2), ..with_advice() };
+        let line =
+            |settings: &ComparisonPlan, stage| arguments(&stage, settings, Path::new("out"), None, &[]).join(" ");
+        let start = "train --model v3-large --data auto --recipe article --epochs 2 --batch-size 16 --seed 1";
+        let middle = "--precision f32 --limit-train 2000 --limit-test 1000 --label-smoothing";
+        let end = |twin: Advice| format!("--threads 2 --out out/advice/{}", twin.name());
+        for (twin, rate, advised) in [
+            (Advice::Plain, "", "0"),
+            (Advice::LabelSmoothing, "", "0.1"),
+            (Advice::Distillation, "", "0 --teacher out/v2-s1"),
+            (Advice::HigherRate, " --lr 0.002", "0"),
+        ] {
+            let want = format!("{start}{rate} {middle} {advised} {}", end(twin));
+            assert_eq!(line(&settings, Stage::Advice(twin)), want);
+            let want = format!("eval --run out/advice/{} --threads 2 --json", twin.name());
+            assert_eq!(line(&settings, Stage::AdviceEval(twin)), want);
+        }
+        settings.recipe.name = RecipeName::Fast;
+        assert!(line(&settings, Stage::Advice(Advice::HigherRate)).contains(" --lr 0.012 "));
+        settings.recipe.lr = Some(0.02);
+        assert!(line(&settings, Stage::Advice(Advice::HigherRate)).contains(" --lr 0.04 "));
+        assert!(line(&settings, Stage::Advice(Advice::Plain)).contains(" --lr 0.02 "));
     }
 
     #[test]

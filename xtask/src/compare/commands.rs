@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use mobilenet_report::{Gathered, Stage};
-use mobilenet_schema::ComparisonPlan;
+use mobilenet_schema::{ComparisonPlan, PlannedTeacher};
 
-use super::arguments::{Args, arguments, machine, source};
+use super::arguments::arguments;
 use super::profile;
 use super::stages::stages;
+use super::words::{Args, machine, source};
 
 /// The commands of a comparison that lies in `out`: the one that makes all of it, then what it runs.
 pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
@@ -42,7 +43,14 @@ fn whole(settings: &ComparisonPlan, out: &Path, pictures: bool) -> String {
     args.option("--epochs", recipe.epochs);
     source(&mut args, settings, None);
     machine(&mut args, settings);
-    args.option("--precision", settings.precision.name()).option("--out", out.display());
+    args.option("--precision", settings.precision.name());
+    if let Some(advice) = &settings.advice {
+        args.word("--advice").option("--advice-epochs", advice.epochs);
+        if let PlannedTeacher::Path(path) = &advice.teacher {
+            args.option("--advice-teacher", path.display());
+        }
+    }
+    args.option("--out", out.display());
     if !pictures {
         args.word("--no-samples");
     }
@@ -74,7 +82,7 @@ mod tests {
     use mobilenet_schema::RecipeName;
 
     use super::*;
-    use crate::compare::profile::tests::{comparison, settings};
+    use crate::compare::profile::tests::{comparison, settings, with_advice};
 
     #[test]
     fn the_commands_of_a_comparison_name_its_networks() {
@@ -102,6 +110,15 @@ mod tests {
         for part in ["--seeds 1,2 ", "--recipe fast ", "--data auto --data-dir data ", "--threads 1 "] {
             assert!(found.contains(part), "{found}");
         }
+    }
+
+    #[test]
+    fn advice_is_a_part_of_the_command() {
+        let mut settings = with_advice();
+        let line = |settings: &ComparisonPlan| whole(settings, Path::new("runs/x"), true);
+        assert!(line(&settings).ends_with(" --precision f32 --advice --advice-epochs 2 --out runs/x"));
+        settings.advice.as_mut().unwrap().teacher = PlannedTeacher::Path("models/v2.safetensors".into());
+        assert!(line(&settings).contains(" --advice-epochs 2 --advice-teacher models/v2.safetensors --out "));
     }
 
     #[test]

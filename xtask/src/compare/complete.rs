@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use mobilenet_arch::Network;
-use mobilenet_report::{BENCH_ROUNDS, Inspect, Stage, config_mismatch, run_name};
+use mobilenet_report::{Advice, BENCH_ROUNDS, Inspect, Stage, advice_mismatch, config_mismatch, run_name};
 use mobilenet_schema::{
-    Bench, ComparisonPlan, DataInfo, Eval, Form, RooflineRecord, ShippedBench, ShippedEval, Summary, TrainRecord, read,
+    Bench, ComparisonPlan, DataInfo, Eval, Form, PlannedTeacher, RooflineRecord, RunConfig, ShippedBench, ShippedEval,
+    Summary, TrainRecord, read,
 };
 
 /// True if the stage's artefacts are complete. A training run made with other settings is an error: overwriting
@@ -16,20 +17,11 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
     match stage {
         Stage::Train(network, seed) => {
             let run = out.join(run_name(*network, *seed));
-            let config = run.join("config.json");
-            if config.exists()
-                && let Some((name, found, wanted)) = config_mismatch(&read(&config)?, settings, *seed)
-            {
-                bail!(
-                    "{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it",
-                    run.display()
-                );
-            }
-            // Weights are there to be evaluated: a run that was, and was copied here without them, is not trained
-            // again.
-            let enough = run.join("model.safetensors").exists()
-                || is_complete(&Stage::Eval(*network, *seed), settings, out, images)?;
-            Ok(enough && read::<TrainRecord>(&path).is_ok())
+            is_trained(&run, &|config| config_mismatch(config, settings, *seed))
+        }
+        Stage::Advice(twin) => {
+            let Some(advice) = &settings.advice else { return Ok(true) };
+            is_trained(&twin.run(out), &|config| advice_mismatch(config, settings, (advice, *twin)))
         }
         Stage::Samples => Ok(read::<DataInfo>(&path)
             .is_ok_and(|samples| samples.images.iter().map(|p| p.index).eq(images.iter().copied()))),
@@ -38,13 +30,29 @@ pub fn is_complete(stage: &Stage, settings: &ComparisonPlan, out: &Path, images:
         Stage::Bench { .. } | Stage::BenchTraining(_) => Ok(read::<Bench>(&path).is_ok()),
         Stage::Blocks { .. } => Ok(read::<Bench>(&path).is_ok_and(|bench| !bench.blocks.is_empty())),
         Stage::Roofline => Ok(read::<RooflineRecord>(&path).is_ok()),
-        Stage::Eval(..) => Ok(read::<Eval>(&path).is_ok()),
+        Stage::Eval(..) | Stage::AdviceEval(_) => Ok(read::<Eval>(&path).is_ok()),
         // The file is there to be measured, and is removed afterwards.
         Stage::Export(network, form) => Ok(path.exists() || is_measured(*network, *form, out)),
         Stage::ShippedEval(..) => Ok(read::<ShippedEval>(&path).is_ok()),
         Stage::ShippedBench { .. } => Ok(read::<ShippedBench>(&path).is_ok()),
         Stage::Inspect(part) => Ok(is_inspected(*part, out)),
     }
+}
+
+/// A setting of a run that contradicts the plan, as (name, found, wanted).
+type Mismatch<'a> = &'a dyn Fn(&RunConfig) -> Option<(&'static str, String, String)>;
+
+/// Whether a run is trained. Weights are there to be evaluated: a run that was, and was copied here without them, is not
+/// trained again.
+fn is_trained(run: &Path, mismatch: Mismatch<'_>) -> Result<bool> {
+    let config = run.join("config.json");
+    if config.exists()
+        && let Some((name, found, wanted)) = mismatch(&read(&config)?)
+    {
+        bail!("{} was trained with {name} = {found}, not {wanted}; choose another --out or remove it", run.display());
+    }
+    let enough = run.join("model.safetensors").exists() || read::<Eval>(&run.join("eval.json")).is_ok();
+    Ok(enough && read::<TrainRecord>(&run.join("train.json")).is_ok())
 }
 
 /// Whether all that is measured of an exported file is there.
@@ -72,11 +80,31 @@ fn is_inspected(part: Inspect, out: &Path) -> bool {
 /// Whether a stage can no longer be run: the network was trained and evaluated, but its weights are gone, and so is
 /// what was exported of them. The report does without.
 pub fn is_out_of_reach(stage: &Stage, settings: &ComparisonPlan, out: &Path) -> bool {
-    let (Some((network, form)), Some(&seed)) = (stage.shipped(), settings.seeds.first()) else { return false };
+    match (stage, stage.shipped(), settings.seeds.first()) {
+        (Stage::Advice(Advice::Distillation) | Stage::AdviceEval(Advice::Distillation), ..) => {
+            has_lost_its_teacher(settings, out)
+        }
+        (_, Some((network, form)), Some(&seed)) => {
+            is_without_weights(network, seed, out) && !Stage::Export(network, form).artefact(out).exists()
+        }
+        _ => false,
+    }
+}
+
+/// Whether a network was trained and evaluated, and its weights are gone.
+fn is_without_weights(network: Network, seed: u64, out: &Path) -> bool {
     let weights = out.join(run_name(network, seed)).join("model.safetensors");
-    read::<Eval>(&Stage::Eval(network, seed).artefact(out)).is_ok()
-        && !weights.exists()
-        && !Stage::Export(network, form).artefact(out).exists()
+    read::<Eval>(&Stage::Eval(network, seed).artefact(out)).is_ok() && !weights.exists()
+}
+
+/// Whether nobody can teach the network that is not distilled yet.
+fn has_lost_its_teacher(settings: &ComparisonPlan, out: &Path) -> bool {
+    let Some(advice) = &settings.advice else { return false };
+    let trained = Stage::Advice(Advice::Distillation).artefact(out).exists();
+    match advice.teacher {
+        PlannedTeacher::Network(network) => !trained && is_without_weights(network, advice.seed, out),
+        PlannedTeacher::Path(_) => false,
+    }
 }
 
 #[cfg(test)]
@@ -84,7 +112,7 @@ mod tests {
     use mobilenet_arch::Arch;
 
     use super::*;
-    use crate::compare::profile::tests::{comparison, settings};
+    use crate::compare::profile::tests::{comparison, settings, with_advice};
     use crate::compare::stages::stages;
 
     #[test]
@@ -113,6 +141,30 @@ mod tests {
         assert!(trained());
         std::fs::remove_dir_all(&out).unwrap();
     }
+
+    #[test]
+    fn a_twin_is_trained_by_its_own_settings_and_taught_while_there_is_a_teacher() {
+        let out = std::env::temp_dir().join(format!("xtask-advice-{}", std::process::id()));
+        for folder in ["v2-s1", "advice/plain"] {
+            std::fs::create_dir_all(out.join(folder)).unwrap();
+        }
+        let settings = with_advice();
+        let complete = |stage| is_complete(&stage, &settings, &out, &[]);
+        let distillation = Stage::Advice(Advice::Distillation);
+        let out_of_reach = || is_out_of_reach(&distillation, &settings, &out);
+        assert!(!complete(Stage::Advice(Advice::Plain)).unwrap() && !complete(distillation.clone()).unwrap());
+        assert!(!out_of_reach(), "its teacher is not trained yet");
+        std::fs::copy(comparison().join("v2-s1/eval.json"), out.join("v2-s1/eval.json")).unwrap();
+        assert!(out_of_reach(), "a teacher that was copied here without weights");
+        std::fs::write(out.join("v2-s1/model.safetensors"), "").unwrap();
+        assert!(!out_of_reach());
+        // A run of another network, with other epochs.
+        std::fs::copy(comparison().join("v2-s1/config.json"), out.join("advice/plain/config.json")).unwrap();
+        let error = complete(Stage::Advice(Advice::Plain)).unwrap_err().to_string();
+        assert!(error.contains("plain was trained with epochs = 3, not 2; choose another --out"), "{error}");
+        std::fs::remove_dir_all(&out).unwrap();
+    }
+
     #[test]
     fn what_is_shipped_needs_weights_or_what_was_exported_of_them() {
         let out = std::env::temp_dir().join(format!("xtask-shipped-{}", std::process::id()));

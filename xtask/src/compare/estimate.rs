@@ -1,8 +1,8 @@
 //! How long a comparison takes: a table of rates, corrected by what was measured on the way.
 
 use mobilenet_arch::{Arch, Network, Rate};
-use mobilenet_report::{Inspect, Sizes, Stage, inspection, tuning_epochs};
-use mobilenet_schema::{ComparisonPlan, Form};
+use mobilenet_report::{Advice, Inspect, Sizes, Stage, inspection, tuning_epochs};
+use mobilenet_schema::{ComparisonPlan, Form, PlannedTeacher};
 
 use super::stages::block_passes;
 
@@ -62,11 +62,7 @@ impl Estimator {
                 1.0 + (2 * (warmup + iterations) * batch) as f64 / self.rate(network).eval
             }
             Stage::Roofline => 4.0,
-            Stage::Train(network, _) => {
-                let rate = self.rate(network);
-                let epoch = sizes.train as f64 / rate.train + sizes.test as f64 / rate.eval;
-                settings.recipe.epochs as f64 * epoch
-            }
+            Stage::Train(network, _) => self.training(network, settings.recipe.epochs, sizes),
             // A little more training, with an evaluation before, one after each epoch and one after all.
             Stage::Export(network, form) if form.untuned().is_some() => {
                 let (rate, epochs) = (self.rate(network), tuning_epochs(settings.profile).unwrap_or(0) as f64);
@@ -84,8 +80,32 @@ impl Estimator {
             }),
             Stage::Inspect(Inspect::Export) => 4.0,
             Stage::Inspect(_) => 2.0,
-            Stage::Eval(network, _) => (sizes.train.min(10_000) + sizes.test) as f64 / self.rate(network).eval,
+            Stage::Eval(network, _) => self.evaluation(network, sizes),
+            Stage::Advice(twin) => settings.advice.as_ref().map_or(0.0, |advice| {
+                let teacher = match advice.teacher {
+                    PlannedTeacher::Network(network) => network,
+                    // Which network it is, the trainer finds out.
+                    PlannedTeacher::Path(_) => Arch::V2.into(),
+                };
+                let taught =
+                    if twin == Advice::Distillation { sizes.train as f64 / self.rate(teacher).eval } else { 0.0 };
+                self.training(advice.network, advice.epochs, sizes) + advice.epochs as f64 * taught
+            }),
+            Stage::AdviceEval(_) => {
+                settings.advice.as_ref().map_or(0.0, |advice| self.evaluation(advice.network, sizes))
+            }
         }
+    }
+
+    /// A training with the comparison's images.
+    fn training(&self, network: Network, epochs: u64, sizes: Sizes) -> f64 {
+        let rate = self.rate(network);
+        epochs as f64 * (sizes.train as f64 / rate.train + sizes.test as f64 / rate.eval)
+    }
+
+    /// The evaluation after it.
+    fn evaluation(&self, network: Network, sizes: Sizes) -> f64 {
+        (sizes.train.min(10_000) + sizes.test) as f64 / self.rate(network).eval
     }
 
     fn rate(&self, network: Network) -> Rate {
@@ -103,7 +123,7 @@ mod tests {
     use mobilenet_arch::Arch;
     use mobilenet_schema::Profile;
 
-    use super::super::profile::{recipe, tests::settings};
+    use super::super::profile::{recipe, tests::settings, tests::with_advice};
     use super::super::stages::stages;
     use super::*;
 
@@ -132,6 +152,16 @@ mod tests {
         assert!(!estimator.is_measured(&settings.models));
         estimator.correct(Arch::V2.into(), f64::NAN);
         assert_eq!(estimator.seconds(&stage, &settings, sizes), want);
+    }
+
+    #[test]
+    fn advice_takes_its_own_epochs_and_a_teachers_answers() {
+        let (settings, sizes) = (with_advice(), Sizes { train: 1_000, test: 0, shipped: 0 });
+        let mut estimator = Estimator::new(2);
+        estimator.correct(Arch::V3Large.into(), 100.0);
+        let seconds = |twin| estimator.seconds(&Stage::Advice(twin), &settings, sizes);
+        assert_eq!((seconds(Advice::Plain), seconds(Advice::HigherRate)), (20.0, 20.0));
+        assert_eq!(seconds(Advice::Distillation), 20.0 + 2.0 * 1_000.0 / estimator.rate(Arch::V2.into()).eval);
     }
 
     #[test]

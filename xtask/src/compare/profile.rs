@@ -53,6 +53,9 @@ pub fn check_against(settings: &ComparisonPlan, out: &Path) -> Result<()> {
 pub mod tests {
     use std::path::PathBuf;
 
+    use mobilenet_arch::Arch;
+    use mobilenet_schema::{PlannedAdvice, PlannedTeacher};
+
     use super::*;
 
     /// A small comparison, committed with the report.
@@ -63,6 +66,17 @@ pub mod tests {
     /// Settings with numbers of their own: what is tested with them does not depend on how a profile is tuned.
     pub fn settings() -> ComparisonPlan {
         serde_json::from_str(include_str!("../../../crates/mobilenet-report/fixtures/plan.json")).unwrap()
+    }
+
+    /// The same, which tries the article's advice on V3-Large for two epochs; V2 teaches.
+    pub fn with_advice() -> ComparisonPlan {
+        let advice = PlannedAdvice {
+            network: Arch::V3Large.into(),
+            seed: 1,
+            epochs: 2,
+            teacher: PlannedTeacher::Network(Arch::V2.into()),
+        };
+        ComparisonPlan { advice: Some(advice), ..settings() }
     }
 
     #[test]

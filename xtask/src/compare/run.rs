@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use mobilenet_common::files::FolderLock;
-use mobilenet_report::{Inspect, Sizes, Stage, data_warning, example_images, run_name, text};
+use mobilenet_report::{Inspect, Sizes, Stage, data_warning, example_images, text};
 use mobilenet_schema::{
     Bench, ComparisonPlan, DataInfo, Eval, ShippedBench, ShippedEval, Source, TrainRecord, read,
     to_pretty_json_with_short_arrays,
@@ -134,7 +134,7 @@ impl Runner<'_> {
         if is_complete(stage, self.settings, self.out, &images)? {
             eprintln!("{number} {}: done before", title(stage));
         } else if is_out_of_reach(stage, self.settings, self.out) {
-            eprintln!("{number} {}: left out, the network's weights are gone", title(stage));
+            eprintln!("{number} {}: left out, the weights that it needs are gone", title(stage));
         } else {
             eprintln!("{number} {}{}", title(stage), self.timing(position));
             let begun = Instant::now();
@@ -206,7 +206,7 @@ impl Runner<'_> {
             Stage::BenchTraining(network) => {
                 Some(format!("{} images per second", text::significant(self.estimator.train_rate(network))))
             }
-            Stage::Train(..) => {
+            Stage::Train(..) | Stage::Advice(_) => {
                 let record: TrainRecord = read(&path).ok()?;
                 Some(format!(
                     "{} at {} images per second",
@@ -214,7 +214,7 @@ impl Runner<'_> {
                     text::significant(record.images_per_second)
                 ))
             }
-            Stage::Eval(..) => {
+            Stage::Eval(..) | Stage::AdviceEval(_) => {
                 let eval: Eval = read(&path).ok()?;
                 Some(format!("{} of the test images classified correctly", text::percent(eval.test_top1)))
             }
@@ -235,24 +235,18 @@ impl Runner<'_> {
             return self.look_at_data();
         }
         let args = arguments(stage, self.settings, self.out, self.data.as_ref(), images);
+        if let Some(run) = stage.training(self.out) {
+            std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
+            return self.program.run_loud(&args)?.check(stage, &args);
+        }
         match stage {
-            Stage::Train(network, seed) => {
-                let run = self.out.join(run_name(*network, *seed));
-                std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
-                self.program.run_loud(&args)?.check(stage, &args)
-            }
-            // It stores its own result.
-            Stage::Eval(..) => self.program.run(&args)?.check(stage, &args),
+            // They store their own result.
+            Stage::Eval(..) | Stage::AdviceEval(_) => self.program.run(&args)?.check(stage, &args),
             // The file is its result, and the process writes it.
             Stage::Export(..) => {
                 let folder = self.out.join("shipped");
                 std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
                 self.program.run(&args)?.check(stage, &args)
-            }
-            Stage::Inspect(Inspect::Train) => {
-                let run = Inspect::run(self.out);
-                std::fs::create_dir_all(&run).with_context(|| format!("cannot make {}", run.display()))?;
-                self.program.run_loud(&args)?.check(stage, &args)
             }
             Stage::Inspect(Inspect::Export) => self.program.run(&args)?.check(stage, &args),
             // Ten thousand answers are to take a line, not as many.

@@ -1,7 +1,7 @@
 //! The stages of a comparison in order, and what the terminal calls them.
 
 use mobilenet_arch::Network;
-use mobilenet_report::{BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, forms, inspection, summarized};
+use mobilenet_report::{Advice, BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, forms, inspection, summarized};
 use mobilenet_schema::ComparisonPlan;
 
 /// What a stage does, in a few words.
@@ -27,7 +27,17 @@ pub fn title(stage: &Stage) -> String {
         Stage::Inspect(Inspect::Export) => "export it in 8 bits".to_owned(),
         Stage::Inspect(Inspect::Eval) => "evaluate it on drawn flaws".to_owned(),
         Stage::Inspect(Inspect::Bench) => "time it, picture by picture".to_owned(),
+        Stage::Advice(twin) => format!("train {}", of_advice(*twin)),
+        Stage::AdviceEval(twin) => format!("evaluate {}", of_advice(*twin)),
         Stage::Samples => "fetch example pictures".to_owned(),
+    }
+}
+
+/// The network that is trained as the article advises.
+fn of_advice(twin: Advice) -> String {
+    match twin {
+        Advice::Plain => "the network without the article's advice".to_owned(),
+        advised => format!("the network with the article's advice, {}", advised.label()),
     }
 }
 
@@ -63,6 +73,9 @@ pub fn stages(settings: &ComparisonPlan, samples: bool) -> Vec<Stage> {
     if inspection(settings).is_some() {
         stages.extend(Inspect::ALL.map(Stage::Inspect));
     }
+    if settings.advice.is_some() {
+        stages.extend(Advice::ALL.into_iter().flat_map(|twin| [Stage::Advice(twin), Stage::AdviceEval(twin)]));
+    }
     if samples {
         stages.push(Stage::Samples);
     }
@@ -90,7 +103,7 @@ mod tests {
     use mobilenet_arch::Arch;
     use mobilenet_schema::Profile;
 
-    use super::super::profile::tests::settings;
+    use super::super::profile::tests::{settings, with_advice};
     use super::*;
 
     #[test]
@@ -155,6 +168,22 @@ mod tests {
             .collect();
         assert_eq!(timed.len() as u64, BENCH_ROUNDS * (3 + 4), "V2 in three forms, V3-Large in four");
         assert!(timed.chunks(7).all(|round| round == &timed[..7]), "{timed:?}");
+    }
+
+    #[test]
+    fn advice_is_tried_where_it_is_asked_for_and_after_its_teacher_is_trained() {
+        let tries = |stage: &Stage| matches!(stage, Stage::Advice(_) | Stage::AdviceEval(_));
+        assert!(!stages(&settings(), true).iter().any(tries));
+        let stages = stages(&with_advice(), true);
+        let last = stages.iter().rposition(|stage| matches!(stage, Stage::Eval(..))).unwrap();
+        let tried: Vec<_> = stages.iter().enumerate().filter(|(_, stage)| tries(stage)).collect();
+        assert_eq!(tried.len(), 2 * Advice::ALL.len());
+        assert!(tried.iter().all(|(position, _)| *position > last));
+        for (pair, twin) in tried.chunks(2).zip(Advice::ALL) {
+            assert_eq!((pair[0].1, pair[1].1), (&Stage::Advice(twin), &Stage::AdviceEval(twin)));
+        }
+        assert_eq!(title(tried[0].1), "train the network without the article's advice");
+        assert_eq!(title(tried[3].1), "evaluate the network with the article's advice, label smoothing");
     }
 
     #[test]

@@ -27,20 +27,22 @@ fn changes(network: Network, profile: Profile) -> Vec<Form> {
     if profile == Profile::Smoke {
         return forms;
     }
-    let preset = Preset::Cifar;
-    let size = preset.image_size();
-    // No width changes an activation.
-    let layers = summary(&ModelConfig::new(network.arch, 10, preset), (size, size)).map(|summary| summary.layers);
-    let has = |activation: Activation| {
-        let is_one = |kind: LayerKind, detail: &str| kind == LayerKind::Activation && detail == activation.name();
-        layers.as_ref().is_ok_and(|layers| layers.iter().any(|layer| is_one(layer.kind, &layer.detail)))
-    };
-    if has(Activation::HSwish) {
+    if has_activation(network, Activation::HSwish) {
         forms.extend([Form::Pieces4, Form::Relu6]);
-    } else if has(Activation::Relu6) {
+    } else if has_activation(network, Activation::Relu6) {
         forms.push(Form::Relu);
     }
     forms
+}
+
+/// Whether a network has layers with this activation.
+pub fn has_activation(network: Network, activation: Activation) -> bool {
+    let preset = Preset::Cifar;
+    let size = preset.image_size();
+    // No width changes an activation.
+    let summary = summary(&ModelConfig::new(network.arch, 10, preset), (size, size));
+    let is_one = |kind: LayerKind, detail: &str| kind == LayerKind::Activation && detail == activation.name();
+    summary.is_ok_and(|summary| summary.layers.iter().any(|layer| is_one(layer.kind, &layer.detail)))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use mobilenet_arch::{Arch, Network};
 use mobilenet_schema::{ComparisonPlan, Form};
 
-use super::Inspect;
+use super::{Advice, Inspect};
 
 /// One process and the artefact it leaves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +56,10 @@ pub enum Stage {
     },
     /// A part of the inspection of drawn flaws
     Inspect(Inspect),
+    /// Train with a piece of the article's advice, or without any: `advice/<name>/train.json`
+    Advice(Advice),
+    /// `advice/<name>/eval.json`
+    AdviceEval(Advice),
     /// Pictures for the grid of examples: `samples.json`
     Samples,
 }
@@ -81,7 +85,19 @@ impl Stage {
                 out.join(format!("shipped/{network}-{form}-bench-{round}.json"))
             }
             Self::Inspect(part) => part.artefact(out),
+            Self::Advice(twin) => twin.run(out).join("train.json"),
+            Self::AdviceEval(twin) => twin.run(out).join("eval.json"),
             Self::Samples => out.join("samples.json"),
+        }
+    }
+
+    /// The folder of the run, if the stage is a training.
+    pub fn training(&self, out: &Path) -> Option<PathBuf> {
+        match self {
+            Self::Train(network, seed) => Some(out.join(run_name(*network, *seed))),
+            Self::Inspect(Inspect::Train) => Some(Inspect::run(out)),
+            Self::Advice(twin) => Some(twin.run(out)),
+            _ => None,
         }
     }
 
@@ -140,6 +156,19 @@ mod tests {
         let shipped = Stage::ShippedBench { network, form: Form::Int8, round: 3 };
         assert_eq!(shipped.shipped(), Some((network, Form::Int8)));
         assert_eq!(path(shipped), Path::new("shipped/v2@0.5-int8-bench-3.json"));
+    }
+
+    #[test]
+    fn trainings_have_a_folder_each() {
+        let folder = |stage: Stage| stage.training(Path::new(""));
+        let network = Network::from(Arch::V2);
+        assert_eq!(folder(Stage::Train(network, 3)).as_deref(), Some(Path::new("v2-s3")));
+        assert_eq!(folder(Stage::Inspect(Inspect::Train)).as_deref(), Some(Path::new("flaws/v3-large")));
+        for twin in Advice::ALL {
+            let stage = Stage::Advice(twin);
+            assert_eq!(stage.artefact(Path::new("")).parent(), folder(stage.clone()).as_deref());
+            assert_eq!(folder(Stage::AdviceEval(twin)), None);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Problem, check};
+use crate::names::RecipeName;
 
 /// Hyper-parameters of `torch.optim.AdamW`: Adam with decoupled weight decay (Loshchilov & Hutter, 2019).
 #[derive(Copy, Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -153,5 +154,17 @@ impl OptimizerConfig {
             check(momentum > 0.0 || !nesterov, "optimizer.momentum", "more than 0 with nesterov", momentum)?;
         }
         Ok(())
+    }
+}
+
+impl RecipeName {
+    /// The learning rate of its update rule, which its schedule multiplies.
+    #[must_use]
+    pub fn lr(self) -> f64 {
+        match self {
+            Self::Article => AdamWConfig::default().lr,
+            Self::Fast => 6e-3,
+            Self::Finetune => 2e-3,
+        }
     }
 }
