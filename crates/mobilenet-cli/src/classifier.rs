@@ -124,15 +124,12 @@ impl Classifier {
             input.height,
             input.width
         );
-        let origin = &description.origin;
-        let arch = origin.architecture.parse::<Arch>().ok();
-        let name = arch.map_or(origin.architecture.clone(), |arch| arch.title().to_owned());
-        let width = if origin.width == 1.0 { String::new() } else { format!(", width {}", origin.width) };
+        let architecture = &description.origin.architecture;
         Ok(Self {
             source: file.to_owned(),
-            title: if name.is_empty() { file.display().to_string() } else { name + &width },
-            model: origin.architecture.clone(),
-            arch,
+            title: model_file::title(file, &description),
+            model: architecture.clone(),
+            arch: architecture.parse().ok(),
             weights: model_file::changes(&description),
             outputs: description.classes.len(),
             size: input.height,

@@ -26,6 +26,7 @@ mod roofline;
 mod run;
 mod step_profile;
 mod summary;
+mod teacher;
 mod threads;
 mod train;
 mod weights;

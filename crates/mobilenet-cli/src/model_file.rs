@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use mobilenet_bench::{Protocol, Timing, peak_rss_bytes, rss_bytes, time_steps};
 use mobilenet_data::Split;
+use mobilenet_models::Arch;
 use mobilenet_runtime::{Description, Model, Session};
 use mobilenet_schema::{Shipped, ShippedBench};
 
@@ -32,6 +33,15 @@ pub fn shipped(file: &Path, model: &Model) -> Result<Shipped> {
         precision: model.precision().to_string(),
         changes: origin.changes.clone(),
     })
+}
+
+/// The network as people spell it; the file's name where it does not tell.
+pub fn title(file: &Path, description: &Description) -> String {
+    let origin = &description.origin;
+    let arch = origin.architecture.parse::<Arch>();
+    let name = arch.map_or(origin.architecture.clone(), |arch| arch.title().to_owned());
+    let width = if origin.width == 1.0 { String::new() } else { format!(", width {}", origin.width) };
+    if name.is_empty() { file.display().to_string() } else { name + &width }
 }
 
 /// What was changed since the training, in a few words.

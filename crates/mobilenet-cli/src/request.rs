@@ -25,7 +25,7 @@ pub struct TrainingRequest {
     pub recipe: RecipeName,
     pub init: Option<PathBuf>,
     pub freeze_features: bool,
-    /// The run whose network teaches.
+    /// The run or the model file whose network teaches.
     pub teacher: Option<PathBuf>,
     pub source: Source,
     pub data_dir: Option<PathBuf>,

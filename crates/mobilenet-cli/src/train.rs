@@ -24,7 +24,8 @@ use crate::kernels;
 use crate::output::{note, print, print_json, write_json};
 use crate::progress::{Training, duration, percent};
 use crate::request::TrainingRequest;
-use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, Trained, WEIGHTS_FILE};
+use crate::run::{self, CONFIG_FILE, EVAL_FILE, RunData, TRAIN_FILE, WEIGHTS_FILE};
+use crate::teacher::{self, Teacher};
 
 /// The classes of a network that was trained on ImageNet.
 const IMAGENET_CLASSES: usize = 1000;
@@ -70,6 +71,7 @@ pub fn run(args: &TrainArgs) -> Result<()> {
     if !device.is_cuda() {
         kernels::check_tf32(request.train.precision, None, &device)?;
     }
+    request.teacher.as_deref().map(|path| teacher::Source::find(path, &device)).transpose()?;
     fs::create_dir_all(out).with_context(|| format!("cannot make the folder {}", out.display()))?;
     let _lock = lock(out)?;
     // Another training may have begun and ended since the first check.
@@ -177,8 +179,8 @@ fn train(
     more_epochs: bool,
     device: &Device,
 ) -> Result<TrainRecord> {
-    let teacher_config = config.teacher.as_deref().map(run::read_config).transpose().context("--teacher")?;
-    let gpu = kernels::for_training(device, config, teacher_config.as_ref().map(|teacher| &teacher.model))?;
+    let teacher = config.teacher.as_deref().map(|path| teacher::Source::find(path, device)).transpose()?;
+    let gpu = kernels::for_training(device, config, teacher.as_ref().and_then(teacher::Source::model))?;
     kernels::check_tf32(config.train.precision, gpu.as_ref(), device)?;
     // The variables that kernels train are the host's whenever something is saved.
     let device = if gpu.is_some() { &Device::Cpu } else { device };
@@ -188,8 +190,7 @@ fn train(
     if config.freeze_features {
         model = model.with_frozen_features();
     }
-    let teacher = config.teacher.as_deref().zip(teacher_config.as_ref());
-    let teacher = teacher.map(|(run, its)| self::teacher((run, its), config, device)).transpose()?;
+    let teacher = teacher.map(|source| source.open(config, device)).transpose()?;
     let resumed = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
     if let Some(init) = config.init.as_ref().filter(|_| !resumed) {
@@ -227,12 +228,11 @@ fn train(
     let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
     trainer = match (gpu, &teacher) {
         (None, None) => trainer,
-        (None, Some(teacher)) => trainer.with_teacher(&teacher.model),
-        (Some(gpu), None) => trainer.on_device(DeviceTraining::new(gpu, &config.model, config.train.precision)),
-        (Some(gpu), Some(teacher)) => {
-            let taught = (teacher.model.config(), &teacher.vars);
-            trainer.on_device(DeviceTraining::taught(gpu, &config.model, config.train.precision, taught)?)
-        }
+        (None, Some(teacher)) => trainer.with_teacher(teacher.module()),
+        (Some(gpu), teacher) => trainer.on_device(match teacher.as_ref().and_then(Teacher::network) {
+            None => DeviceTraining::new(gpu, &config.model, config.train.precision),
+            Some(taught) => DeviceTraining::taught(gpu, &config.model, config.train.precision, taught)?,
+        }),
     };
     let mut training = Training::new();
     let way_on = format!("go on with: mobilenet train --resume --out {}", quoted(&out.to_string_lossy()));
@@ -261,26 +261,6 @@ fn stopped(error: mobilenet_train::Error, way_on: &str) -> anyhow::Error {
         }
         None => error.into(),
     }
-}
-
-/// The network of another run, which must answer the same question.
-fn teacher((run, its): (&Path, &RunConfig), config: &RunConfig, device: &Device) -> Result<Trained> {
-    ensure!(
-        its.data.classes == config.data.classes,
-        "--teacher: {} knows other classes: expected {}, found {}",
-        run.display(),
-        config.data.classes.join(", "),
-        its.data.classes.join(", ")
-    );
-    let normalization = run::normalization(&its.data);
-    ensure!(
-        normalization == run::normalization(&config.data),
-        "--teacher: {} saw its images with another mean and standard deviation ({normalization:?})",
-        run.display()
-    );
-    let trained = run::load_model(run, its, device).context("--teacher")?;
-    note(&format!("teacher: {}, weights: {}", its.model.title(), trained.weights));
-    Ok(trained)
 }
 
 fn record(outcome: Outcome, config: &RunConfig) -> Result<TrainRecord> {

@@ -42,7 +42,7 @@ pub struct RunConfig {
     /// Whether everything below the classifier stays as it was at the start.
     #[serde(default)]
     pub freeze_features: bool,
-    /// The run whose network teaches.
+    /// The run or the model file whose network teaches.
     #[serde(default)]
     pub teacher: Option<PathBuf>,
     /// Where it was started.

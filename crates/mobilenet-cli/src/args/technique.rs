@@ -72,8 +72,9 @@ pub struct TechniqueArgs {
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
     pub early_stop: Option<usize>,
 
-    /// Learn from this run's network too (knowledge distillation); it must have the same classes
-    #[arg(long, value_name = "RUN", help_heading = "Teacher")]
+    /// Learn from another network too (knowledge distillation): that of a run, or of a file that `mobilenet export`
+    /// made, which teaches on the CPU alone; it must have the same classes
+    #[arg(long, value_name = "TEACHER", help_heading = "Teacher")]
     pub teacher: Option<PathBuf>,
     /// Temperature that softens both networks' outputs [default: 4]
     #[arg(long, value_name = "T", value_parser = above_0, allow_negative_numbers = true, help_heading = "Teacher")]

@@ -36,6 +36,8 @@ Examples:
   A recipe for few epochs, and a large network that teaches a small one:
     mobilenet train --model v3-large --recipe fast --out runs/large
     mobilenet train --model v3-small --recipe fast --teacher runs/large --out runs/small
+  The same, taught by a file of `mobilenet export`:
+    mobilenet train --model v3-small --recipe fast --teacher models/v2.safetensors --out runs/small
   Resuming after a crash or kill; the settings need not be repeated:
     mobilenet train --resume --out runs/v2
   Going on with a run of 100 epochs:

@@ -71,6 +71,68 @@ fn a_teacher_teaches_its_own_classes_only() {
 }
 
 #[test]
+fn a_model_file_teaches_as_its_run_does() {
+    let place = Place::new();
+    train(&place, "teacher", "");
+    place.run("export --run teacher --out float32.safetensors");
+    place.run("export --run teacher --out int8.safetensors --int8 --calibrate 16");
+    let loss = |out: &str, teacher: &str| {
+        let record = train(&place, out, &format!("--teacher {teacher} --teacher-weight 0.9 --seed 2"));
+        record["final"]["train_loss"].as_f64().unwrap()
+    };
+    let (by_run, by_file) = (loss("by-run", "teacher"), loss("by-file", "float32.safetensors"));
+    assert!((by_run - by_file).abs() < 1e-3 * by_run, "{by_run} {by_file}");
+    assert_eq!(config(&place, "by-file")["teacher"], "float32.safetensors");
+    // 8 bits teach a little differently, but the number of threads changes no bit.
+    let weights = |run: &str| read(place.path(run).join("model.safetensors"));
+    loss("threads-1", "int8.safetensors --threads 1");
+    loss("threads-3", "int8.safetensors --threads 3");
+    assert_eq!(weights("threads-1"), weights("threads-3"));
+    assert_ne!(weights("threads-1"), weights("by-file"));
+    // A run that goes on has the same teacher.
+    place.run("train --resume --epochs 3 --out by-file");
+    assert_eq!(config(&place, "by-file")["teacher"], "float32.safetensors");
+    let output = place.command("train --resume --teacher teacher --epochs 4 --out by-file").output().unwrap();
+    let expected = "the run was started with other settings: teacher is \"teacher\", was \"float32.safetensors\"";
+    assert_fails(&output, "another teacher", 1, expected);
+}
+
+#[test]
+fn a_model_file_that_cannot_teach_is_named_with_what_is_expected() {
+    let place = Place::new();
+    train(&place, "teacher", "");
+    place.run("export --run teacher --out file.safetensors");
+    let shapes = "train --model v3-small --width 0.35 --data shapes10 --limit-train 64 --epochs 1 --out r";
+    let own = place.train("r");
+    for (line, expected) in [
+        (
+            format!("{shapes} --teacher file.safetensors"),
+            "--teacher: file.safetensors knows other classes: expected circle as class 0, found airplane",
+        ),
+        (
+            format!("{own} --mean-std cifar10 --teacher file.safetensors"),
+            "--teacher: file.safetensors saw its images with another mean and standard deviation: expected 0.4914,0.4822,",
+        ),
+        (
+            format!("{own} --image-size 24 --teacher file.safetensors"),
+            "--teacher: file.safetensors takes images of 32x32, the training has images of 24x24",
+        ),
+        (
+            format!("{own} --low-resolution 16 --low-resolution-share 0.5 --teacher file.safetensors"),
+            "takes images of 32x32, the training also has --low-resolution 16; a run takes any",
+        ),
+        (
+            format!("{own} --teacher teacher/model.safetensors"),
+            "--teacher: teacher/model.safetensors: not a network for this runtime",
+        ),
+        (format!("{own} --teacher teacher/config.json"), "--teacher: teacher/config.json: not a safetensors file"),
+    ] {
+        let output = place.command(&line).output().unwrap();
+        assert_fails(&output, &line, 1, expected);
+    }
+}
+
+#[test]
 fn fine_tuning_leaves_frozen_layers_alone() {
     let place = Place::new();
     train(&place, "first", "");
