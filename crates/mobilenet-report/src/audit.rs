@@ -1,16 +1,21 @@
-//! The article's claims, one by one: reproduced, not reproduced, or not measurable here, each with its reason.
+//! The article's claims, one by one: reproduced, not reproduced, undecided, not part of the comparison, or not
+//! measurable here, each with its reason.
 
-pub mod accuracy;
+mod accuracy;
 mod advice;
 mod claim;
 mod code;
 mod counts;
+mod footing;
+mod parts;
 mod shipped;
 mod speed;
+mod swaps;
 
 use super::gather::Gathered;
 
 pub use claim::Claim;
+pub use footing::is_lossy;
 
 /// Which article this is, where the report first speaks of it.
 pub const ARTICLE: &str = "\u{201c}The article\u{201d} is a Chinese blog article of \
@@ -46,7 +51,7 @@ mod tests {
         for (part, want) in [
             ("2.23 M", Verdict::Reproduced),
             ("slightly more", Verdict::NotReproduced),
-            ("90.1%", Verdict::NotMeasurable),
+            ("90.1%", Verdict::NotCompared),
             ("Jetson", Verdict::NotMeasurable),
             ("as printed", Verdict::NotReproduced),
             ("scarcest", Verdict::NotReproduced),

@@ -77,16 +77,20 @@ const SHIPPED: &str = " What 8 bits or another activation cost is a difference o
 
 fn audit(gathered: &Gathered, claims: &[Claim]) -> Section {
     let of = |verdict: Verdict| claims.iter().filter(|c| c.verdict == verdict).count();
+    let counted: Vec<_> = Verdict::ALL
+        .into_iter()
+        .map(|verdict| (of(verdict), verdict))
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, verdict)| format!("{n} {}", verdict.label()))
+        .collect();
     let text = rich!(
-        "Of {} claims of the article **{} are reproduced, {} are not, and {} cannot be measured here**. Counts agree \
-         if they are within about one percent, accuracies by their 95% interval (Student's t over seeds where several \
-         scatter, else Wilson's over images): under the article's protocol if the whole interval lies within one \
-         point of its figure, after another training if the whole interval lies at or above it. Where the pictures \
-         are not the article's, a copy compressed at a loss included, no accuracy is judged.{}",
+        "Of the article's {} claims: **{}**. Counts agree if they are within about one percent, accuracies by their 95% \
+         interval (Student's t over seeds where several scatter, else Wilson's over images): under the article's \
+         protocol if the whole interval lies within one point of its figure; after another training, or on a copy of \
+         its pictures that is compressed at a loss, which make a figure harder to reach, if the whole interval lies at \
+         or above it, and what lies below is undecided. On other pictures no accuracy is judged.{}",
         claims.len(),
-        of(Verdict::Reproduced),
-        of(Verdict::NotReproduced),
-        of(Verdict::NotMeasurable),
+        list(&counted),
         if gathered.models.iter().any(|model| !model.shipped.is_empty()) { SHIPPED } else { "" },
     );
     let rows = claims

@@ -126,6 +126,8 @@ fn badge(verdict: Verdict) -> Markup {
     let class = match verdict {
         Verdict::Reproduced => "badge good",
         Verdict::NotReproduced => "badge bad",
+        Verdict::Undecided => "badge undecided",
+        Verdict::NotCompared => "badge left-out",
         Verdict::NotMeasurable => "badge open",
     };
     html! { span class=(class) { (verdict.label()) } }
@@ -190,6 +192,19 @@ mod tests {
             (rich!("**{}**", "<b>"), "<strong>&lt;b&gt;</strong>"),
         ] {
             assert_eq!(text.render().into_string(), want);
+        }
+    }
+
+    #[test]
+    fn every_verdict_has_a_badge_of_its_own() {
+        let badges: Vec<_> = Verdict::ALL.map(|verdict| badge(verdict).into_string()).into();
+        for (i, found) in badges.iter().enumerate() {
+            assert!(found.contains(Verdict::ALL[i].label()), "{found}");
+            let class = |badge: &str| badge.split('"').nth(1).map(str::to_owned);
+            assert!(badges[..i].iter().all(|other| class(other) != class(found)), "{found}");
+            let name = class(found).unwrap();
+            let name = name.trim_start_matches("badge ");
+            assert!(PAGE.contains(&format!(".{name}{{")), "no style for {name}");
         }
     }
 

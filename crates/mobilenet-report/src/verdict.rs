@@ -150,7 +150,7 @@ pub fn caveats(gathered: &Gathered) -> Vec<Inline> {
             carries
         ));
     }
-    if audit::accuracy::is_lossy(&gathered.data) {
+    if audit::is_lossy(&gathered.data) {
         caveats.push(
             "This copy of the data is compressed as JPEG, at a loss; published figures are of the lossless original."
                 .into(),

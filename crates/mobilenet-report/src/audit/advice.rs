@@ -6,7 +6,7 @@ use mobilenet_schema::Verdict;
 use super::super::gather::Gathered;
 use super::super::text::millions;
 use super::claim::{Claim, claim};
-use super::shipped;
+use super::{counts, shipped};
 
 /// The claims about what to choose and what helps.
 pub fn claims(gathered: &Gathered) -> Vec<Claim> {
@@ -25,15 +25,14 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
                 millions(v2.macs)
             ),
         ),
-        _ => claim(text, Verdict::NotMeasurable, "A summary is missing."),
+        _ => claim(text, Verdict::NotCompared, counts::MISSING),
     };
     vec![
         scarce,
         claim(
             "Label smoothing, distillation and a higher initial learning rate for h-swish help.",
-            Verdict::NotMeasurable,
-            "The article gives no figures. Each can be tried with `mobilenet train`: `--label-smoothing`, `--teacher \
-             RUN`, `--lr`.",
+            Verdict::NotCompared,
+            "The article gives no figures. `cargo xtask compare --advice` trains a small network with and without each.",
         ),
         shipped::eight_bits(gathered),
         shipped::defects(gathered),

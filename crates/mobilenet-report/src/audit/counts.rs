@@ -8,10 +8,13 @@ use super::super::structure;
 use super::super::text::{millions, percent, thousands};
 use super::claim::{Claim, claim};
 
+/// Said where the counts of a network are not there.
+pub const MISSING: &str = "A summary is missing: `cargo xtask compare` makes those of all published networks.";
+
 /// `claimed` and `found` in millions: agreement within one percent counts.
 fn count(text: &'static str, claimed: f64, found: Option<u64>, what: &str, remark: &str) -> Claim {
     let Some(found) = found else {
-        return claim(text, Verdict::NotMeasurable, "No summary of this network is there.");
+        return claim(text, Verdict::NotCompared, MISSING);
     };
     let gap = claimed * 1e6 / found as f64 - 1.0;
     let verdict = if gap.abs() < 0.012 { Verdict::Reproduced } else { Verdict::NotReproduced };
@@ -66,13 +69,13 @@ pub fn claims(gathered: &Gathered) -> Vec<Claim> {
             }
             _ => claim(
                 "V3 adds squeeze-and-excite, h-swish and searched layer settings to V2's blocks.",
-                Verdict::NotMeasurable,
-                "A summary is missing.",
+                Verdict::NotCompared,
+                MISSING,
             ),
         },
         claim(
             "`torchinfo` shows the structure of both models.",
-            if v2.is_some() && v3.is_some() { Verdict::Reproduced } else { Verdict::NotMeasurable },
+            if v2.is_some() && v3.is_some() { Verdict::Reproduced } else { Verdict::NotCompared },
             "`mobilenet summary` prints the same kind of table (layers, output shapes, parameters, multiply-adds), \
              and the totals below are its. For the article's own V3 it could not have been printed, since that model \
              cannot be constructed.",
@@ -130,6 +133,6 @@ mod tests {
         ] {
             assert_eq!(count("", claimed, Some(found), "", "").verdict, want, "{claimed}");
         }
-        assert_eq!(count("", 1.0, None, "", "").verdict, Verdict::NotMeasurable);
+        assert_eq!(count("", 1.0, None, "", "").verdict, Verdict::NotCompared);
     }
 }
