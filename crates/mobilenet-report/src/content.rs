@@ -1,5 +1,6 @@
 //! What the report says, section by section.
 
+mod advice;
 mod against;
 mod blocks;
 mod ladder;
@@ -41,6 +42,7 @@ pub fn document(gathered: &Gathered, claims: &[Claim], against: Option<&Against>
     sections.push(training::section(gathered));
     sections.extend(ladder::section(gathered));
     sections.push(widths::section(gathered).unwrap_or_else(|| accuracy_against_cost(gathered)));
+    sections.extend(advice::section(gathered));
     sections.extend(shipped::section(gathered));
     sections.push(mistakes::section(gathered));
     sections.extend(pictures::section(gathered));

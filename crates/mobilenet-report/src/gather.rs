@@ -25,7 +25,7 @@ use crate::plan::{self, BENCH_ROUNDS, BLOCK_BATCHES, Inspect, Stage, run_name, s
 
 use artefacts::{middle, optional};
 
-pub use advice::advice_mismatch;
+pub use advice::{Tried, Twin, advice_mismatch};
 pub use found::config_mismatch;
 pub use gathered::Gathered;
 pub use model::{Counts, Model, Run};
@@ -96,6 +96,13 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
             copy: None,
         }));
     }
+    // What nobody planned is there for a report of all runs alone.
+    let planned = settings.advice.is_some();
+    let tried = if planned || scope.every_run { advice::read(out, &settings, &mut notes) } else { None };
+    if let Some(tried) = &tried {
+        origins.extend(advice::origins(tried));
+        notes.extend((!planned).then(|| advice::unplanned(tried)));
+    }
     notes.extend(models.iter().flat_map(quiet::notes));
     notes.extend(origins::differences(&origins));
 
@@ -115,6 +122,7 @@ pub fn gather(out: &Path, scope: Scope) -> Result<Gathered> {
         environment,
         origins,
         inspected,
+        tried,
         comparisons,
         commands: Vec::new(),
         notes,

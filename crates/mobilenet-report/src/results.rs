@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use mobilenet_schema::{
-    ClassCounts, Comparison, DataInfo, Estimate, NetworkResult, PairResult, Results, ResultsData, RunResult,
-    RunsResults, SeedsResult, ShippedResult, TrainingResult,
+    AdviceResult, AdvisedTraining, ClassCounts, Comparison, DataInfo, Estimate, NetworkResult, PairResult, Results,
+    ResultsData, RunResult, RunsResults, SeedsResult, ShippedResult, TrainingResult,
 };
 
 use crate::agreement::Agreement;
 use crate::audit::Claim;
 use crate::document::{Document, Inline};
-use crate::gather::{Gathered, Model, Pair, ShippedForm};
+use crate::gather::{Gathered, Model, Pair, ShippedForm, Tried};
 use crate::runs::{Runs, Training};
 use crate::{content, stats};
 
@@ -48,6 +48,7 @@ pub fn of_comparison(gathered: &Gathered, claims: &[Claim], document: &Document,
         difference: pairs.first().cloned(),
         pairs,
         disagreement: disagreement(gathered),
+        advice: gathered.tried.as_ref().map(tried),
         claims: claims.iter().map(Claim::result).collect(),
         against: None,
     }
@@ -141,6 +142,30 @@ fn shipped(shipped: &ShippedForm) -> ShippedResult {
         threads: bench.map(|bench| bench.threads),
         processor: bench.map(|bench| bench.environment.processor.clone()),
         instructions: bench.map(|bench| bench.instructions.clone()),
+    }
+}
+
+/// A network with and without advice.
+fn tried(tried: &Tried) -> AdviceResult {
+    let trainings = tried.twins().map(|twin| {
+        let beside = twin.beside_plain.as_ref();
+        AdvisedTraining {
+            advice: twin.advice.name().to_owned(),
+            test_top1: twin.eval.test_top1,
+            test_loss: twin.eval.test_loss,
+            train_top1: twin.eval.train_top1,
+            difference: beside.map(|found| found.difference),
+            interval: beside.and_then(Comparison::interval),
+            mcnemar: beside.and_then(|found| found.mcnemar.first().cloned()),
+        }
+    });
+    let plain = &tried.plain.training;
+    AdviceResult {
+        network: plain.network(),
+        seed: plain.seed,
+        epochs: plain.record.epochs,
+        teacher: tried.teacher.as_ref().map(Inline::plain),
+        trainings: trainings.collect(),
     }
 }
 

@@ -6,14 +6,12 @@ mod training;
 
 use std::path::PathBuf;
 
-use training::read_training;
-
 use crate::error::{Error, Result};
 use crate::gather::{Model, Pair};
 use crate::origins;
 use crate::text::list;
 
-pub use training::Training;
+pub use training::{Training, read_training};
 
 /// Some runs and what follows from them.
 #[derive(Debug)]

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod advice;
 mod against;
 mod bench;
 mod check;
@@ -22,6 +23,7 @@ mod shipped;
 mod statistics;
 mod summary;
 
+pub use advice::{AdviceResult, AdvisedTraining};
 pub use against::{Against, NetworkChange, SettingChange, ThenNow};
 pub use bench::{Bench, BlockTime, Blocks, LatencyMs, StepNotFused, StepPhase, StepProfile, Throughput};
 pub use check::{Artefact, Problem};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use mobilenet_arch::{Arch, Network};
 use serde::{Deserialize, Serialize};
 
+use crate::advice::AdviceResult;
 use crate::against::Against;
 use crate::bench::{Blocks, LatencyMs, Throughput};
 use crate::check::{Artefact, Problem, at_least_one, check, not_negative, positive, share};
@@ -70,6 +71,9 @@ pub struct Results {
     /// By class, on how many images only one of the verdict's networks is right in all its seeds.
     #[serde(default)]
     pub disagreement: Option<Vec<ClassCounts>>,
+    /// The article's advice on training, if it was tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<AdviceResult>,
     /// The article's claims that were audited.
     #[serde(default)]
     pub claims: Vec<ClaimResult>,
@@ -268,7 +272,9 @@ impl Artefact for Results {
         for (i, model) in self.models.iter().enumerate() {
             model.check().map_err(|problem| problem.within(format_args!("models[{i}]")))?;
         }
-        self.roofline.as_ref().map_or(Ok(()), |roofline| roofline.check().map_err(|problem| problem.within("roofline")))
+        let of = |field: &'static str| move |problem: Problem| problem.within(field);
+        self.advice.as_ref().map_or(Ok(()), AdviceResult::check).map_err(of("advice"))?;
+        self.roofline.as_ref().map_or(Ok(()), Roofline::check).map_err(of("roofline"))
     }
 }
 

@@ -20,6 +20,7 @@ pub fn all(gathered: &Gathered, out: &Path) -> Vec<String> {
     // What was not shipped was not exported either.
     let was_run = |stage: &&Stage| match stage {
         Stage::Inspect(_) => gathered.inspects(),
+        Stage::Advice(twin) | Stage::AdviceEval(twin) => gathered.tries(*twin),
         _ => stage.shipped().is_none_or(|(network, form)| gathered.ships(network, form)),
     };
     commands.extend(stages(settings, pictures).iter().filter(was_run).map(|stage| {

@@ -16,7 +16,7 @@ use super::footing::poorly_trained;
 pub const TOLERANCE: f64 = 0.01;
 
 /// Said where pictures are drawn.
-const DRAWN: &str = "; but these are pictures drawn by code, on which no accuracy is judged: `--data cifar10` has \
+pub const DRAWN: &str = "; but these are pictures drawn by code, on which no accuracy is judged: `--data cifar10` has \
     others";
 
 /// Whether an accuracy falls by at most `allowed`, by the whole 95 % interval of its change; `None` where that leaves

@@ -8,7 +8,7 @@ use mobilenet_schema::{Environment, Form};
 use serde_json::{Value, json};
 
 use super::{Gathered, Scope, gather};
-use crate::plan::{Stage, run_name};
+use crate::plan::{Advice, Stage, run_name};
 
 /// A small comparison, committed: two networks, one seed, twelve test images.
 pub fn fixture() -> Gathered {
@@ -77,6 +77,38 @@ pub fn ship_answers(
                            "latency_ms": {"p50": p50, "p90": 1.1 * p50, "p99": 1.2 * p50, "mean": p50}});
         write(Stage::ShippedBench { network, form, round }, &with(bench));
     }
+}
+
+/// Adds a training of V2 with a piece of the article's advice, or without any, evaluated on so many images, of which it is
+/// right on the first so many; `change` rewrites its `config.json`.
+pub fn advise(out: &Path, advice: Advice, (images, right): (usize, usize), change: &dyn Fn(&mut Value)) {
+    let run = advice.run(out);
+    copy(&out.join("v2-s1"), &run);
+    let rewrite = |name: &str, change: &dyn Fn(&mut Value)| {
+        let mut value: Value = mobilenet_schema::read(&run.join(name)).unwrap();
+        change(&mut value);
+        std::fs::write(run.join(name), value.to_string()).unwrap();
+    };
+    rewrite("config.json", &|config| {
+        match advice {
+            Advice::Plain => {}
+            Advice::LabelSmoothing => config["train"]["label_smoothing"] = 0.1.into(),
+            Advice::Distillation => {
+                config["teacher"] = "runs/v3-large-s1".into();
+                config["train"]["distillation"] = json!({"temperature": 4.0, "weight": 0.5});
+            }
+            Advice::HigherRate => config["train"]["optimizer"]["lr"] = 0.004.into(),
+        }
+        change(config);
+    });
+    rewrite("eval.json", &|eval| {
+        let predicted: Vec<usize> = (0..images).map(|i| usize::from(i >= right)).collect();
+        eval["confusion"] = json!(vec![vec![0; 10]; 10]);
+        (eval["confusion"][0][0], eval["confusion"][0][1]) = (right.into(), (images - right).into());
+        (eval["labels"], eval["predicted"]) = (json!(vec![0; images]), json!(predicted));
+        (eval["confidence"], eval["test_images"]) = (json!(vec![0.5; images]), images.into());
+        eval["test_top1"] = (right as f64 / images as f64).into();
+    });
 }
 
 /// The fixture with other networks (keys as on the command line): each is its V2 under another name, a little faster,

@@ -5,10 +5,11 @@ use mobilenet_schema::{
     Comparison, ComparisonPlan, DataInfo, Environment, Form, Origin, Picture, Roofline, ShippedBench, ShippedEval,
 };
 
+use super::advice::Tried;
 use super::model::{Counts, Model};
 use super::pairs::Pair;
 use crate::network;
-use crate::plan::Sizes;
+use crate::plan::{Advice, Sizes};
 
 /// Everything that a comparison has left.
 #[derive(Debug)]
@@ -31,6 +32,8 @@ pub struct Gathered {
     pub(crate) origins: Vec<Origin>,
     /// V3-Large in 8 bits on drawn flaws, if it was tried: its accuracy and, if it was timed, its latency
     pub(crate) inspected: Option<(ShippedEval, Option<ShippedBench>)>,
+    /// A network with and without the article's advice on training, if it was tried
+    pub(crate) tried: Option<Tried>,
     /// Each pair of networks compared, that of the verdict first
     pub(crate) comparisons: Vec<Pair>,
     /// The one that makes the whole comparison, then what it runs; whoever runs comparisons fills them in
@@ -86,6 +89,11 @@ impl Gathered {
     /// Whether V3-Large was tried on drawn flaws.
     pub fn inspects(&self) -> bool {
         self.inspected.is_some()
+    }
+
+    /// Whether a training with this advice, or the one without any, is there.
+    pub fn tries(&self, advice: Advice) -> bool {
+        self.tried.as_ref().is_some_and(|tried| tried.twin(advice).is_some())
     }
 
     /// Images per epoch and test images.
