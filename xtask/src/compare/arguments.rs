@@ -66,12 +66,7 @@ pub fn arguments(
             training(&mut args, (*network, *seed), settings, data, settings.recipe.lr);
             into_run(&mut args, &out.join(run_name(*network, *seed)), settings);
         }
-        Stage::Eval(network, seed) => {
-            let run = out.join(run_name(*network, *seed));
-            args.word("eval").option("--run", run.display());
-            machine(&mut args, settings);
-            args.word("--json");
-        }
+        Stage::Eval(network, seed) => evaluation(&mut args, &out.join(run_name(*network, *seed)), settings),
         Stage::Export(network, form) => {
             let seed = settings.seeds.first().copied().unwrap_or_default();
             args.word("export").option("--run", out.join(run_name(*network, seed)).display());
@@ -107,11 +102,7 @@ pub fn arguments(
         }
         Stage::Inspect(part) => inspect(*part, settings, out, &mut args),
         Stage::Advice(twin) => try_advice(*twin, settings, out, data, &mut args),
-        Stage::AdviceEval(twin) => {
-            args.word("eval").option("--run", twin.run(out).display());
-            machine(&mut args, settings);
-            args.word("--json");
-        }
+        Stage::AdviceEval(twin) => evaluation(&mut args, &twin.run(out), settings),
         Stage::Samples => {
             let images: Vec<_> = images.iter().map(usize::to_string).collect();
             args.word("data");
@@ -148,6 +139,13 @@ fn into_run(args: &mut Args, run: &Path, settings: &ComparisonPlan) {
     if run.join("checkpoint.safetensors").exists() {
         args.word("--resume");
     }
+}
+
+/// A run's evaluation on its own images.
+fn evaluation(args: &mut Args, run: &Path, settings: &ComparisonPlan) {
+    args.word("eval").option("--run", run.display());
+    machine(args, settings);
+    args.word("--json");
 }
 
 /// A training with a piece of the article's advice, or without any.
