@@ -55,6 +55,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
         bail!("--precision {}: expected --train or --device cuda beside it", args.precision)
     }
     kernels::check_tf32(args.precision, gpu.as_ref(), &device)?;
+    kernels::note_bf16(args.precision, &device);
     let baseline_rss_bytes = rss_bytes();
     let measured = match gpu {
         Some(mut gpu) => by_kernels(&mut gpu, args, &config, batch, protocol)?,

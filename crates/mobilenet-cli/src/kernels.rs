@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use candle_core::Device;
 use mobilenet_cuda::plan;
+use mobilenet_kernels::Level;
 use mobilenet_layers::Precision;
 use mobilenet_models::ModelConfig;
 use mobilenet_schema::RunConfig;
@@ -67,6 +68,16 @@ pub fn check_tf32(precision: Precision, gpu: Option<&Gpu>, device: &Device) -> R
         "--precision tf32: expected --device cuda and what its kernels cover, found {found}"
     );
     Ok(())
+}
+
+/// Says where bf16 is asked for on a processor that does not multiply it: what is gained by smaller values is lost by
+/// taking them apart.
+pub fn note_bf16(precision: Precision, device: &Device) {
+    let level = Level::best();
+    let multiplies = "avx512bf16".parse() == Ok(level);
+    if precision == Precision::Bf16 && device.is_cpu() && !multiplies {
+        note(&format!("bf16: this processor does not multiply it ({level}); float32 trains faster here"));
+    }
 }
 
 /// Why the kernels cannot do a training.

@@ -182,6 +182,7 @@ fn train(
     let teacher = config.teacher.as_deref().map(|path| teacher::Source::find(path, device)).transpose()?;
     let gpu = kernels::for_training(device, config, teacher.as_ref().and_then(teacher::Source::model))?;
     kernels::check_tf32(config.train.precision, gpu.as_ref(), device)?;
+    kernels::note_bf16(config.train.precision, device);
     // The variables that kernels train are the host's whenever something is saved.
     let device = if gpu.is_some() { &Device::Cpu } else { device };
     let vars = VarMap::new();

@@ -109,6 +109,19 @@ fn summary_counts_as_published() {
     );
 }
 
+#[test]
+fn bf16_is_advised_against_where_the_processor_does_not_multiply_it() {
+    let place = Place::new();
+    for (precision, says) in [("bf16", true), ("f32", false)] {
+        let line = format!("bench {} --train --batch 2 --warmup 0 --iterations 1", SMALLEST.join(" "));
+        let mut command = place.command(&format!("{line} --precision {precision}"));
+        let output = command.env("MOBILENET_SIMD", "baseline").output().unwrap();
+        let said = text(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("bf16: this processor does not multiply it"), says, "{said}");
+    }
+}
+
 /// Without a GPU and without CUDA in the program.
 #[test]
 fn bench_plans_what_cuda_launches() {
