@@ -209,5 +209,5 @@ fn profiles_have_names() {
     assert_eq!("cpu-unsigned".parse(), Ok(OnnxProfile::CpuUnsigned));
     assert_eq!(OnnxProfile::Cpu.to_string(), "cpu");
     let error = "gpu".parse::<OnnxProfile>().unwrap_err();
-    assert_eq!(error.to_string(), "unknown ONNX profile \"gpu\", expected cpu or trt");
+    assert_eq!(error.to_string(), "unknown ONNX profile \"gpu\", expected cpu, cpu-unsigned or trt");
 }
