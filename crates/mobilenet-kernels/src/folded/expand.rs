@@ -8,8 +8,8 @@ use super::panels::{Left, Places};
 use super::shards::Shards;
 use super::{Crew, Epilogue, Panels};
 
-/// Values of a frame, at most, where rows can be divided: half of a small L2.
-const FRAME_VALUES: usize = 48 << 10;
+/// Bytes of a frame, at most, where rows can be divided: most of a small L2.
+const FRAME_BYTES: usize = 192 << 10;
 
 /// What comes before the windows.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +46,7 @@ pub fn depthwise(
     };
     let n = ys.len() / (pixels_out * c);
     assert!(ys.len() == n * pixels_out * c && xs.len() == n * pixels_in * c_in, "images of {shape:?}");
-    let strips = Strips::new(shape, windows.widest());
+    let strips = Strips::new(shape, windows.widest() * size_of::<f32>());
     assert!(sums.is_empty() || sums.len() == n * strips.count * c, "sums of {shape:?}");
     // Whole registers of an image's channels need no frame.
     let is_direct = matches!(expansion, Expansion::None) && c.is_multiple_of(windows.lanes);
@@ -105,9 +105,10 @@ pub(super) struct Strips {
 }
 
 impl Strips {
-    pub(super) fn new(shape: WindowShape, width: usize) -> Self {
-        let (h_out, row) = (shape.h_out(), shape.framed_width() * width);
-        let fitting = (1..=h_out).rev().find(|&rows| shape.rows_in(rows) * row <= FRAME_VALUES).unwrap_or(1);
+    /// For a frame of so many bytes a pixel.
+    pub(super) fn new(shape: WindowShape, pixel: usize) -> Self {
+        let (h_out, row) = (shape.h_out(), shape.framed_width() * pixel);
+        let fitting = (1..=h_out).rev().find(|&rows| shape.rows_in(rows) * row <= FRAME_BYTES).unwrap_or(1);
         let rows = h_out.div_ceil(h_out.div_ceil(fitting));
         Self { rows, count: h_out.div_ceil(rows) }
     }
@@ -115,7 +116,7 @@ impl Strips {
 
 /// Into how many strips of rows [`depthwise`] divides an image: for so many it sums up each channel.
 pub fn strips(shape: WindowShape, windows: &Windows) -> usize {
-    Strips::new(shape, windows.widest()).count
+    Strips::new(shape, windows.widest() * size_of::<f32>()).count
 }
 
 /// Scratch of a depthwise convolution.

@@ -22,7 +22,12 @@ pub enum ByteExpansion<'a> {
 
 /// Into how many strips of rows [`depthwise`] divides an image: for so many it sums up each channel.
 pub fn strips(shape: WindowShape, windows: &ByteWindows) -> usize {
-    Strips::new(shape, windows.widest()).count
+    strips_of(shape, windows).count
+}
+
+fn strips_of(shape: WindowShape, windows: &ByteWindows) -> Strips {
+    let value = if windows.has_quads() { size_of::<u8>() } else { size_of::<f32>() };
+    Strips::new(shape, windows.widest() * value)
 }
 
 /// Scratch of [`depthwise`].
@@ -72,7 +77,7 @@ pub fn depthwise(
     };
     let n = ys.len() / (pixels_out * c);
     assert!(ys.len() == n * pixels_out * c && xs.len() == n * pixels_in * c_in, "images of {shape:?}");
-    let strips = Strips::new(shape, windows.widest());
+    let strips = strips_of(shape, windows);
     assert!(sums.is_empty() || sums.len() == n * strips.count * c, "sums of {shape:?}");
     let rows_in = shape.rows_in(strips.rows);
     scratch.fit(crew.threads(), shape, windows, rows_in * shape.framed_width() * windows.widest());
