@@ -3,6 +3,7 @@
 mod error;
 mod fake;
 mod finish;
+mod function;
 mod tuned;
 
 pub use error::{Error, Result};

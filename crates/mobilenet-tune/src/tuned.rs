@@ -8,7 +8,8 @@ use mobilenet_layers::{Conv2d, DepthwiseConv2d, SqueezeExcite, Window};
 use mobilenet_runtime::{Activation, Network, OperationKind, Values};
 
 use crate::fake::{self, Kept, Steps};
-use crate::finish::{Finish, Function, Sums};
+use crate::finish::{Finish, Sums};
+use crate::function::Function;
 use crate::{Error, Result};
 
 /// A folded network that can be trained: its weights and biases are variables, its batch norms stay folded. In float32 it is
