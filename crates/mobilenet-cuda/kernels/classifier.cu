@@ -56,11 +56,12 @@ DEVICE float log_sum_exp(const float *x, float factor, int classes) {
 // largest logit, 1 where it is among the five largest; of equal ones the first class counts, and a NaN never.
 //   loss = (1 - w) * CE(q, p) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),  p = softmax(logits)
 //   q    = (1 - s) * (lambda * onehot(label) + (1 - lambda) * onehot(partner)) + s / classes
-// `scalars` is s, lambda, T, w; partners and teacher may be null. Launch: a warp an image, 8 a block. Cost: reads
+// With weights of classes q is multiplied by them, and by 1 over what the batch's labels weigh on average: `weights` is
+// one number a class, then that one. `scalars` is s, lambda, T, w; partners, teacher and weights may be null. Launch: a warp an image, 8 a block. Cost: reads
 // logits and teacher a few times, from the cache.
 KERNEL(loss, 256,
-       (const float *logits, const unsigned *labels, const unsigned *partners, const float *teacher, const float *scalars,
-        float *glogits, float *rows, int n, int classes)) {
+       (const float *logits, const unsigned *labels, const unsigned *partners, const float *teacher, const float *weights,
+        const float *scalars, float *glogits, float *rows, int n, int classes)) {
     const int image = blockIdx.x * 8 + threadIdx.x / 32, lane = threadIdx.x % 32;
     // A whole warp leaves, or none of it.
     if (image >= n) return;
@@ -72,13 +73,22 @@ KERNEL(loss, 256,
     const float student = teacher ? log_sum_exp(x, factor, classes) : 0.f;
     const float taught = teacher ? log_sum_exp(t, factor, classes) : 0.f;
     const float own = x[label];
-    float value = 0.f, before = 0.f;
+    float value = 0.f, before = 0.f, mass = 1.f;
+    if (weights) {
+        // What q sums to over the classes.
+        mass = 0.f;
+        for (int k = lane; k < classes; k += 32) mass += weights[k];
+        mass = warp_sum(mass) * smoothing / (float)classes;
+        mass += (1.f - smoothing) * (lambda * weights[label] + (1.f - lambda) * weights[partner]);
+        mass *= weights[classes];
+    }
     for (int k = lane; k < classes; k += 32) {
         float q = smoothing / (float)classes;
         if (k == label) q += (1.f - smoothing) * lambda;
         if (k == partner) q += (1.f - smoothing) * (1.f - lambda);
+        if (weights) q *= weights[k] * weights[classes];
         const float log_p = x[k] - log_sum;
-        float g = (1.f - weight) * (expf(log_p) - q);
+        float g = (1.f - weight) * (mass * expf(log_p) - q);
         if (q > 0.f) value -= (1.f - weight) * q * log_p;
         if (teacher) {
             const float log_t = t[k] * factor - taught, log_s = x[k] * factor - student;

@@ -1,11 +1,11 @@
 // Updates of all variables in a few launches. A table has a row for every chunk of a variable: where its values are,
 // the gradients, and the rule's two buffers. `scalars` is in memory, so that a step that was captured once can be
-// repeated. Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but
+// repeated; of a rule that has several learning rates there are as many of them, and a chunk has its rate's number. Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but
 // the gradient.
 
 struct Chunk {
     unsigned long long w, g, m, v;
-    int len, decays;
+    int len, decays, rate, unused;
 };
 
 struct Pointers {
@@ -15,10 +15,11 @@ struct Pointers {
         : w((float *)chunk.w), m((float *)chunk.m), v((float *)chunk.v), g((const float *)chunk.g) {}
 };
 
-// multi_adamw: scalars = 1 - b1, b2, 1 - b2, 1 - lr * decay, lr / (1 - b1^t), 1 / sqrt(1 - b2^t), eps
+// multi_adamw: scalars [rates][7] = 1 - b1, b2, 1 - b2, 1 - lr * decay, lr / (1 - b1^t), 1 / sqrt(1 - b2^t), eps
 //   m += (g - m) * (1 - b1)    v = b2 * v + (1 - b2) * g * g    w = shrink * w - step * m / (sqrt(v) * root_scale + eps)
 KERNEL(multi_adamw, 256, (const Chunk *table, const float *scalars)) {
     const Chunk &chunk = table[blockIdx.x];
+    scalars += 7 * chunk.rate;
     const Pointers at(chunk);
     const float shrink = chunk.decays ? scalars[3] : 1.f;
     for (int i = threadIdx.x; i < chunk.len; i += 256) {
@@ -29,10 +30,11 @@ KERNEL(multi_adamw, 256, (const Chunk *table, const float *scalars)) {
     }
 }
 
-// multi_sgd: scalars = decay, momentum, lr, 1 for Nesterov's; a chunk without m has no momentum.
+// multi_sgd: scalars [rates][7] = decay, momentum, lr, 1 for Nesterov's; a chunk without m has no momentum.
 //   g += decay * w    m = momentum * m + g    w -= lr * (nesterov ? g + momentum * m : m)
 KERNEL(multi_sgd, 256, (const Chunk *table, const float *scalars)) {
     const Chunk &chunk = table[blockIdx.x];
+    scalars += 7 * chunk.rate;
     const Pointers at(chunk);
     const float decay = chunk.decays ? scalars[0] : 0.f;
     for (int i = threadIdx.x; i < chunk.len; i += 256) {
@@ -100,9 +102,10 @@ KERNEL(muon_poly, 256, (const float *square, const float *gram, float *factor, i
 }
 
 // muon_update: w = shrink * w - lr * (scale * direction): v is the direction, scales [chunks] = 0.2 * sqrt(larger
-// side); scalars = 1 - lr * decay, lr.
+// side); scalars [rates][2] = 1 - lr * decay, lr.
 KERNEL(muon_update, 256, (const Chunk *table, const float *scalars, const float *scales)) {
     const Chunk &chunk = table[blockIdx.x];
+    scalars += 2 * chunk.rate;
     const Pointers at(chunk);
     const float step = scalars[1] * scales[blockIdx.x], shrink = scalars[0];
     for (int i = threadIdx.x; i < chunk.len; i += 256) at.w[i] = shrink * at.w[i] - step * at.v[i];

@@ -14,10 +14,18 @@ pub struct Loss {
     labels: View,
     partners: View,
     teacher: View,
+    weights: Option<ClassWeights>,
     scalars: View,
     rows: View,
     results: View,
     glogits: View,
+}
+
+/// What each class counts: on the device, where one more number follows them, and here.
+#[derive(Clone, Debug)]
+struct ClassWeights {
+    view: View,
+    values: Vec<f32>,
 }
 
 /// What a step came to.
@@ -57,6 +65,7 @@ impl Loss {
             labels: backend.values(Kind::U32, n)?,
             partners: backend.values(Kind::U32, n)?,
             teacher: backend.values(Kind::F32, n * classes)?,
+            weights: None,
             scalars: backend.values(Kind::F32, 4)?,
             rows: backend.values(Kind::F32, 3 * n)?,
             results: backend.zeros(1 + 3 * Self::ROOM)?,
@@ -70,6 +79,23 @@ impl Loss {
         Self { teacher, ..self }
     }
 
+    /// The same loss, in which classes count as much as these say, `[classes]`, and images as their labels.
+    ///
+    /// # Errors
+    /// Another number of weights than classes, and those of the back end.
+    pub fn with_class_weights<B: Backend>(self, backend: &mut B, weights: &[f32]) -> Result<Self> {
+        if weights.len() != self.classes {
+            return Err(Error::Length {
+                what: "weights of classes".into(),
+                expected: self.classes,
+                found: weights.len(),
+            });
+        }
+        let view = backend.values(Kind::F32, self.classes + 1)?;
+        backend.write_f32(view.first(self.classes), weights)?;
+        Ok(Self { weights: Some(ClassWeights { view, values: weights.to_vec() }), ..self })
+    }
+
     /// Where a teacher's logits are written, float32 `[n, classes]`.
     pub fn teacher(&self) -> View {
         self.teacher
@@ -80,12 +106,12 @@ impl Loss {
         self.glogits
     }
 
-    /// Uploads a batch's labels and, where it is mixed, those of the images' partners.
+    /// Uploads a batch's labels and, where it is mixed, those of the images' partners with the share that an image's own has.
     ///
     /// # Errors
     /// Another number of labels than images, a label that is no class, and those of the back end.
-    pub fn upload<B: Backend>(&self, backend: &mut B, labels: &[u32], partners: Option<&[u32]>) -> Result<()> {
-        for (view, labels) in [(self.labels, Some(labels)), (self.partners, partners)] {
+    pub fn upload<B: Backend>(&self, backend: &mut B, labels: &[u32], partners: Option<(&[u32], f32)>) -> Result<()> {
+        for (view, labels) in [(self.labels, Some(labels)), (self.partners, partners.map(|(labels, _)| labels))] {
             let Some(labels) = labels else { continue };
             if labels.len() != self.n {
                 return Err(Error::Length { what: "labels".into(), expected: self.n, found: labels.len() });
@@ -96,6 +122,14 @@ impl Loss {
             }
             let bytes: Vec<u8> = labels.iter().flat_map(|label| label.to_le_bytes()).collect();
             backend.write(view, &bytes)?;
+        }
+        if let Some(ClassWeights { view, values }) = &self.weights {
+            let sum = |labels: &[u32]| labels.iter().map(|label| f64::from(values[*label as usize])).sum::<f64>();
+            let total = match partners {
+                None => sum(labels),
+                Some((partners, lambda)) => f64::from(lambda) * sum(labels) + (1. - f64::from(lambda)) * sum(partners),
+            };
+            backend.write_f32(view.part(self.classes, 1), &[(self.n as f64 / total) as f32])?;
         }
         Ok(())
     }
@@ -121,6 +155,7 @@ impl Loss {
             Arg::In(self.labels),
             Arg::maybe_in(comparison.lambda.map(|_| self.partners)),
             Arg::maybe_in(comparison.teacher.map(|_| self.teacher)),
+            Arg::maybe_in(self.weights.as_ref().map(|weights| weights.view)),
             Arg::In(self.scalars),
             Arg::Out(self.glogits),
             Arg::Out(self.rows),

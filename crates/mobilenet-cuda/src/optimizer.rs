@@ -69,6 +69,8 @@ struct Table {
 pub struct Optimizer {
     rule: Rule,
     steps: u64,
+    /// What the learning rate is multiplied by, each of which some variables have.
+    factors: Vec<f64>,
     elementwise: Option<Table>,
     muon: Option<Muon>,
     variables: Variables,
@@ -78,22 +80,23 @@ pub struct Optimizer {
     buffers: BTreeMap<String, &'static [&'static str]>,
 }
 
-/// A variable's chunks are rows of these: where weights, gradients and both buffers are, how many, whether they decay.
+/// A variable's chunks are rows of these: where weights, gradients and both buffers are, how many, whether they decay, and
+/// which of the learning rates they have.
 struct Row {
     places: [u64; 4],
     len: usize,
     decays: usize,
+    rate: usize,
 }
 
 fn table<B: Backend>(backend: &mut B, rows: &[Row], scalars: usize) -> Result<Option<Table>> {
     if rows.is_empty() {
         return Ok(None);
     }
-    let mut bytes = Vec::with_capacity(rows.len() * 40);
+    let mut bytes = Vec::with_capacity(rows.len() * 48);
     for row in rows {
         row.places.iter().for_each(|place| bytes.extend(place.to_le_bytes()));
-        bytes.extend((row.len as u32).to_le_bytes());
-        bytes.extend((row.decays as u32).to_le_bytes());
+        [row.len, row.decays, row.rate, 0].iter().for_each(|number| bytes.extend((*number as u32).to_le_bytes()));
     }
     let view = backend.values(Kind::U8, bytes.len())?;
     backend.write(view, &bytes)?;
@@ -102,13 +105,14 @@ fn table<B: Backend>(backend: &mut B, rows: &[Row], scalars: usize) -> Result<Op
 }
 
 /// The chunks of tensors that lie alike.
-fn chunks<B: Backend>(backend: &B, views: [Option<View>; 4], decays: bool) -> Vec<Row> {
+fn chunks<B: Backend>(backend: &B, views: [Option<View>; 4], decays: bool, rate: usize) -> Vec<Row> {
     let len = views.iter().flatten().map(|view| view.len).next().unwrap_or(0);
     let starts = (0..len).step_by(CHUNK);
     let row = |start: usize| Row {
         places: views.map(|view| view.map_or(0, |view| backend.address(view.part(start, CHUNK)))),
         len: CHUNK.min(len - start),
         decays: usize::from(decays),
+        rate,
     };
     starts.map(row).collect()
 }
@@ -124,6 +128,20 @@ impl Optimizer {
         rule: Rule,
         decay_norm_and_bias: bool,
     ) -> Result<Self> {
+        Self::with_lr_factors(backend, variables, rule, decay_norm_and_bias, |_| 1.)
+    }
+
+    /// [`new`](Self::new) with a learning rate for each variable: a step's, times what `factor` says of its name.
+    ///
+    /// # Errors
+    /// Those of the back end.
+    pub fn with_lr_factors<B: Backend>(
+        backend: &mut B,
+        variables: &Variables,
+        rule: Rule,
+        decay_norm_and_bias: bool,
+        factor: impl Fn(&str) -> f64,
+    ) -> Result<Self> {
         let is_muon = matches!(rule, Rule::Muon { .. });
         let names: &[&str] = match rule {
             Rule::Sgd { momentum, .. } if momentum > 0. => &["momentum"],
@@ -133,26 +151,31 @@ impl Optimizer {
         let [values, _] = variables.lengths();
         let state = names.iter().map(|_| backend.zeros(values)).collect::<Result<Vec<_>>>()?;
         let (mut rows, mut matrices) = (Vec::new(), Vec::new());
-        let (mut len, mut buffers) = (0, BTreeMap::new());
+        let (mut len, mut buffers, mut factors) = (0, BTreeMap::new(), Vec::new());
         for (name, variable) in variables.trained() {
+            let factor = factor(name);
+            let rate = factors.iter().position(|known| *known == factor).unwrap_or(factors.len());
+            if rate == factors.len() {
+                factors.push(factor);
+            }
             let [first, second] = [0, 1].map(|i| Some(variables.in_values(variable, *state.get(i)?)));
             if let Some(momentum) = first.filter(|_| is_muon && variable.matrix.is_some()) {
                 buffers.insert(name.to_owned(), &["momentum"][..]);
-                matrices.push((*variable, momentum));
+                matrices.push((*variable, momentum, rate));
                 continue;
             }
             buffers.insert(name.to_owned(), names);
             len += variable.values.len;
             let views = [Some(variable.values), Some(variable.gradients), first, second];
-            rows.extend(chunks(backend, views, variable.is_weight || decay_norm_and_bias));
+            rows.extend(chunks(backend, views, variable.is_weight || decay_norm_and_bias, rate));
         }
-        let mut elementwise = table(backend, &rows, 7)?;
+        let mut elementwise = table(backend, &rows, 7 * factors.len())?;
         if let Some(table) = &mut elementwise {
             // Weights and buffers both ways, gradients once.
             table.moved = 4 * len * (1 + 2 * (1 + names.len()));
         }
-        let muon = if matrices.is_empty() { None } else { Some(Muon::new(backend, &matrices)?) };
-        Ok(Self { rule, steps: 0, elementwise, muon, variables: variables.clone(), state, buffers })
+        let muon = if matrices.is_empty() { None } else { Some(Muon::new(backend, &matrices, factors.len())?) };
+        Ok(Self { rule, steps: 0, factors, elementwise, muon, variables: variables.clone(), state, buffers })
     }
 
     /// Steps so far.
@@ -214,7 +237,7 @@ impl Optimizer {
     pub fn prepare<B: Backend>(&mut self, backend: &mut B, lr: f64) -> Result<()> {
         self.steps += 1;
         let t = self.steps as f64;
-        let adamw = |AdamW { betas: (beta1, beta2), eps, weight_decay }: AdamW| {
+        let adamw = |AdamW { betas: (beta1, beta2), eps, weight_decay }: AdamW, lr: f64| {
             let all = [
                 1. - beta1,
                 beta2,
@@ -227,17 +250,19 @@ impl Optimizer {
             all.map(|scalar| scalar as f32)
         };
         if let Some(table) = &self.elementwise {
-            let scalars = match self.rule {
-                Rule::AdamW(rule) | Rule::Muon { adamw: rule, .. } => adamw(rule),
+            let scalars = |lr: f64| match self.rule {
+                Rule::AdamW(rule) | Rule::Muon { adamw: rule, .. } => adamw(rule, lr),
                 Rule::Sgd { momentum, nesterov, weight_decay } => {
                     let nesterov = if nesterov { 1. } else { 0. };
                     [weight_decay as f32, momentum as f32, lr as f32, nesterov, 0., 0., 0.]
                 }
             };
+            let scalars: Vec<f32> = self.factors.iter().flat_map(|factor| scalars(lr * factor)).collect();
             backend.write_f32(table.scalars, &scalars)?;
         }
         let (Some(muon), Rule::Muon { momentum, nesterov, adamw }) = (&self.muon, self.rule) else { return Ok(()) };
-        muon.prepare(backend, [lr, momentum, adamw.weight_decay], nesterov)
+        let rates: Vec<f64> = self.factors.iter().map(|factor| lr * factor).collect();
+        muon.prepare(backend, &rates, [momentum, adamw.weight_decay], nesterov)
     }
 
     /// Updates all variables by their gradients, with the numbers that were written last.

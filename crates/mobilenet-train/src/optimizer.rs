@@ -74,8 +74,7 @@ impl Optimizer {
     #[must_use]
     pub fn with_lr_factors(mut self, factors: &[LrFactor]) -> Self {
         for slot in &mut self.slots {
-            let applying = factors.iter().filter(|factor| hold(&factor.variables, &slot.name, &slot.var));
-            slot.lr_factor = applying.map(|factor| factor.factor).product();
+            slot.lr_factor = lr_factor(factors, &slot.name, &slot.var);
         }
         self
     }
@@ -169,6 +168,11 @@ impl Optimizer {
         }
         Ok(())
     }
+}
+
+/// What a variable's learning rate is multiplied by.
+pub(crate) fn lr_factor(factors: &[LrFactor], name: &str, var: &Var) -> f64 {
+    factors.iter().filter(|factor| hold(&factor.variables, name, var)).map(|factor| factor.factor).product()
 }
 
 /// Whether this variable is one of those.

@@ -162,7 +162,7 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         }
         if let Some(device) = &self.on_device {
             let shape = (self.config.batch_size, (data.train.height(), data.train.width()));
-            device.steps()?.load(&state, &self.config, data.normalization, shape)?;
+            device.steps()?.load(&state, &self.config, data.normalization, &run.class_weights, shape)?;
         }
         run.clock.0 = progress.elapsed_seconds;
         // A kill between checkpoint and metrics leaves the metrics behind: the checkpoint's history is the truth.

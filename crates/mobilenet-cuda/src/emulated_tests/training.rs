@@ -13,14 +13,15 @@ use crate::backend::{Backend, Kind};
 use crate::loss::{Comparison, Loss, StepResult};
 use crate::optimizer::{AdamW, Average, Optimizer, Rule};
 
-/// The loss of each image in float64, by its definition.
+/// The loss of each image in float64, by its definition; `weights` are what classes count.
 fn loss_of(
     logits: &[f64],
-    classes: usize,
+    weights: &[f32],
     (labels, partners): (&[u32], &[u32]),
     teacher: &[f64],
     comparison: &Comparison,
 ) -> f64 {
+    let classes = weights.len();
     let (temperature, weight) = comparison.teacher.unwrap_or((1., 0.));
     let (temperature, weight) = (f64::from(temperature), f64::from(weight));
     let (smoothing, lambda) = (f64::from(comparison.label_smoothing), f64::from(comparison.lambda.unwrap_or(1.)));
@@ -28,6 +29,9 @@ fn loss_of(
         let sum = row.iter().map(|x| (x / temperature).exp()).sum::<f64>().ln();
         row.iter().map(|x| x / temperature - sum).collect()
     };
+    let weighs = |label: u32| f64::from(weights[label as usize]);
+    let of_labels = labels.iter().zip(partners).map(|(a, b)| lambda * weighs(*a) + (1. - lambda) * weighs(*b));
+    let mean = of_labels.sum::<f64>() / labels.len() as f64;
     let mut total = 0.;
     for (i, row) in logits.chunks_exact(classes).enumerate() {
         let (log_p, log_s) = (log_softmax(row, 1.), log_softmax(row, temperature));
@@ -36,7 +40,7 @@ fn loss_of(
             let is = |label: u32| if k == label as usize { 1. } else { 0. };
             let mixed = lambda * is(labels[i]) + (1. - lambda) * is(partners[i]);
             let q = (1. - smoothing) * mixed + smoothing / classes as f64;
-            total -= (1. - weight) * q * log_p[k];
+            total -= (1. - weight) * q * weighs(k as u32) / mean * log_p[k];
             total += weight * temperature.powi(2) * log_t[k].exp() * (log_t[k] - log_s[k]);
         }
     }
@@ -52,20 +56,27 @@ fn the_loss_and_its_gradient() {
         let (logits, teacher) = (uniform(n * classes, 4., 1), uniform(n * classes, 4., 2));
         let labels: Vec<u32> = (0..n).map(|i| (i * 3 % classes) as u32).collect();
         let partners: Vec<u32> = (0..n).map(|i| (i * 5 % classes) as u32).collect();
-        for (label_smoothing, lambda, of_teacher) in [
-            (0., None, None),
-            (0.1, None, None),
-            (0.1, Some(0.7), None),
-            (0., None, Some((3., 0.6))),
-            (0.2, Some(0.3), Some((2., 0.25))),
+        for (label_smoothing, lambda, of_teacher, is_weighted) in [
+            (0., None, None, false),
+            (0.1, None, None, false),
+            (0.1, Some(0.7), None, false),
+            (0., None, Some((3., 0.6)), false),
+            (0.2, Some(0.3), Some((2., 0.25)), false),
+            (0., None, None, true),
+            (0.2, Some(0.3), Some((2., 0.25)), true),
         ] {
             let comparison = Comparison { label_smoothing, lambda, teacher: of_teacher };
             let mut backend = subject(3);
             let view = backend.values(Kind::F32, n * classes).unwrap();
             backend.write_f32(view, &logits).unwrap();
-            let loss = Loss::new(&mut backend, n, classes).unwrap();
+            let mut weights = vec![1.; classes];
+            let mut loss = Loss::new(&mut backend, n, classes).unwrap();
+            if is_weighted {
+                weights = uniform(classes, 1., 8).into_iter().map(|weight| 1.5 + weight).collect();
+                loss = loss.with_class_weights(&mut backend, &weights).unwrap();
+            }
             backend.write_f32(loss.teacher(), &teacher).unwrap();
-            loss.upload(&mut backend, &labels, Some(&partners)).unwrap();
+            loss.upload(&mut backend, &labels, lambda.map(|lambda| (&partners[..], lambda))).unwrap();
             loss.configure(&mut backend, &comparison).unwrap();
             loss.run(&mut backend, view, &comparison).unwrap();
             loss.run(&mut backend, view, &comparison).unwrap();
@@ -76,7 +87,7 @@ fn the_loss_and_its_gradient() {
 
             let wide = |values: &[f32]| values.iter().map(|v| f64::from(*v)).collect::<Vec<_>>();
             let teacher = wide(&teacher);
-            let of = |logits: &[f64]| loss_of(logits, classes, (&labels, &partners), &teacher, &comparison);
+            let of = |logits: &[f64]| loss_of(logits, &weights, (&labels, &partners), &teacher, &comparison);
             let mut at = wide(&logits);
             let StepResult { loss: mean, top1, top5 } = results[0];
             assert!((f64::from(mean) - of(&at)).abs() < 1e-5 * f64::from(mean.abs()), "{mean}: {comparison:?}");
@@ -135,6 +146,8 @@ fn labels_that_are_no_class_are_refused() {
     let error = loss.upload(&mut backend, &[3, 10], None).unwrap_err().to_string();
     assert_eq!(error, "a label's class, counted from 1: expected 10 values, found 11");
     assert!(loss.upload(&mut backend, &[3], None).unwrap_err().to_string().contains("labels: expected 2"));
+    let error = loss.with_class_weights(&mut backend, &[1.; 9]).unwrap_err().to_string();
+    assert_eq!(error, "weights of classes: expected 10 values, found 9");
 }
 
 /// A network's variables with values and gradients.
@@ -185,7 +198,8 @@ fn optimizers_follow_their_rules() {
     ] {
         let (mut backend, lr) = (subject(7), 0.05);
         let variables = variables(&mut backend);
-        let mut optimizer = Optimizer::new(&mut backend, &variables, rule, false).unwrap();
+        let factor = |name: &str| if name.contains("features.1") { 0.3 } else { 1. };
+        let mut optimizer = Optimizer::with_lr_factors(&mut backend, &variables, rule, false, factor).unwrap();
         let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect::<Vec<_>>();
         let mut state = Vec::new();
         for (_, variable) in variables.trained() {
@@ -193,7 +207,8 @@ fn optimizers_follow_their_rules() {
             state.push((vec![0.; w.len()], vec![0.; w.len()], w));
         }
         for t in 1..=2 {
-            for (i, ((_, variable), (m, v, w))) in variables.trained().zip(&mut state).enumerate() {
+            for (i, ((name, variable), (m, v, w))) in variables.trained().zip(&mut state).enumerate() {
+                let lr = lr * factor(name);
                 let g = uniform(variable.values.len, 1., 100 * t + i as u64);
                 backend.write_f32(variable.gradients, &g).unwrap();
                 let g = wide(g);

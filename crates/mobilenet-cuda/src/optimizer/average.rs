@@ -29,7 +29,7 @@ impl Average {
         let running = variables.running().map(|(_, of)| (variables.in_statistics(of, averages[1]), of));
         let (mut rows, mut len) = (Vec::new(), 0);
         for (average, view) in trained.chain(running) {
-            rows.extend(chunks(backend, [Some(average), Some(view), None, None], false));
+            rows.extend(chunks(backend, [Some(average), Some(view), None, None], false, 0));
             len += view.len;
         }
         let mut table = table(backend, &rows, 1)?;

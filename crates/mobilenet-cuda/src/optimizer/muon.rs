@@ -50,34 +50,34 @@ struct Shape {
 }
 
 impl Muon {
-    /// Of matrices and their momentum.
-    pub fn new<B: Backend>(backend: &mut B, variables: &[(Variable, View)]) -> Result<Self> {
+    /// Of matrices with their momentum and the number of their learning rate, of which there are `rates`.
+    pub fn new<B: Backend>(backend: &mut B, variables: &[(Variable, View, usize)], rates: usize) -> Result<Self> {
         let [mut momentum, mut scale, mut update] = [(); 3].map(|()| Vec::new());
         let mut scales = Vec::new();
-        let mut alike: BTreeMap<(usize, usize), Vec<&(Variable, View)>> = BTreeMap::new();
+        let mut alike: BTreeMap<(usize, usize), Vec<&(Variable, View, usize)>> = BTreeMap::new();
         for variable in variables {
             if let Some(shape) = variable.0.matrix {
                 alike.entry(shape).or_default().push(variable);
             }
         }
-        let tf32 = variables.iter().any(|(variable, _)| variable.operand.kind == Kind::Bf16);
+        let tf32 = variables.iter().any(|(variable, ..)| variable.operand.kind == Kind::Bf16);
         let mut groups: BTreeMap<usize, Vec<Shape>> = BTreeMap::new();
         for ((rows, columns), alike) in alike {
             let (len, count) = (rows * columns, alike.len());
             let (direction, result) =
                 (backend.values(Kind::F32, count * len)?, backend.values(Kind::F32, count * len)?);
-            for (i, (variable, m)) in alike.into_iter().enumerate() {
+            for (i, (variable, m, rate)) in alike.into_iter().enumerate() {
                 let (direction, result) = (direction.part(i * len, len), result.part(i * len, len));
                 let first = momentum.len();
                 let of = [Some(variable.values), Some(variable.gradients), Some(*m), Some(direction)];
-                momentum.extend(chunks(backend, of, true));
+                momentum.extend(chunks(backend, of, true, 0));
                 let count = momentum.len() - first;
-                for mut row in chunks(backend, [None, None, None, Some(direction)], false) {
+                for mut row in chunks(backend, [None, None, None, Some(direction)], false, 0) {
                     (row.places[1], row.decays) = (count as u64, first);
                     scale.push(row);
                     scales.push(0.2 * (rows.max(columns) as f32).sqrt());
                 }
-                update.extend(chunks(backend, [Some(variable.values), None, None, Some(result)], true));
+                update.extend(chunks(backend, [Some(variable.values), None, None, Some(result)], true, *rate));
             }
             groups.entry(rows.min(columns)).or_default().push(Shape { rows, columns, count, direction, result });
         }
@@ -94,18 +94,25 @@ impl Muon {
             let nothing = View { memory: 0, at: 0, len: 0, kind: Kind::F32 };
             Ok(table(backend, rows, scalars)?.unwrap_or(Table { rows: nothing, count: 0, scalars: nothing, moved: 0 }))
         };
-        let (mut momentum, mut scale, mut update) = (made(&momentum, 2)?, made(&scale, 1)?, made(&update, 2)?);
-        let len: usize = variables.iter().map(|(variable, _)| variable.values.len).sum();
+        let (mut momentum, mut scale, mut update) = (made(&momentum, 2)?, made(&scale, 1)?, made(&update, 2 * rates)?);
+        let len: usize = variables.iter().map(|(variable, ..)| variable.values.len).sum();
         for (table, times) in [(&mut momentum, 4), (&mut scale, 2), (&mut update, 3)] {
             table.moved = 4 * times * len;
         }
         Ok(Self { momentum, scale, update, squares, scales: of_scales, groups })
     }
 
-    /// Writes a step's numbers.
-    pub fn prepare<B: Backend>(&self, backend: &mut B, [lr, momentum, decay]: [f64; 3], nesterov: bool) -> Result<()> {
+    /// Writes a step's numbers, its learning rates among them.
+    pub fn prepare<B: Backend>(
+        &self,
+        backend: &mut B,
+        rates: &[f64],
+        [momentum, decay]: [f64; 2],
+        nesterov: bool,
+    ) -> Result<()> {
         backend.write_f32(self.momentum.scalars, &[momentum as f32, if nesterov { 1. } else { 0. }])?;
-        backend.write_f32(self.update.scalars, &[(1. - lr * decay) as f32, lr as f32])
+        let scalars: Vec<f32> = rates.iter().flat_map(|lr| [(1. - lr * decay) as f32, *lr as f32]).collect();
+        backend.write_f32(self.update.scalars, &scalars)
     }
 
     /// Updates the matrices.

@@ -28,10 +28,10 @@ pub(crate) use network::STEPS_BEFORE_RESULTS;
 
 use crate::checkpoint::State;
 use crate::variables::{host_values, sorted_vars};
-use crate::{Balance, Distillation, Error, TrainConfig};
+use crate::{Distillation, Error, TrainConfig};
 
 /// A network's training on a device, for [`Trainer::on_device`](crate::Trainer::on_device).
-pub struct DeviceTraining(RefCell<Box<dyn Steps>>);
+pub struct DeviceTraining(RefCell<Box<dyn DeviceNetwork>>);
 
 /// What a step is computed with, beside its batch.
 pub(crate) struct StepSettings<'a> {
@@ -42,14 +42,16 @@ pub(crate) struct StepSettings<'a> {
     pub dropout: &'a DropoutRng,
 }
 
-/// The steps of a training on a device, whatever runs its kernels.
-pub(crate) trait Steps {
-    /// Takes over variables, optimizer's state and average, for batches of so many images of this size.
+/// A network that learns on a device, whatever runs its kernels.
+pub(crate) trait DeviceNetwork {
+    /// Takes over variables, optimizer's state and average, for batches of so many images of this size. `class_weights` are
+    /// what classes count in the loss, or nothing.
     fn load(
         &mut self,
         state: &State<'_>,
         config: &TrainConfig,
         normalization: Normalization,
+        class_weights: &[f64],
         shape: (usize, (usize, usize)),
     ) -> Result<(), Error>;
 
@@ -111,7 +113,7 @@ impl DeviceTraining {
         all.err().map(|error| error.to_string())
     }
 
-    pub(crate) fn steps(&self) -> Result<RefMut<'_, Box<dyn Steps>>, Error> {
+    pub(crate) fn steps(&self) -> Result<RefMut<'_, Box<dyn DeviceNetwork>>, Error> {
         self.0.try_borrow_mut().map_err(|_| {
             Error::Device(mobilenet_cuda::Error::Device("the device is in the middle of a training's step".into()))
         })
@@ -120,14 +122,7 @@ impl DeviceTraining {
 
 /// The setting that kernels know nothing of, if there is one.
 pub(crate) fn setting(train: &TrainConfig) -> Option<&'static str> {
-    match train {
-        TrainConfig { balance: Balance::Weights, .. } => Some("classes with weights of their own in the loss"),
-        TrainConfig { accumulate: 2.., .. } => Some("gradients of several batches for one update"),
-        TrainConfig { lr_factors, .. } if !lr_factors.is_empty() => {
-            Some("learning rates of their own for some variables")
-        }
-        _ => None,
-    }
+    (train.accumulate > 1).then_some("gradients of several batches for one update")
 }
 
 /// The values of variables, by name: what a back end's variables are written from.

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use candle_core::Tensor;
+use candle_core::{Tensor, Var};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_cuda::arch::{ModelConfig, Precision};
 use mobilenet_cuda::augment::{Augment, Change, Mixing};
@@ -15,8 +15,9 @@ use mobilenet_cuda::{Inference, Named, Network};
 use mobilenet_data::{Normalization, Padding, PictureBatch, PictureChange, PictureMix};
 
 use super::inference::prepare;
-use super::{DeviceInference, StepSettings, Steps, check_names, named};
+use super::{DeviceInference, DeviceNetwork, StepSettings, check_names, named};
 use crate::checkpoint::State;
+use crate::optimizer::lr_factor;
 use crate::variables::sorted_vars;
 use crate::{Distillation, Error, OptimizerConfig, TrainConfig};
 
@@ -33,6 +34,8 @@ pub(super) struct OnBackend<B> {
     precision: Precision,
     teacher: Option<(ModelConfig, Named)>,
     normalization: Option<Normalization>,
+    /// What classes count in the loss, or nothing.
+    class_weights: Vec<f32>,
     /// The networks for all shapes that batches had, over the same variables and the same memory.
     shaped: BTreeMap<Shape, Shaped>,
     /// Made with the first network.
@@ -68,6 +71,7 @@ impl<B: Backend + 'static> OnBackend<B> {
             precision,
             teacher,
             normalization: None,
+            class_weights: Vec::new(),
             shaped: BTreeMap::new(),
             state: None,
             evaluation: None,
@@ -92,6 +96,9 @@ impl<B: Backend + 'static> OnBackend<B> {
         let levels = self.normalization.unwrap_or(Normalization { mean: [0.0; 3], std: [1.0; 3] }).table();
         let augment = Augment::new(backend, n, size, &levels)?;
         let mut loss = Loss::new(backend, n, self.config.num_classes)?;
+        if !self.class_weights.is_empty() {
+            loss = loss.with_class_weights(backend, &self.class_weights)?;
+        }
         let mut teacher = None;
         if let Some((config, weights)) = &self.teacher {
             let network = Inference::new(backend, config, shape, Precision::F32)?;
@@ -112,17 +119,27 @@ impl<B: Backend + 'static> OnBackend<B> {
     }
 }
 
-impl<B: Backend + 'static> Steps for OnBackend<B> {
+impl<B: Backend + 'static> DeviceNetwork for OnBackend<B> {
     fn load(
         &mut self,
         state: &State<'_>,
         config: &TrainConfig,
         normalization: Normalization,
+        class_weights: &[f64],
         shape: Shape,
     ) -> Result<(), Error> {
         // Of a run that ended in the middle.
         self.take()?;
         self.results.clear();
+        let mut class_weights: Vec<f32> = class_weights.iter().map(|weight| *weight as f32).collect();
+        if !class_weights.is_empty() {
+            // Classes without a training image.
+            class_weights.resize(self.config.num_classes.max(class_weights.len()), 1.);
+        }
+        if self.class_weights != class_weights {
+            self.class_weights = class_weights;
+            self.shaped.clear();
+        }
         if self.normalization.replace(normalization).is_some_and(|before| before != normalization) {
             let levels = normalization.table();
             for ((n, size), shaped) in &mut self.shaped {
@@ -141,7 +158,9 @@ impl<B: Backend + 'static> Steps for OnBackend<B> {
         variables.write(backend, |name| values.get(name).map(Vec::as_slice))?;
 
         let (rule, decay_norm_and_bias) = rule(&config.optimizer);
-        let mut optimizer = Optimizer::new(backend, variables, rule, decay_norm_and_bias)?;
+        let vars: BTreeMap<String, Var> = sorted_vars(state.vars)?.into_iter().collect();
+        let factor = |name: &str| vars.get(name).map_or(1., |var| lr_factor(&config.lr_factors, name, var));
+        let mut optimizer = Optimizer::with_lr_factors(backend, variables, rule, decay_norm_and_bias, factor)?;
         optimizer.restore(backend, state.optimizer.steps(), &state.optimizer.named_state()?)?;
         let average = match (&state.ema, config.ema) {
             (Some(ema), Some(decay)) => {
@@ -202,9 +221,10 @@ impl<B: Backend + 'static> Steps for OnBackend<B> {
         let changes: Vec<Change> = batch.changes.iter().map(change).collect();
         let mixing = batch.mixing.as_ref().map(mixing);
         augment.run(backend, &batch.pixels, &changes, mixing, network.images())?;
+        let lambda = batch.mixing.map(|mix| mix.lambda() as f32);
         let mut partners = batch.labels.clone();
         partners.rotate_right(1);
-        loss.upload(backend, &batch.labels, mixing.map(|_| partners.as_slice()))?;
+        loss.upload(backend, &batch.labels, lambda.map(|lambda| (partners.as_slice(), lambda)))?;
         if let Some(mask) = network.mask() {
             backend.write_f32(mask, &settings.dropout.mask(network.dropout(), mask.len))?;
         }
@@ -214,7 +234,7 @@ impl<B: Backend + 'static> Steps for OnBackend<B> {
         let of_teacher = |Distillation { temperature, weight }| (temperature as f32, weight as f32);
         let comparison = Comparison {
             label_smoothing: settings.label_smoothing as f32,
-            lambda: batch.mixing.map(|mix| mix.lambda() as f32),
+            lambda,
             teacher: settings.distillation.filter(|_| teacher.is_some()).map(of_teacher),
         };
         if *configured != Some(comparison) {

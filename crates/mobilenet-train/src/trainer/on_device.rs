@@ -22,7 +22,7 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct DeviceSteps<'s, 'a, M> {
     trainer: &'s Trainer<'a, M>,
     run: &'s Run<'s>,
-    device: RefMut<'s, Box<dyn device::Steps>>,
+    device: RefMut<'s, Box<dyn device::DeviceNetwork>>,
     pictures: Pictures,
     waiting: VecDeque<Waiting>,
     taken: Option<Instant>,
