@@ -85,6 +85,9 @@ pub struct Args {
     precision: Precision,
     #[command(flatten)]
     advice: AdviceArgs,
+    /// A mobilenet binary that is there already, to be run instead of one that is built for this
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
     /// Leave the data set's own pictures out of the report
     #[arg(long)]
     no_samples: bool,
@@ -92,7 +95,7 @@ pub struct Args {
     #[arg(long, value_name = "OLD")]
     against: Option<PathBuf>,
     /// Run nothing; write this folder's report again, with every finished run in it
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads", "advice"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["out", "recipe", "epochs", "data_dir", "threads", "advice", "binary"])]
     report_only: Option<PathBuf>,
 }
 
@@ -147,6 +150,7 @@ pub fn run(args: &Args) -> Result<()> {
         return report(out, args, earlier.as_ref());
     }
     let settings = settings(args)?;
+    let binary = args.binary.as_deref().map(existing_binary).transpose()?;
     let out = args.out.clone().unwrap_or_else(|| default_out(settings.profile));
     profile::check_against(&settings, &out)?;
     if let Some(earlier) = &earlier {
@@ -156,8 +160,20 @@ pub fn run(args: &Args) -> Result<()> {
     let lock = lock(&out, BUSY, Duration::ZERO)?;
     files::write(&out.join("plan.json"), &serde_json::to_vec_pretty(&settings)?)?;
     let stages = stages::stages(&settings, !args.no_samples);
-    run::run(&settings, &out, &stages, &lock)?;
+    run::run(&settings, &out, &stages, binary, &lock)?;
     report(&out, args, earlier.as_ref())
+}
+
+/// The whole path of a binary that was named.
+fn existing_binary(path: &Path) -> Result<PathBuf> {
+    if !path.is_file() {
+        bail!(
+            "--binary {}: expected a file, found {}",
+            path.display(),
+            if path.exists() { "a folder" } else { "nothing" }
+        );
+    }
+    path.canonicalize().with_context(|| format!("--binary {}", path.display()))
 }
 
 fn report(out: &Path, args: &Args, earlier: Option<&Snapshot>) -> Result<()> {
@@ -280,6 +296,14 @@ mod tests {
         for bad in ["gpu", "cuda:x", "metal:0", ""] {
             assert!(parse_device(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_binary_has_to_be_a_file() {
+        let error = |path: &str| existing_binary(Path::new(path)).unwrap_err().to_string();
+        assert_eq!(error("no-such-binary"), "--binary no-such-binary: expected a file, found nothing");
+        assert_eq!(error("src"), "--binary src: expected a file, found a folder");
+        assert!(existing_binary(Path::new("Cargo.toml")).unwrap().is_absolute());
     }
 
     #[test]

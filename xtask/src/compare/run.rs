@@ -19,11 +19,17 @@ use super::stages::title;
 use super::{announce, build};
 use crate::files;
 
-/// Runs everything that is not complete yet.
+/// Runs everything that is not complete yet, by `binary` or by one that is built for it.
 ///
 /// The lock of the folder is every child's standard input (it is empty): so it holds as long as a child lives, even if
 /// this process is killed, and no second training can start in the folder of one that still runs.
-pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &FolderLock) -> Result<()> {
+pub fn run(
+    settings: &ComparisonPlan,
+    out: &Path,
+    stages: &[Stage],
+    binary: Option<PathBuf>,
+    lock: &FolderLock,
+) -> Result<()> {
     let mut runner = Runner {
         program: Program { binary: PathBuf::new(), lock },
         warned: false,
@@ -40,8 +46,13 @@ pub fn run(settings: &ComparisonPlan, out: &Path, stages: &[Stage], lock: &Folde
     if matches!(settings.data, Source::Shapes10 | Source::Flaws) || runner.data.is_some() {
         runner.warn();
     }
-    eprintln!("building mobilenet (release) …");
-    runner.program.binary = build::mobilenet(&device_feature(settings))?;
+    runner.program.binary = match binary {
+        Some(binary) => binary,
+        None => {
+            eprintln!("building mobilenet (release) …");
+            build::mobilenet(&device_feature(settings))?
+        }
+    };
     runner.started = Instant::now();
     for position in 0..stages.len() {
         runner.stage(position)?;
