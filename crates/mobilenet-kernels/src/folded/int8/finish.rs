@@ -95,10 +95,14 @@ fn write<I: ByteIsa, const L: usize>(
 ) {
     let place = |t| line.first + (x + t) * line.pixel;
     let sums = sums.iter().enumerate();
-    if line.channels == L && total.is_none() {
+    if line.channels == L {
         for (t, sums) in sums {
+            let bytes = to_bytes.bytes(isa, *sums);
             // SAFETY: these channels of these pixels are this task's alone.
-            store(unsafe { to.values(place(t), L) }, 0, to_bytes.bytes(isa, *sums));
+            store(unsafe { to.values(place(t), L) }, 0, bytes);
+            if let Some(total) = &mut total {
+                add(total, bytes);
+            }
         }
         return;
     }
@@ -107,9 +111,14 @@ fn write<I: ByteIsa, const L: usize>(
         // SAFETY: as above.
         unsafe { to.values(place(t), line.channels) }.copy_from_slice(&bytes[..line.channels]);
         if let Some(total) = &mut total {
-            for l in 0..L {
-                total[l] += u32::from(bytes[l]);
-            }
+            add(total, bytes);
         }
+    }
+}
+
+#[inline(always)]
+fn add<const L: usize>(total: &mut [u32; L], bytes: [u8; L]) {
+    for l in 0..L {
+        total[l] += u32::from(bytes[l]);
     }
 }

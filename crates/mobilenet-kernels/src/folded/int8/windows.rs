@@ -14,12 +14,13 @@ use crate::simd::{ByteIsa, Level, for_each_byte_level};
 /// The windows and bias of a depthwise convolution of bytes, in panels of channels.
 ///
 /// Where the instruction set multiplies quads, a window's rows lie one below the other: for each of its columns there are
-/// words of four rows. Elsewhere the weights are float32 numbers, tap by tap, and so are the bytes: their sums are whole.
+/// words of four rows. They have room for more rows than a window has: so there are words for each row at which it may begin
+/// in them. Elsewhere the weights are float32 numbers, tap by tap, and so are the bytes: their sums are whole.
 #[derive(Debug)]
 pub struct ByteWindows {
     pub(super) level: Level,
     channels: usize,
-    /// Words of a window, or numbers.
+    /// Words of a window at all the rows where it may begin, or numbers.
     len: usize,
     panels: Vec<(usize, usize)>,
     words: Aligned<u32>,
@@ -48,8 +49,8 @@ impl ByteWindows {
         assert!(kernel <= MAX_BYTE_WINDOW, "windows of {kernel}");
         let (lanes, step) = lanes_and_step(level);
         let has_quads = step == 4;
-        let groups = kernel.div_ceil(4);
-        let len = if has_quads { kernel * groups } else { taps };
+        let (groups, words_len) = (kernel.div_ceil(4), kernel * kernel.div_ceil(4));
+        let len = if has_quads { words_len * (spare_rows(kernel) + 1) } else { taps };
         let panels = panels(channels, lanes, 2);
         let width = panels.last().map_or(0, |(first, width)| first + width);
         let [mut scale, mut padded_bias] = [(); 2].map(|()| Aligned::zeroed(width));
@@ -62,13 +63,13 @@ impl ByteWindows {
             let (factor, offset) = scale_and_bias(input, scales[channel], window, bias[channel]);
             (scale.values_mut()[channel], padded_bias.values_mut()[channel]) = (factor, offset);
         }
-        let tap = |channel: usize, ky: usize, kx: usize| match ky < kernel {
-            true => weight[(channel * kernel + ky) * kernel + kx],
-            false => 0,
-        };
+        let tap = |channel: usize, ky: usize, kx: usize| weight[(channel * kernel + ky) * kernel + kx];
         let quad = |channel, i: usize| {
-            let rows = [0, 1, 2, 3].map(|row| tap(channel, i % groups * 4 + row, i / groups).cast_unsigned());
-            u32::from_le_bytes(rows)
+            let (begin, i) = (i / words_len, i % words_len);
+            u32::from_le_bytes([0, 1, 2, 3].map(|row| match (i % groups * 4 + row).checked_sub(begin) {
+                Some(ky) if ky < kernel => tap(channel, ky, i / groups).cast_unsigned(),
+                _ => 0,
+            }))
         };
         let number = |channel, i: usize| f32::from(tap(channel, i / kernel, i % kernel));
         let (mut words, mut numbers) = (Aligned::zeroed(0), Aligned::zeroed(0));
@@ -125,6 +126,12 @@ impl ByteWindows {
             },
         }
     }
+}
+
+/// Rows for which there is room in the words of a window beside its own.
+#[inline(always)]
+pub(super) fn spare_rows(kernel: usize) -> usize {
+    kernel.div_ceil(4) * 4 - kernel
 }
 
 /// `[len, width]` for each panel, of what channels have.
@@ -233,40 +240,58 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
     let lanes = || (0..panel.channels.min(panel.width)).step_by(L);
     let tiles = Tiles::new(w_out, MOST_PIXELS);
     let mut totals = [[0u32; L]; 2];
-    for y in 0..frame.rows_out {
-        let top = y * shape.stride * framed_row;
+    let kernel = if K == 0 { shape.kernel } else { K };
+    // Rows of the result whose windows are in the same words.
+    let most = match shape.dilation {
+        1 if const { I::STEP == 4 } => spare_rows(kernel) / shape.stride + 1,
+        _ => 1,
+    };
+    let mut first_row = 0;
+    while first_row < frame.rows_out {
+        let together = most.min(frame.rows_out - first_row);
         for (lane, total) in lanes().zip(&mut totals) {
             let channels = (panel.channels - lane).min(L);
             if const { I::STEP == 4 } {
-                windows_of_quads::lay_out::<I, L, K>(isa, shape, &frame.bytes[top..], panel.width, lane, columns);
+                let top = &frame.bytes[first_row * shape.stride * framed_row..];
+                let rows = (together - 1) * shape.stride + kernel;
+                windows_of_quads::lay_out::<I, L, K>(isa, shape, top, rows, panel.width, lane, columns);
             }
-            let first = frame.first + y * w_out * frame.pixel + panel.first + lane;
-            let line = Line { lane, channels, first, pixel: frame.pixel };
-            let (mut x, mut tiles) = (0, tiles);
-            let mut found = [[0f32; L]; MOST_PIXELS];
-            while x < w_out {
-                let pixels = tiles.take();
-                macro_rules! tile {
-                    ($($T:literal)*) => {
-                        match (pixels, const { I::STEP }) {
-                            $(
-                                ($T, 4) => {
-                                    windows_of_quads::tile::<I, L, K, $T>(isa, shape, columns, lane, panel, x, &mut found);
-                                }
-                                ($T, _) => {
-                                    let rows = &frame.numbers[top..];
-                                    windows_of_numbers::tile::<I, L, K, $T>(isa, shape, rows, lane, panel, x, &mut found);
-                                }
-                            )*
-                            _ => {}
-                        }
-                    };
+            for row in 0..together {
+                let y = first_row + row;
+                let begin = row * shape.stride;
+                let first = frame.first + y * w_out * frame.pixel + panel.first + lane;
+                let line = Line { lane, channels, first, pixel: frame.pixel };
+                let (mut x, mut tiles) = (0, tiles);
+                let mut found = [[0f32; L]; MOST_PIXELS];
+                while x < w_out {
+                    let pixels = tiles.take();
+                    macro_rules! tile {
+                        ($($T:literal)*) => {
+                            match (pixels, const { I::STEP }) {
+                                $(
+                                    ($T, 4) => {
+                                        windows_of_quads::tile::<I, L, K, $T>(
+                                            isa, shape, columns, begin, lane, panel, x, &mut found,
+                                        );
+                                    }
+                                    ($T, _) => {
+                                        let rows = &frame.numbers[y * shape.stride * framed_row..];
+                                        windows_of_numbers::tile::<I, L, K, $T>(
+                                            isa, shape, rows, lane, panel, x, &mut found,
+                                        );
+                                    }
+                                )*
+                                _ => {}
+                            }
+                        };
+                    }
+                    tile!(1 2 3 4 5 6 7 8);
+                    finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut *total), line, x, to);
+                    x += pixels;
                 }
-                tile!(1 2 3 4 5 6 7 8);
-                finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut *total), line, x, to);
-                x += pixels;
             }
         }
+        first_row += together;
     }
     if sums_wanted {
         for (lane, total) in lanes().zip(&totals) {
