@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::loss::plain;
 use crate::program::Program;
 use crate::variables::{Named, Variables};
-use muon::Muon;
+use muon::{Muon, Trained};
 
 /// Values of a chunk: a block's work.
 const CHUNK: usize = 4096;
@@ -161,7 +161,7 @@ impl Optimizer {
             let [first, second] = [0, 1].map(|i| Some(variables.in_values(variable, *state.get(i)?)));
             if let Some(momentum) = first.filter(|_| is_muon && variable.matrix.is_some()) {
                 buffers.insert(name.to_owned(), &["momentum"][..]);
-                matrices.push((*variable, momentum, rate));
+                matrices.push(Trained { variable: *variable, momentum, rate });
                 continue;
             }
             buffers.insert(name.to_owned(), names);

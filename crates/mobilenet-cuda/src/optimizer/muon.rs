@@ -12,6 +12,14 @@ use crate::variables::Variable;
 /// Iterations, each a polynomial of a Gram matrix.
 const ITERATIONS: usize = 5;
 
+/// A matrix, its momentum, and the number of its learning rate.
+#[derive(Debug)]
+pub(super) struct Trained {
+    pub variable: Variable,
+    pub momentum: View,
+    pub rate: usize,
+}
+
 /// The matrices, grouped by their smaller side: each group's Gram matrices are multiplied together, and so are matrices of
 /// one shape.
 #[derive(Debug)]
@@ -50,23 +58,23 @@ struct Shape {
 }
 
 impl Muon {
-    /// Of matrices with their momentum and the number of their learning rate, of which there are `rates`.
-    pub fn new<B: Backend>(backend: &mut B, variables: &[(Variable, View, usize)], rates: usize) -> Result<Self> {
+    /// Of matrices, with so many learning rates.
+    pub fn new<B: Backend>(backend: &mut B, variables: &[Trained], rates: usize) -> Result<Self> {
         let [mut momentum, mut scale, mut update] = [(); 3].map(|()| Vec::new());
         let mut scales = Vec::new();
-        let mut alike: BTreeMap<(usize, usize), Vec<&(Variable, View, usize)>> = BTreeMap::new();
+        let mut alike: BTreeMap<(usize, usize), Vec<&Trained>> = BTreeMap::new();
         for variable in variables {
-            if let Some(shape) = variable.0.matrix {
+            if let Some(shape) = variable.variable.matrix {
                 alike.entry(shape).or_default().push(variable);
             }
         }
-        let tf32 = variables.iter().any(|(variable, ..)| variable.operand.kind == Kind::Bf16);
+        let tf32 = variables.iter().any(|trained| trained.variable.operand.kind == Kind::Bf16);
         let mut groups: BTreeMap<usize, Vec<Shape>> = BTreeMap::new();
         for ((rows, columns), alike) in alike {
             let (len, count) = (rows * columns, alike.len());
             let (direction, result) =
                 (backend.values(Kind::F32, count * len)?, backend.values(Kind::F32, count * len)?);
-            for (i, (variable, m, rate)) in alike.into_iter().enumerate() {
+            for (i, Trained { variable, momentum: m, rate }) in alike.into_iter().enumerate() {
                 let (direction, result) = (direction.part(i * len, len), result.part(i * len, len));
                 let first = momentum.len();
                 let of = [Some(variable.values), Some(variable.gradients), Some(*m), Some(direction)];
@@ -95,7 +103,7 @@ impl Muon {
             Ok(table(backend, rows, scalars)?.unwrap_or(Table { rows: nothing, count: 0, scalars: nothing, moved: 0 }))
         };
         let (mut momentum, mut scale, mut update) = (made(&momentum, 2)?, made(&scale, 1)?, made(&update, 2 * rates)?);
-        let len: usize = variables.iter().map(|(variable, ..)| variable.values.len).sum();
+        let len: usize = variables.iter().map(|trained| trained.variable.values.len).sum();
         for (table, times) in [(&mut momentum, 4), (&mut scale, 2), (&mut update, 3)] {
             table.moved = 4 * times * len;
         }
