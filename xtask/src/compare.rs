@@ -167,11 +167,8 @@ pub fn run(args: &Args) -> Result<()> {
 /// The whole path of a binary that was named.
 fn existing_binary(path: &Path) -> Result<PathBuf> {
     if !path.is_file() {
-        bail!(
-            "--binary {}: expected a file, found {}",
-            path.display(),
-            if path.exists() { "a folder" } else { "nothing" }
-        );
+        let found = if path.exists() { "a folder" } else { "nothing" };
+        bail!("--binary {}: expected a file, found {found}", path.display());
     }
     path.canonicalize().with_context(|| format!("--binary {}", path.display()))
 }

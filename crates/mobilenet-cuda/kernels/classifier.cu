@@ -57,8 +57,8 @@ DEVICE float log_sum_exp(const float *x, float factor, int classes) {
 //   loss = (1 - w) * CE(q, p) + w * T^2 * KL(softmax(teacher / T) || softmax(logits / T)),  p = softmax(logits)
 //   q    = (1 - s) * (lambda * onehot(label) + (1 - lambda) * onehot(partner)) + s / classes
 // With weights of classes q is multiplied by them, and by 1 over what the batch's labels weigh on average: `weights` is
-// one number a class, then that one. `scalars` is s, lambda, T, w; partners, teacher and weights may be null. Launch: a warp an image, 8 a block. Cost: reads
-// logits and teacher a few times, from the cache.
+// one number a class, then that one. `scalars` is s, lambda, T, w; partners, teacher and weights may be null. Launch: a
+// warp an image, 8 a block. Cost: reads logits and teacher a few times, from the cache.
 KERNEL(loss, 256,
        (const float *logits, const unsigned *labels, const unsigned *partners, const float *teacher, const float *weights,
         const float *scalars, float *glogits, float *rows, int n, int classes)) {

@@ -1,7 +1,7 @@
 // Updates of all variables in a few launches. A table has a row for every chunk of a variable: where its values are,
 // the gradients, and the rule's two buffers. `scalars` is in memory, so that a step that was captured once can be
-// repeated; of a rule that has several learning rates there are as many of them, and a chunk has its rate's number. Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but
-// the gradient.
+// repeated; where variables have learning rates of their own it is there once for each, and a chunk has its number.
+// Launch, of all: a block of 256 threads a chunk. Cost: reads each tensor of the rule once, writes all but the gradient.
 
 struct Chunk {
     unsigned long long w, g, m, v;

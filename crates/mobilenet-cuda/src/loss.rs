@@ -79,7 +79,7 @@ impl Loss {
         Self { teacher, ..self }
     }
 
-    /// The same loss, in which classes count as much as these say, `[classes]`, and images as their labels.
+    /// The same loss, in which classes count as much as these say, `[classes]`, above 0, and images as their labels.
     ///
     /// # Errors
     /// Another number of weights than classes, and those of the back end.

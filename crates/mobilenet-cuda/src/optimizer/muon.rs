@@ -63,9 +63,9 @@ impl Muon {
         let [mut momentum, mut scale, mut update] = [(); 3].map(|()| Vec::new());
         let mut scales = Vec::new();
         let mut alike: BTreeMap<(usize, usize), Vec<&Trained>> = BTreeMap::new();
-        for variable in variables {
-            if let Some(shape) = variable.variable.matrix {
-                alike.entry(shape).or_default().push(variable);
+        for trained in variables {
+            if let Some(shape) = trained.variable.matrix {
+                alike.entry(shape).or_default().push(trained);
             }
         }
         let tf32 = variables.iter().any(|trained| trained.variable.operand.kind == Kind::Bf16);

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use candle_nn::{ModuleT, VarMap};
 use mobilenet_cuda::Named;
 use mobilenet_cuda::arch::{Arch, ModelConfig, Precision, Preset};
@@ -65,7 +65,16 @@ fn network(arch: Arch) -> ModelConfig {
 fn made(config: &ModelConfig, seed: u64) -> (MobileNet, VarMap) {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, seed, DType::F32, &Device::Cpu);
-    (MobileNet::new(config, vb).unwrap(), vars)
+    let model = MobileNet::new(config, vb).unwrap();
+    // Hidden values of squeeze-and-excite lie on both sides of ReLU's kink and not near it, where rounding, another one at
+    // each instruction set, would decide whether a gradient passes that is much of its layer's.
+    for (name, var) in vars.data().lock().unwrap().iter() {
+        if name.ends_with(".fc1.bias") {
+            let sides: Vec<f32> = (0..var.elem_count()).map(|i| if i % 2 == 0 { 2.0 } else { -2.0 }).collect();
+            var.set(&Tensor::from_vec(sides, var.shape(), &Device::Cpu).unwrap()).unwrap();
+        }
+    }
+    (model, vars)
 }
 
 /// Pictures with a channel and a place of their own for each class, and noise.
@@ -168,13 +177,9 @@ fn near(arch: Arch, train: &TrainConfig, found: &Named, expected: &Named) {
     // what has a gradient, the weights of squeeze-and-excite, and the middle of all variables.
     let is_sgd = matches!(train.optimizer, OptimizerConfig::Sgd(_));
     let (worst, middle) = if is_sgd { (2e-2, 1e-4) } else { (5e-2, 1e-2) };
-    let judged = apart.iter().filter(|(_, name)| is_sgd || name.contains(".fc") && name.ends_with("weight"));
-    let beyond: Vec<_> = judged.filter(|(apart, _)| *apart >= worst).collect();
-    // Where a hidden value of squeeze-and-excite is nearly 0, rounding decides whether ReLU lets its gradient through, which
-    // is much of the few values of its block. A gradient that is wrong is wrong in every block.
-    let block = |name: &str| name.split('.').take(2).map(str::to_owned).collect::<Vec<_>>();
-    let is_kink = beyond.iter().all(|(apart, name)| *apart < 0.25 && block(name) == block(&beyond[0].1));
-    assert!(is_kink, "{beyond:?}: {arch} {train:?}");
+    let mut judged = apart.iter().rev().filter(|(_, name)| is_sgd || name.contains(".fc") && name.ends_with("weight"));
+    let largest = judged.next().unwrap();
+    assert!(largest.0 < worst, "{largest:?}: {arch} {train:?}");
     let median = &apart[apart.len() / 2];
     assert!(median.0 < middle, "{median:?}: {arch} {train:?}");
 }

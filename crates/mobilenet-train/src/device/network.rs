@@ -134,7 +134,7 @@ impl<B: Backend + 'static> DeviceNetwork for OnBackend<B> {
         let mut class_weights: Vec<f32> = class_weights.iter().map(|weight| *weight as f32).collect();
         if !class_weights.is_empty() {
             // Classes without a training image.
-            class_weights.resize(self.config.num_classes.max(class_weights.len()), 1.);
+            class_weights.resize(self.config.num_classes, 1.);
         }
         if self.class_weights != class_weights {
             self.class_weights = class_weights;

@@ -258,37 +258,23 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
             }
             for row in 0..together {
                 let y = first_row + row;
-                let begin = row * shape.stride;
                 let first = frame.first + y * w_out * frame.pixel + panel.first + lane;
                 let line = Line { lane, channels, first, pixel: frame.pixel };
-                let (mut x, mut tiles) = (0, tiles);
-                let mut found = [[0f32; L]; MOST_PIXELS];
-                while x < w_out {
-                    let pixels = tiles.take();
-                    macro_rules! tile {
-                        ($($T:literal)*) => {
-                            match (pixels, const { I::STEP }) {
-                                $(
-                                    ($T, 4) => {
-                                        windows_of_quads::tile::<I, L, K, $T>(
-                                            isa, shape, columns, begin, lane, panel, x, &mut found,
-                                        );
-                                    }
-                                    ($T, _) => {
-                                        let rows = &frame.numbers[y * shape.stride * framed_row..];
-                                        windows_of_numbers::tile::<I, L, K, $T>(
-                                            isa, shape, rows, lane, panel, x, &mut found,
-                                        );
-                                    }
-                                )*
-                                _ => {}
-                            }
-                        };
-                    }
-                    tile!(1 2 3 4 5 6 7 8);
-                    finish(isa, &found[..pixels], panel, output, sums_wanted.then_some(&mut *total), line, x, to);
-                    x += pixels;
-                }
+                let total = sums_wanted.then_some(&mut *total);
+                pixels::<I, L, K>(
+                    isa,
+                    shape,
+                    frame,
+                    panel,
+                    output,
+                    columns,
+                    y,
+                    row * shape.stride,
+                    line,
+                    tiles,
+                    total,
+                    to,
+                );
             }
         }
         first_row += together;
@@ -298,5 +284,51 @@ fn rows<I: ByteIsa, const L: usize, const K: usize>(
             let channels = (panel.channels - lane).min(L);
             sums[lane..][..channels].copy_from_slice(&total[..channels]);
         }
+    }
+}
+
+/// A row of the result, the one at `y`, of a register of channels; its windows begin at row `begin` of the words in `columns`.
+#[allow(clippy::too_many_arguments, reason = "a kernel's sizes and buffers")]
+#[inline(always)]
+fn pixels<I: ByteIsa, const L: usize, const K: usize>(
+    isa: I,
+    shape: WindowShape,
+    frame: ByteFrame,
+    panel: ByteWindowPanel,
+    output: &Output,
+    columns: &[u32],
+    y: usize,
+    begin: usize,
+    line: Line,
+    mut tiles: Tiles,
+    mut total: Option<&mut [u32; L]>,
+    to: Shards<u8>,
+) {
+    let (w_out, top) = (shape.w_out(), y * shape.stride * shape.framed_width() * panel.width);
+    let mut x = 0;
+    let mut found = [[0f32; L]; MOST_PIXELS];
+    while x < w_out {
+        let pixels = tiles.take();
+        macro_rules! tile {
+            ($($T:literal)*) => {
+                match (pixels, const { I::STEP }) {
+                    $(
+                        ($T, 4) => {
+                            windows_of_quads::tile::<I, L, K, $T>(
+                                isa, shape, columns, begin, line.lane, panel, x, &mut found,
+                            );
+                        }
+                        ($T, _) => {
+                            let rows = &frame.numbers[top..];
+                            windows_of_numbers::tile::<I, L, K, $T>(isa, shape, rows, line.lane, panel, x, &mut found);
+                        }
+                    )*
+                    _ => {}
+                }
+            };
+        }
+        tile!(1 2 3 4 5 6 7 8);
+        finish(isa, &found[..pixels], panel, output, total.as_deref_mut(), line, x, to);
+        x += pixels;
     }
 }
