@@ -65,14 +65,16 @@ fn network(arch: Arch) -> ModelConfig {
 fn made(config: &ModelConfig, seed: u64) -> (MobileNet, VarMap) {
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, seed, DType::F32, &Device::Cpu);
-    let model = MobileNet::new(config, vb).unwrap();
-    // Hidden values of squeeze-and-excite lie on both sides of ReLU's kink and not near it, where rounding, another one at
-    // each instruction set, would decide whether a gradient passes that is much of its layer's.
-    for (name, var) in vars.data().lock().unwrap().iter() {
-        if name.ends_with(".fc1.bias") {
-            let sides: Vec<f32> = (0..var.elem_count()).map(|i| if i % 2 == 0 { 2.0 } else { -2.0 }).collect();
-            var.set(&Tensor::from_vec(sides, var.shape(), &Device::Cpu).unwrap()).unwrap();
-        }
+    (MobileNet::new(config, vb).unwrap(), vars)
+}
+
+/// A network to be trained: hidden values of its squeeze-and-excite lie on both sides of ReLU's kink and not near it, where
+/// rounding, another one at each instruction set, would decide whether a gradient passes that is much of its layer's.
+fn to_train(arch: Arch, seed: u64) -> (MobileNet, VarMap) {
+    let (model, vars) = made(&network(arch), seed);
+    for (name, var) in vars.data().lock().unwrap().iter().filter(|(name, _)| name.ends_with(".fc1.bias")) {
+        let sides: Vec<f32> = (0..var.elem_count()).map(|i| if i % 2 == 0 { 2.0 } else { -2.0 }).collect();
+        var.set(&Tensor::from_vec(sides, var.shape(), &Device::Cpu).unwrap()).expect(name);
     }
     (model, vars)
 }
@@ -138,7 +140,7 @@ fn fit(
     let config = network(arch);
     // Initial values of another seed show if a checkpoint is not taken.
     let resume = folder.join(CHECKPOINT_FILE).exists();
-    let (model, vars) = made(&config, if resume { 99 } else { 5 });
+    let (model, vars) = to_train(arch, if resume { 99 } else { 5 });
     let teacher_config = network(Arch::V3Small);
     let (teacher, teacher_vars) = made(&teacher_config, 6);
     let dropout = model.dropout_rng().clone();
@@ -162,7 +164,7 @@ fn fit(
 /// Fails if the values went apart farther than rounding explains, as a share of how far they went at all. What should be
 /// zero, the gradient of a bias before a batch norm or the mean behind one, is rounding, and no share of itself.
 fn near(arch: Arch, train: &TrainConfig, found: &Named, expected: &Named) {
-    let initial = named(&made(&network(arch), 5).1).unwrap();
+    let initial = named(&to_train(arch, 5).1).unwrap();
     let distance =
         |a: &[f32], b: &[f32]| -> f64 { a.iter().zip(b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>().sqrt() };
     assert!(found.keys().eq(expected.keys()));
