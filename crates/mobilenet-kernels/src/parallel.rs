@@ -1,4 +1,7 @@
 //! Work split into parts whose size depends on the work alone, so that sums come out the same on any number of threads.
+//!
+//! What is done to a part is called through a pointer: else rayon's code would be built once more for every
+//! closure of every kernel, and be a fifth of this crate's machine code.
 
 use std::ops::Range;
 
@@ -37,15 +40,23 @@ pub(crate) fn for_each_with<S: Default + Send, T: Send>(
     f: impl Fn(&mut S, T) + Send + Sync,
 ) {
     if in_parallel {
-        items.collect::<Vec<_>>().into_par_iter().for_each_init(S::default, f);
+        for_each_in_parallel(items.collect(), &f);
     } else {
         let mut timer = Items::default();
         items.for_each(|item| timer.run(|| f(scratch, item)));
     }
 }
 
+fn for_each_in_parallel<S: Default + Send, T: Send>(items: Vec<T>, f: &(dyn Fn(&mut S, T) + Send + Sync)) {
+    items.into_par_iter().for_each_init(S::default, f);
+}
+
 /// Calls `f` on every part of `rows` rows, in parallel, and returns the results in order.
 pub(crate) fn map_parts<R: Send>(rows: usize, rows_per_part: usize, f: impl Fn(Range<usize>) -> R + Sync) -> Vec<R> {
+    map_ranges(rows, rows_per_part, &f)
+}
+
+fn map_ranges<R: Send>(rows: usize, rows_per_part: usize, f: &(dyn Fn(Range<usize>) -> R + Sync)) -> Vec<R> {
     let parts = rows.div_ceil(rows_per_part);
     let range = |i: usize| i * rows_per_part..((i + 1) * rows_per_part).min(rows);
     timed((0..parts).into_par_iter().map(|i| profile::part(|| f(range(i)))).collect())
@@ -63,6 +74,15 @@ pub(crate) fn map_parts_mut<T: Send, R: Send>(
     len: usize,
     rows_per_part: usize,
     f: impl Fn(usize, &mut [T]) -> R + Sync,
+) -> Vec<R> {
+    map_chunks(ys, len, rows_per_part, &f)
+}
+
+fn map_chunks<T: Send, R: Send>(
+    ys: &mut [T],
+    len: usize,
+    rows_per_part: usize,
+    f: &(dyn Fn(usize, &mut [T]) -> R + Sync),
 ) -> Vec<R> {
     let size = (rows_per_part * len).max(1);
     let parts = ys.par_chunks_mut(size).enumerate();
