@@ -5,9 +5,7 @@ use candle_core::{DType, Device};
 use candle_nn::VarMap;
 use mobilenet_bench::{Protocol, Timing, input, peak_rss_bytes, time_steps};
 use mobilenet_cuda::backend::{Backend, Repeated};
-use mobilenet_cuda::loss::{Comparison, Loss};
-use mobilenet_cuda::optimizer::{AdamW, Optimizer, Rule};
-use mobilenet_cuda::{Inference, Network, Variables};
+use mobilenet_cuda::{Inference, Step, Variables};
 use mobilenet_layers::{Precision, seeded_var_builder};
 use mobilenet_models::{MobileNet, ModelConfig};
 use mobilenet_schema::Throughput;
@@ -20,30 +18,19 @@ pub fn training<B: Backend>(
     precision: Precision,
     protocol: Protocol,
 ) -> Result<Timing> {
-    let size = config.preset.image_size();
-    let network = Network::new(backend, config, (batch, (size, size)), precision)?;
-    initialize(backend, config, network.variables())?;
-    backend.write_f32(network.images(), &images(batch, size)?)?;
-    let loss = Loss::new(backend, batch, config.num_classes)?;
+    let mut step = Step::new(backend, config, batch, precision)?;
+    initialize(backend, config, step.network.variables())?;
+    backend.write_f32(step.network.images(), &images(batch, config)?)?;
     let labels: Vec<u32> = (0..batch).map(|i| (i % config.num_classes) as u32).collect();
-    loss.upload(backend, &labels, None)?;
-    let comparison = Comparison { label_smoothing: 0., lambda: None, teacher: None };
-    loss.configure(backend, &comparison)?;
-    let adamw = AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 };
-    let mut optimizer = Optimizer::new(backend, network.variables(), Rule::AdamW(adamw), true)?;
+    step.loss.upload(backend, &labels, None)?;
     let name = Repeated::new();
-    let step = || {
-        optimizer.prepare(backend, 1e-3)?;
-        backend.repeat(&name, &mut |backend| {
-            network.forward(backend)?;
-            loss.run(backend, network.logits(), &comparison)?;
-            network.backward(backend, loss.glogits())?;
-            optimizer.update(backend)
-        })?;
-        let found = loss.take(backend)?;
+    let timed = || {
+        step.prepare(backend, 1e-3)?;
+        backend.repeat(&name, &mut |backend| step.run(backend))?;
+        let found = step.loss.take(backend)?;
         Ok(found.last().ok_or("a step without a result")?.loss)
     };
-    Ok(time_steps(protocol, batch, step)?)
+    Ok(time_steps(protocol, batch, timed)?)
 }
 
 /// Inferences of images that are on the device, each waited for, by reading its logits.
@@ -58,7 +45,7 @@ pub fn inference<B: Backend>(
     let network = Inference::new(backend, config, (batch, (size, size)), precision)?;
     initialize(backend, config, network.variables())?;
     network.prepare(backend)?;
-    backend.write_f32(network.images(), &images(batch, size)?)?;
+    backend.write_f32(network.images(), &images(batch, config)?)?;
     let name = Repeated::new();
     let infer = || {
         backend.repeat(&name, &mut |backend| network.run(backend))?;
@@ -83,8 +70,9 @@ pub fn throughput<B: Backend>(
     batches.iter().map(at).collect()
 }
 
-/// `n` made-up pictures `[n, size, size, 3]`.
-fn images(n: usize, size: usize) -> Result<Vec<f32>> {
+/// `n` made-up pictures of the preset's size, `[n, size, size, 3]`.
+fn images(n: usize, config: &ModelConfig) -> Result<Vec<f32>> {
+    let size = config.preset.image_size();
     Ok(input(n, (3, size, size), &Device::Cpu)?.permute((0, 2, 3, 1))?.flatten_all()?.to_vec1()?)
 }
 

@@ -21,6 +21,7 @@ pub mod program;
 mod rows;
 mod run;
 mod stages;
+mod step;
 mod variables;
 
 #[cfg(all(test, any(feature = "emulate", feature = "cuda")))]
@@ -31,4 +32,5 @@ pub use error::{Error, Result};
 pub use inference::Inference;
 pub use mobilenet_arch as arch;
 pub use network::Network;
+pub use step::Step;
 pub use variables::{Named, Variable, Variables};

@@ -6,10 +6,9 @@ use mobilenet_arch::{ModelConfig, Precision};
 
 use crate::backend::{Backend, Launch, Product, View};
 use crate::error::Result;
-use crate::loss::{Comparison, Loss};
 use crate::network::kind_of;
-use crate::optimizer::{AdamW, Average, Optimizer, Rule};
-use crate::{Inference, Network};
+use crate::optimizer::Average;
+use crate::{Inference, Step};
 
 /// What a stage launches, and the bytes that its launches move.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,23 +117,14 @@ impl Backend for Plan {
 /// `average` the moving average.
 ///
 /// # Errors
-/// Those of [`Network::new`].
+/// Those of [`Step::new`].
 pub fn training(config: &ModelConfig, n: usize, precision: Precision, average: bool) -> Result<Plan> {
-    let (mut plan, size) = (Plan::default(), config.preset.image_size());
-    let network = Network::new(&mut plan, config, (n, (size, size)), precision)?;
-    let loss = Loss::new(&mut plan, n, config.num_classes)?;
-    let adamw = AdamW { betas: (0.9, 0.999), eps: 1e-8, weight_decay: 0.01 };
-    let mut optimizer = Optimizer::new(&mut plan, network.variables(), Rule::AdamW(adamw), false)?;
-    let mut of_average = match average {
-        true => Some(Average::new(&mut plan, network.variables(), 0.999)?),
-        false => None,
-    };
-    let comparison = Comparison { label_smoothing: 0., lambda: None, teacher: None };
-    network.forward(&mut plan)?;
-    loss.run(&mut plan, network.logits(), &comparison)?;
-    network.backward(&mut plan, loss.glogits())?;
-    optimizer.step(&mut plan, 1e-3)?;
-    of_average.iter_mut().try_for_each(|average| average.step(&mut plan))?;
+    let mut plan = Plan::default();
+    let step = Step::new(&mut plan, config, n, precision)?;
+    step.run(&mut plan)?;
+    if average {
+        Average::new(&mut plan, step.network.variables(), 0.999)?.step(&mut plan)?;
+    }
     Ok(plan)
 }
 
