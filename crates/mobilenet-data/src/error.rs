@@ -1,10 +1,11 @@
 //! What can go wrong, one variant per cause: where, what was expected, what was found.
 
 use std::borrow::Cow;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use mobilenet_schema::Problem;
+
+use crate::place::{Broken, Place, few};
 
 /// Every error of this crate. Each prints as one line.
 #[derive(Debug, thiserror::Error)]
@@ -334,62 +335,5 @@ impl From<Problem> for Error {
 impl Error {
     pub(crate) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
         move |source| Error::Io { path: path.into(), source }
-    }
-}
-
-/// A picture that cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// Where it is.
-    pub place: Place,
-    /// What is wrong with it, in one line.
-    pub reason: String,
-}
-
-impl fmt::Display for Broken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.reason)
-    }
-}
-
-/// The first few of many.
-fn few(broken: &[Broken]) -> String {
-    const SHOWN: usize = 5;
-    let mut text = broken.iter().take(SHOWN).map(Broken::to_string).collect::<Vec<_>>().join("; ");
-    if broken.len() > SHOWN {
-        text += &format!("; and {} more", broken.len() - SHOWN);
-    }
-    text
-}
-
-/// Where in the data an error was found: a file, and the row or record in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file; `None` for bytes given in memory.
-    pub path: Option<PathBuf>,
-    /// Row or record in the file, counted from 0.
-    pub row: Option<usize>,
-}
-
-impl Place {
-    pub(crate) fn file(path: &Path) -> Self {
-        Self { path: Some(path.into()), row: None }
-    }
-
-    pub(crate) fn row(path: &Path, row: usize) -> Self {
-        Self { path: Some(path.into()), row: Some(row) }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.path {
-            Some(path) => write!(f, "{}", path.display())?,
-            None => f.write_str("picture")?,
-        }
-        match self.row {
-            Some(row) => write!(f, ": row {row}"),
-            None => Ok(()),
-        }
     }
 }

@@ -15,6 +15,7 @@ mod mnist;
 mod originals;
 #[cfg(test)]
 mod parity;
+mod place;
 mod progress;
 mod resize;
 mod scale;
@@ -26,12 +27,13 @@ pub use batches::{
 };
 pub use dataset::{Dataset, Normalization};
 pub use decode::{MAX_PICTURE_BYTES, decode_image, decode_image_cropped, load_image, load_image_cropped};
-pub use error::{Broken, Error, Place};
+pub use error::Error;
 pub use load::{DEFAULT_PICTURE_CACHE, LoadOptions, default_cache, load};
 #[cfg(feature = "candle-datasets")]
 pub use mnist::mnist;
 /// What `config.json` holds of the data is declared where its file is.
 pub use mobilenet_schema::{Augment, ColorJitter, Mix, Padding, Policy, ReadOptions, ResizedCrop, Source};
+pub use place::{Broken, Place};
 pub use progress::Progress;
 pub use sources::drawn::Drawn;
 pub use sources::walk::{FoundPictures, find_pictures};

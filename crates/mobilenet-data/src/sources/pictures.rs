@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use super::scanned::{Gathered, How, Scanned};
 use super::{files, parts};
 use crate::decode::{MAX_PICTURE_BYTES, check_size, decode_square};
-use crate::error::Broken;
 use crate::originals::Store;
+use crate::place::Broken;
 use crate::{Dataset, Error, Place, Progress, ReadOptions, Split};
 
 /// First word of the key of the order of the pictures.

@@ -4,29 +4,25 @@ mod codec;
 mod columns;
 mod file;
 mod labels;
+mod part;
+mod reading;
 mod shards;
 
 use std::collections::BTreeSet;
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use parquet::data_type::ByteArray;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use rayon::prelude::*;
-
 use self::columns::Columns;
-use self::file::{open, read_labels, read_pictures};
 use self::labels::{Classes, FileLabels, Label};
+use self::part::{Part, open_with_columns};
+use self::reading::{Reading, described};
 use super::cifar::classes;
 use super::folder::few;
-use super::pictures::{CHUNK_BYTES, missing_classes, settle_broken};
-use super::scanned::{Gathered, How, Scanned, amount};
+use super::pictures::{missing_classes, settle_broken};
+use super::scanned::{Gathered, How, amount};
 use super::{files, names, parts};
-use crate::decode::{decode_rgb, kind, square};
-use crate::error::Broken;
 use crate::originals::Keeper;
-use crate::{Dataset, Error, Place, Progress, ReadOptions, Source};
+use crate::{Dataset, Error, Progress, Source};
 
 pub(crate) use self::shards::{Shards, find};
 
@@ -175,180 +171,4 @@ fn source_and_classes(wanted: Source, columns: &Columns, train: &Part) -> Result
         None => Classes::of(&train.labels),
     };
     Ok((Source::Folder, classes))
-}
-
-fn open_with_columns(path: &Path, options: &ReadOptions) -> Result<(SerializedFileReader<File>, Columns), Error> {
-    let reader = open(path)?;
-    let columns = Columns::of(&reader, path, options)?;
-    Ok((reader, columns))
-}
-
-/// The labels of the files of a part.
-struct Part<'a> {
-    labels: Vec<FileLabels>,
-    /// The class of each row of all files, once it is known.
-    classes: Vec<u32>,
-    /// Bytes of the encoded pictures, as the files say.
-    encoded: u64,
-    options: &'a ReadOptions,
-}
-
-impl<'a> Part<'a> {
-    fn read_labels(paths: &[PathBuf], first: &Columns, options: &'a ReadOptions) -> Result<Self, Error> {
-        let (mut labels, mut encoded) = (Vec::new(), 0u64);
-        for path in paths {
-            let (reader, columns) = open_with_columns(path, options)?;
-            check_names(path, first.names.as_deref(), columns.names.as_deref())?;
-            for group in reader.metadata().row_groups() {
-                let bytes = group.column(columns.image).uncompressed_size();
-                encoded = encoded.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-            }
-            labels.push(read_labels(path, &reader, columns.label)?);
-        }
-        match labels.iter().all(|file| file.rows.is_empty()) {
-            true => Err(Error::NoImages { path: paths[0].clone() }),
-            false => Ok(Self { labels, classes: Vec::new(), encoded, options }),
-        }
-    }
-
-    fn set_classes(&mut self, classes: &Classes) -> Result<(), Error> {
-        self.classes = self.labels.iter().map(|file| classes.of_rows(file)).collect::<Result<Vec<_>, _>>()?.concat();
-        Ok(())
-    }
-
-    fn len(&self) -> usize {
-        self.classes.len()
-    }
-
-    /// Whether the first picture that can be read is a square of this side.
-    fn first_picture_is_of(&self, side: usize) -> Result<bool, Error> {
-        let mut found = None;
-        let path = &self.labels[0].path;
-        let (reader, columns) = open_with_columns(path, self.options)?;
-        read_pictures(path, &reader, columns.image, &mut |pictures| {
-            let image = pictures.iter().flatten().find_map(|bytes| decode_rgb(bytes.data()).ok());
-            found = found.or(image.map(|image| (image.height() as usize, image.width() as usize)));
-            found.is_none()
-        })?;
-        Ok(found.is_none_or(|found| found == (side, side)))
-    }
-
-    fn sums(&self) -> Result<Vec<String>, Error> {
-        self.labels.iter().map(|file| Ok(files::with_sum(&file.path, &files::sha256(&file.path)?))).collect()
-    }
-}
-
-/// Two files of a set must name the same classes in the same order, or a label would mean two things.
-fn check_names(path: &Path, expected: Option<&[String]>, found: Option<&[String]>) -> Result<(), Error> {
-    let (Some(expected), Some(found)) = (expected, found) else { return Ok(()) };
-    let Some(at) = (0..expected.len().max(found.len())).find(|&at| expected.get(at) != found.get(at)) else {
-        return Ok(());
-    };
-    let name = |names: &[String]| names.get(at).map_or("none", |name| name.as_str()).to_owned();
-    Err(Error::ClassOrder { path: path.into(), label: at, expected: name(expected), found: name(found) })
-}
-
-struct Reading<'a> {
-    how: &'a How<'a>,
-    /// Whether pictures must be of their size already.
-    exact: bool,
-    /// The formats of the pictures, by name.
-    formats: BTreeSet<&'static str>,
-    broken: Vec<Broken>,
-    train: Gathered,
-    test: Gathered,
-    /// Takes the encoded pictures of all rows.
-    originals: Option<Keeper<'a>>,
-    /// Rows that were read.
-    rows: usize,
-    progress: &'a mut dyn FnMut(Progress),
-}
-
-impl Reading<'_> {
-    /// Reads the rows of a part, of which some are to test with.
-    fn part(&mut self, part: &Part, is_test: &dyn Fn(usize) -> bool) -> Result<(), Error> {
-        let mut before = 0;
-        for FileLabels { path, rows: labels, .. } in &part.labels {
-            let (reader, columns) = open_with_columns(path, part.options)?;
-            let (mut done, mut failed) = (0, None);
-            read_pictures(path, &reader, columns.image, &mut |pictures| {
-                let taken = self.take(&pictures, |i| {
-                    let row = before + done + i;
-                    // A file with more pictures than labels is refused below.
-                    (Place::row(path, done + i), part.classes.get(row).copied().unwrap_or(0), is_test(row))
-                });
-                failed = taken.err();
-                done += pictures.len();
-                let total = labels.len() as u64;
-                (self.progress)(Progress::Reading { file: files::name(path), done: done as u64, total });
-                failed.is_none() && done <= labels.len()
-            })?;
-            if let Some(error) = failed {
-                return Err(error);
-            }
-            if done != labels.len() {
-                return Err(file::corrupt(path, &format!("{done} pictures, {} labels", labels.len())));
-            }
-            before += done;
-        }
-        Ok(())
-    }
-
-    /// Takes some rows, of which `row` tells the place, the class and whether they are to test with.
-    fn take(&mut self, pictures: &[Option<ByteArray>], row: impl Fn(usize) -> (Place, u32, bool)) -> Result<(), Error> {
-        let chunk = self.how.within(CHUNK_BYTES, pictures.len().max(1));
-        let mut at = 0;
-        for pictures in pictures.chunks(chunk) {
-            for (bytes, picture) in pictures.iter().zip(self.decoded(pictures)) {
-                let (place, label, is_test) = row(at);
-                match picture {
-                    Ok(picture) => {
-                        let part = if is_test { &mut self.test } else { &mut self.train };
-                        part.push(picture, label, self.rows);
-                    }
-                    Err(reason) => self.broken.push(Broken { place, reason }),
-                }
-                if let Some(originals) = &mut self.originals {
-                    originals.push(bytes.as_ref().map_or(&[], ByteArray::data))?;
-                }
-                (at, self.rows) = (at + 1, self.rows + 1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Decodes pictures, in parallel.
-    fn decoded(&mut self, pictures: &[Option<ByteArray>]) -> Vec<Result<Scanned, String>> {
-        let (short, size, exact) = (self.how.short(), self.how.size, self.exact);
-        let decode = |bytes: &Option<ByteArray>| {
-            let bytes = bytes.as_ref().ok_or("the picture is null")?;
-            let image = decode_rgb(bytes.data())?;
-            let found = (image.height() as usize, image.width() as usize);
-            match exact {
-                false => Ok(Scanned::new(square(image, short, size))),
-                true if found == (size, size) => Ok(Scanned::new(image.into_raw())),
-                true => {
-                    Err(format!("expected a picture of {size}x{size}, found {}x{} (height x width)", found.0, found.1))
-                }
-            }
-        };
-        for bytes in pictures.iter().flatten() {
-            self.formats.extend(kind::format(bytes.data()).map(kind::name));
-        }
-        pictures.par_iter().map(decode).collect()
-    }
-}
-
-/// `PNG (lossless)`.
-fn described(formats: &BTreeSet<&'static str>) -> String {
-    let lossy = formats.iter().filter(|format| matches!(**format, "JPEG" | "WebP")).count();
-    let loss = match lossy {
-        0 => "lossless",
-        n if n == formats.len() => "lossy",
-        _ => "partly lossy",
-    };
-    // The lossless ones first.
-    let mut names: Vec<&str> = formats.iter().copied().collect();
-    names.sort_by_key(|format| matches!(*format, "JPEG" | "WebP"));
-    format!("{} ({loss})", names.join(" and "))
 }

@@ -13,7 +13,7 @@ use self::lookup::Lookup;
 use self::rows::Rows;
 use super::pictures::{Item, Listed};
 use super::{files, names, parts};
-use crate::error::Broken;
+use crate::place::Broken;
 use crate::{Error, Place, ReadOptions};
 
 /// A set's lists.
