@@ -272,6 +272,16 @@ mod tests {
         kept.map_or(Ok(ys.clone()), |kept| fake::values(&ys, kept))
     }
 
+    /// What was found and what was expected differ by 1e-5 of the largest value at most.
+    fn assert_close(pairs: &[(Tensor, Tensor)], case: &str) -> Result<()> {
+        for (i, (found, expected)) in pairs.iter().enumerate() {
+            let largest = expected.abs()?.max_all()?.to_scalar::<f32>()?;
+            let error = (found - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
+            assert!(error < 1e-5 * largest, "{case}, {i}: {error} of {largest}");
+        }
+        Ok(())
+    }
+
     #[test]
     fn agrees_with_the_composition_and_its_gradients() -> Result<()> {
         let pieces = Activation::Pieces { kinks: vec![-3., 0.1, 3.], slopes: vec![-0.1, 0.7, 0.4] };
@@ -291,11 +301,7 @@ mod tests {
                 for var in [&sums, &bias, &shortcut] {
                     pairs.push((of_found.get(var).unwrap().clone(), of_expected.get(var).unwrap().clone()));
                 }
-                for (i, (found, expected)) in pairs.iter().enumerate() {
-                    let largest = expected.abs()?.max_all()?.to_scalar::<f32>()?;
-                    let error = (found - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
-                    assert!(error < 1e-5 * largest, "{activation:?}, {kept:?}, {i}: {error} of {largest}");
-                }
+                assert_close(&pairs, &format!("{activation:?}, {kept:?}"))?;
                 let plain = finish.apply(&sums, &bias, None)?;
                 let none = shortcut.zeros_like()?;
                 let expected = compose(&activation, kept, [&sums, &bias, &none])?;
@@ -353,11 +359,6 @@ mod tests {
         for var in [&sums, &bias, &shortcut] {
             pairs.push((of_found.get(var).unwrap().clone(), of_expected.get(var).unwrap().clone()));
         }
-        for (i, (found, expected)) in pairs.iter().enumerate() {
-            let largest = expected.abs()?.max_all()?.to_scalar::<f32>()?;
-            let error = (found - expected)?.abs()?.max_all()?.to_scalar::<f32>()?;
-            assert!(error < 1e-5 * largest, "{i}: {error} of {largest}");
-        }
-        Ok(())
+        assert_close(&pairs, "steps")
     }
 }
