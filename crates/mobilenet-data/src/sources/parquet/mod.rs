@@ -22,7 +22,7 @@ use super::pictures::{missing_classes, settle_broken};
 use super::scanned::{Gathered, How, amount};
 use super::{files, names, parts};
 use crate::originals::Keeper;
-use crate::{Dataset, Error, Progress, Source};
+use crate::{Dataset, Error, Progress, ReadOptions, Source};
 
 pub(crate) use self::shards::{Shards, find};
 
@@ -42,16 +42,7 @@ pub(crate) fn load(
     let mut notes = Vec::new();
     let first = open_with_columns(&shards.train[0], options)?.1;
     let mut train = Part::read_labels(&shards.train, &first, options)?;
-    let mut test = None;
-    for (name, paths) in &shards.test {
-        let part = Part::read_labels(paths, &first, options)?;
-        if part.labels.iter().all(FileLabels::are_unknown) {
-            notes.push(format!("{name} has no labels (-1) and is not used"));
-            continue;
-        }
-        test = Some((name, part));
-        break;
-    }
+    let mut test = labelled_test(shards, &first, options, &mut notes)?;
     let (source, classes) = source_and_classes(wanted, &first, &train)?;
     if wanted != Source::Auto && source != wanted {
         let (expected, found) = (wanted.to_string(), files::name(dir));
@@ -62,22 +53,17 @@ pub(crate) fn load(
     let mut sums = train.sums()?;
     // Rows of the training files that are held out; chosen among all, so that a broken one moves no other.
     let mut is_held_out = vec![false; train.len()];
-    let test = match test {
-        Some((name, mut part)) => {
+    match &mut test {
+        Some(part) => {
             part.set_classes(&classes)?;
             sums.extend(part.sums()?);
-            if shards.test.len() > 1 {
-                notes.push(format!("test images are those of {name}; other parts are not used"));
-            }
-            Some(part)
         }
         None => {
             made = format!("; {}", parts::held_out(options));
             notes.push(format!("no test part: {}", parts::held_out(options)));
             parts::hold_out(&train.classes, options)?.1.iter().for_each(|&row| is_held_out[row] = true);
-            None
         }
-    };
+    }
     let is_cifar = matches!(source, Source::Cifar10 | Source::Cifar100);
     let how = &How { size: if is_cifar { CIFAR_SIDE } else { how.size }, temporary: how.temporary.clone(), ..*how };
     let total = train.len() + test.as_ref().map_or(0, Part::len);
@@ -134,6 +120,27 @@ pub(crate) fn load(
     let name = if is_cifar { source.to_string() } else { names::text(files::name(dir).as_bytes()) };
     let set = Dataset::measured(name, copy, classes.names, (train, test), normalization);
     Ok(Dataset { notes, left_out, ..set })
+}
+
+/// The first test part that has labels; what of the others is to be said goes to `notes`.
+fn labelled_test<'a>(
+    shards: &Shards,
+    first: &Columns,
+    options: &'a ReadOptions,
+    notes: &mut Vec<String>,
+) -> Result<Option<Part<'a>>, Error> {
+    for (name, paths) in &shards.test {
+        let part = Part::read_labels(paths, first, options)?;
+        if part.labels.iter().all(FileLabels::are_unknown) {
+            notes.push(format!("{name} has no labels (-1) and is not used"));
+            continue;
+        }
+        if shards.test.len() > 1 {
+            notes.push(format!("test images are those of {name}; other parts are not used"));
+        }
+        return Ok(Some(part));
+    }
+    Ok(None)
 }
 
 /// Which set this is, and its classes. CIFAR is known by the names of its classes or, where there are none, by its
