@@ -23,7 +23,7 @@ def check(library, program, code):
         library.nvrtcGetProgramLogSize(program, ctypes.byref(size))
         log = ctypes.create_string_buffer(size.value)
         library.nvrtcGetProgramLog(program, log)
-        raise RuntimeError(log.value.decode())
+        sys.exit(log.value.decode())
 
 
 def compiled(library, source, name, options):
@@ -38,14 +38,14 @@ def compiled(library, source, name, options):
     return ptx.raw[:-1]
 
 
-def libraries(packages):
+def nvrtc(packages):
     ctypes.CDLL(next((packages / "lib").glob("libnvrtc-builtins.so.13*")), mode=ctypes.RTLD_GLOBAL)
     return ctypes.CDLL(next((packages / "lib").glob("libnvrtc.so.13*")))
 
 
 def assembled(kernels, packages, line):
     """What a line of `programs` comes to: registers and shared memory of each kernel, how many were assembled, spills."""
-    library, used, count, failures = libraries(packages), {}, 0, []
+    library, used, count, failures = nvrtc(packages), {}, 0, []
     file, *defines = line.split()
     source = (kernels / "common.cu").read_text() + (kernels / f"{file}.cu").read_text()
     for architecture in ARCHITECTURES:
@@ -56,7 +56,7 @@ def assembled(kernels, packages, line):
             command = [packages / "bin/ptxas", "-v", "-arch", f"sm_{architecture}", file_of_ptx.name, "-o", "/dev/null"]
             found = subprocess.run(command, capture_output=True, text=True)
         if found.returncode:
-            raise RuntimeError(f"{line}, sm_{architecture}: {found.stderr}")
+            sys.exit(f"{line}, sm_{architecture}: {found.stderr}")
         kernel = ""
         for text in found.stderr.splitlines():
             if entry := re.search(r"Compiling entry function '(\w+)'", text):
