@@ -6,6 +6,7 @@ use mobilenet_common::numbers::quantile;
 use mobilenet_schema::Bootstrap;
 use rand::rngs::Xoshiro256PlusPlus;
 use rand::{RngExt, SeedableRng};
+use rand_distr::{Binomial, Distribution};
 
 use super::answers::Answers;
 use super::intervals::LEVEL;
@@ -18,27 +19,33 @@ const SEED: u64 = 1;
 
 /// Draws test images with replacement and averages each network's accuracy over its seeds; with two seeds or more of
 /// both networks, these are drawn with replacement as well, each network's by itself. `None` if the runs saw different
-/// images.
+/// images, or none.
 pub fn bootstrap(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Bootstrap> {
     let over_seeds = first.len() > 1 && second.len() > 1;
     Some(Bootstrap { interval: resample(first, second, over_seeds)?, over_seeds })
 }
 
 fn resample(first: &[Answers<'_>], second: &[Answers<'_>], over_seeds: bool) -> Option<(f64, f64)> {
-    let (patterns, images) = patterns(first, second)?;
-    let count = u32::try_from(images.len()).ok()?;
+    let patterns = patterns(first, second)?;
+    let images: u64 = patterns.iter().map(|pattern| pattern.images).sum();
+    if images == 0 {
+        return None;
+    }
     let mut rng = Xoshiro256PlusPlus::seed_from_u64(SEED);
     let mut differences = Vec::with_capacity(RESAMPLES);
-    let mut values = vec![0.0; patterns.len()];
     for _ in 0..RESAMPLES {
         let mut weights = draw(first.len(), over_seeds, &mut rng);
         weights.iter_mut().for_each(|weight| *weight = -*weight);
         weights.extend(draw(second.len(), over_seeds, &mut rng));
-        for (value, pattern) in values.iter_mut().zip(&patterns) {
-            *value = pattern.iter().zip(&weights).map(|(&right, weight)| f64::from(u8::from(right)) * weight).sum();
+        let (mut sum, mut open, mut known) = (0.0, images, images);
+        for pattern in &patterns {
+            let share = pattern.images as f64 / known as f64;
+            let drawn = Binomial::new(open, share).ok()?.sample(&mut rng);
+            sum += drawn as f64 * pattern.value(&weights);
+            open -= drawn;
+            known -= pattern.images;
         }
-        let sum: f64 = (0..count).map(|_| values[images[rng.random_range(0..count) as usize] as usize]).sum();
-        differences.push(sum / f64::from(count));
+        differences.push(sum / images as f64);
     }
     differences.sort_by(f64::total_cmp);
     let tail = (1.0 - LEVEL) / 2.0;
@@ -58,24 +65,33 @@ fn draw(n: usize, with_replacement: bool, rng: &mut Xoshiro256PlusPlus) -> Vec<f
     weights
 }
 
-/// The different combinations of runs that classify an image correctly, and which of them each image shows. There are
-/// few: whatever is computed per combination costs next to nothing.
-fn patterns(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<(Vec<Vec<bool>>, Vec<u32>)> {
+/// A combination of runs that classify an image correctly, and on how many images it is seen.
+struct Pattern {
+    right: Vec<bool>,
+    images: u64,
+}
+
+impl Pattern {
+    /// What an image of this kind adds to the difference in accuracy.
+    fn value(&self, weights: &[f64]) -> f64 {
+        self.right.iter().zip(weights).filter(|&(&right, _)| right).map(|(_, weight)| weight).sum()
+    }
+}
+
+/// There are few patterns for thousands of images. How often each is drawn is multinomial, so a resample costs a
+/// binomial number per pattern instead of a number per image.
+fn patterns(first: &[Answers<'_>], second: &[Answers<'_>]) -> Option<Vec<Pattern>> {
     let runs: Vec<_> = first.iter().chain(second).collect();
     let reference = runs.first()?;
     let columns =
         runs.iter().map(|run| run.right_with(reference).map(Iterator::collect)).collect::<Option<Vec<_>>>()?;
     let columns: Vec<Vec<(bool, bool)>> = columns;
-    let mut known = BTreeMap::new();
-    let mut images = Vec::with_capacity(reference.labels.len());
+    let mut counts = BTreeMap::new();
     for image in 0..reference.labels.len() {
-        let pattern: Vec<bool> = columns.iter().map(|column| column[image].0).collect();
-        let next = known.len() as u32;
-        images.push(*known.entry(pattern).or_insert(next));
+        let right: Vec<bool> = columns.iter().map(|column| column[image].0).collect();
+        *counts.entry(right).or_insert(0) += 1;
     }
-    let mut patterns: Vec<_> = known.into_iter().collect();
-    patterns.sort_by_key(|&(_, id)| id);
-    Some((patterns.into_iter().map(|(pattern, _)| pattern).collect(), images))
+    Some(counts.into_iter().map(|(right, images)| Pattern { right, images }).collect())
 }
 
 #[cfg(test)]
