@@ -9,6 +9,7 @@
 
 mod aligned;
 mod convolve;
+mod crew;
 mod depthwise;
 mod epilogue;
 mod expand;
@@ -22,6 +23,7 @@ mod stem;
 mod team;
 
 pub use aligned::Aligned as AlignedBuffer;
+pub use crew::Crew;
 pub use depthwise::{WindowShape, Windows};
 pub use epilogue::{Epilogue, Pieces, PiecesError};
 pub use expand::{Expansion, Frames, depthwise, strips};
@@ -29,4 +31,4 @@ pub use panels::Panels;
 pub use pool::{means, means_of_sums, scale_channels};
 pub use product::product;
 pub use stem::{StemShape, Unfolded, stem};
-pub use team::{Crew, Team};
+pub use team::Team;
