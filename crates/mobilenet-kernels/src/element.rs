@@ -19,6 +19,8 @@ pub struct Place {
     /// Of a pass's strips, the one that it is in.
     pub(crate) strip: usize,
     pub(crate) at: usize,
+    /// How many rows later memory is asked for.
+    pub(crate) ahead: usize,
 }
 
 /// float32, or a pair of bf16.

@@ -8,6 +8,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::profile::{self, Items, Part};
+use crate::simd::{Isa, Level, for_each_level};
 
 /// How many float32 values a part holds at least: 256 KiB, a share of a core's L2.
 const PART: usize = 1 << 16;
@@ -101,11 +102,22 @@ pub(crate) fn add_up_into(parts: &[impl AsRef<[f32]> + Sync], out: &mut [f32]) {
     out.par_chunks_mut(BLOCK).enumerate().for_each(|(i, out)| {
         let mut total = [0f64; BLOCK];
         for part in parts {
-            let part = &part.as_ref()[i * BLOCK..][..out.len()];
-            total.iter_mut().zip(part).for_each(|(t, p)| *t += f64::from(*p));
+            add(Level::best(), &part.as_ref()[i * BLOCK..][..out.len()], &mut total);
         }
         out.iter_mut().zip(total).for_each(|(o, t)| *o = t as f32);
     });
+}
+
+for_each_level! {
+    /// `total[i] += part[i]`
+    fn add(part: &[f32], total: &mut [f64]) = add_body
+}
+
+#[inline(always)]
+fn add_body<I: Isa>(_: I, part: &[f32], total: &mut [f64]) {
+    for (total, value) in total.iter_mut().zip(part) {
+        *total += f64::from(*value);
+    }
 }
 
 /// The sum of vectors of partial sums, as [`add_up_into`] takes it.

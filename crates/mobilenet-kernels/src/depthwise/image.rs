@@ -102,7 +102,10 @@ fn pixels_forward<I: Isa, const L: usize, const K: usize, const S: usize, const 
     }
     for ky in 0..K {
         let row = &rows[ky * row_stride + ox * S * c..][..((B - 1) * S + K - 1) * c + L];
-        let weights: [[f32; L]; K] = std::array::from_fn(|kx| load(w, (ky * K + kx) * c));
+        let mut weights = [[0.; L]; K];
+        for (kx, weight) in weights.iter_mut().enumerate() {
+            *weight = load(w, (ky * K + kx) * c);
+        }
         for (b, sum) in sums.iter_mut().enumerate() {
             for (kx, weight) in weights.iter().enumerate() {
                 // SAFETY: b ≤ B - 1 and kx ≤ K - 1, and the row was cut to end with that block.
@@ -275,11 +278,17 @@ fn block_backward_weight<I: Isa, const L: usize, const K: usize, const S: usize>
         }
         return;
     }
-    let mut sums: [[[f32; L]; K]; K] =
-        std::array::from_fn(|ky| std::array::from_fn(|kx| load(gw, (ky * K + kx) * c + at)));
+    let mut sums = [[[0.; L]; K]; K];
+    for (ky, sums) in sums.iter_mut().enumerate() {
+        for (kx, sum) in sums.iter_mut().enumerate() {
+            *sum = load(gw, (ky * K + kx) * c + at);
+        }
+    }
     for oy in 0..h_out {
-        let rows: [&[f32]; K] =
-            std::array::from_fn(|ky| &x.values[(oy * S + ky) * x.stride + at..][..((w_out - 1) * S + K - 1) * c + L]);
+        let mut rows: [&[f32]; K] = [&[]; K];
+        for (ky, row) in rows.iter_mut().enumerate() {
+            *row = &x.values[(oy * S + ky) * x.stride + at..][..((w_out - 1) * S + K - 1) * c + L];
+        }
         let gy = &gy.values[gy.first + oy * gy.stride + at..];
         for ox in 0..w_out {
             let gy = load::<_, L>(gy, ox * c);

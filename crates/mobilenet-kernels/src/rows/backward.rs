@@ -119,7 +119,7 @@ impl<E: Element, S: Sink> Pass for ThroughActivation<'_, E, S> {
         ([mean, scale, bias], sums): &mut Self::State<L>,
         place: Place,
     ) {
-        let x: [[f32; L]; R] = place.load(self.xs);
+        let x: [[f32; L]; R] = place.load_ahead(self.xs);
         let mut g: [[f32; L]; R] = place.load(self.gs);
         let mut values = [[0.; L]; R];
         for r in 0..R {
@@ -239,7 +239,7 @@ impl<E: Element> Pass for ScaleShift<'_, E> {
         [gate, shift]: &mut Self::State<L>,
         place: Place,
     ) {
-        let mut x: [[f32; L]; R] = place.load(self.xs);
+        let mut x: [[f32; L]; R] = place.load_ahead(self.xs);
         for x in &mut x {
             for l in 0..L {
                 x[l] = isa.mul_add(x[l], gate[l], shift[l]);

@@ -26,6 +26,9 @@ pub(crate) use operands::{left, over_rows, pack_rows, right};
 /// How many rows are walked over before the next channels: few enough that they are still in the L1 then.
 const STRIP: usize = 16;
 
+/// How many values before its use memory is asked for at least: it takes as long as the work on so many of them.
+const AHEAD: usize = 2048;
+
 /// How many rows are summed in float32.
 const RUN: usize = 64;
 
@@ -118,11 +121,11 @@ impl Place {
         E::store_left(isa, ys, self, rows);
     }
 
-    /// Loads, and asks for what stands a strip below.
+    /// Loads, and asks for what is loaded so a strip or a few later: for what is not in the caches yet.
     #[inline(always)]
     fn load_ahead<E: Element, const L: usize, const R: usize>(self, xs: &[E]) -> [[f32; L]; R] {
         for r in (0..R).step_by(E::WIDTH) {
-            prefetch(xs, (self.row + r + STRIP) / E::WIDTH * self.c + self.at);
+            prefetch(xs, (self.row + r + self.ahead) / E::WIDTH * self.c + self.at);
         }
         self.load(xs)
     }
@@ -136,9 +139,10 @@ for_each_level! {
 #[inline(always)]
 fn walk_body<I: Isa, const L: usize, F: Function, P: Pass>(isa: I, rows: usize, c: usize, mut pass: P) {
     let len = pass.strip();
+    let ahead = len * (AHEAD / (len * c)).max(1);
     for (strip, start) in (0..rows).step_by(len).enumerate() {
         let end = (start + len).min(rows);
-        for_lanes!(c, walk_lanes::<I, F, P; L>(isa, strip, start..end, c, &mut pass));
+        for_lanes!(c, walk_lanes::<I, F, P; L>(isa, strip, start..end, [c, ahead], &mut pass));
     }
 }
 
@@ -147,18 +151,18 @@ fn walk_lanes<I: Isa, F: Function, P: Pass, const L: usize>(
     isa: I,
     strip: usize,
     rows: Range<usize>,
-    c: usize,
+    [c, ahead]: [usize; 2],
     pass: &mut P,
     at: usize,
 ) {
     let mut state = pass.begin::<L>(at);
     let mut row = rows.start;
     while row + 2 <= rows.end {
-        pass.rows::<I, F, L, 2>(isa, &mut state, Place { c, strip, row, at });
+        pass.rows::<I, F, L, 2>(isa, &mut state, Place { c, strip, row, at, ahead });
         row += 2;
     }
     if row < rows.end {
-        pass.rows::<I, F, L, 1>(isa, &mut state, Place { c, strip, row, at });
+        pass.rows::<I, F, L, 1>(isa, &mut state, Place { c, strip, row, at, ahead });
     }
     pass.end(state, at);
 }
