@@ -9,50 +9,17 @@
 //! one scale and bias take sums to `y`. In float32 there are no scales. Tensors are `[n, h, w, c]`; one pass forward and one
 //! backward, where Candle's own operations would take a dozen.
 
+mod sums;
+
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use crate::fake::{Kept, Steps, as_slice, with_slices};
+use crate::fake::{Kept, as_slice, with_slices};
 use crate::function::Function;
+pub(crate) use sums::Sums;
 
 /// Numbers of a task, about: what it needs lies in a core's cache.
 const PART: usize = 1 << 14;
-
-/// What sums of products of steps stand for.
-#[derive(Clone, Debug)]
-pub(crate) struct Sums {
-    /// Of each channel: what a product of two steps stands for.
-    scale: Vec<f32>,
-    /// What bytes' sums have more than those of steps: the zero point times the weight's steps.
-    offset: Vec<i32>,
-}
-
-impl Sums {
-    /// Of products of an input with a weight.
-    pub(crate) fn new(input: Kept, weight: &Steps) -> Self {
-        Self {
-            scale: weight.scales.iter().map(|scale| input.scale * scale).collect(),
-            offset: weight.sums.iter().map(|sum| input.zero_point as i32 * sum).collect(),
-        }
-    }
-
-    /// The bias of bytes' sums, as the runtime has it: less what the zero point adds to them.
-    fn bias(&self, bias: &[f32]) -> Vec<f32> {
-        let parts = bias.iter().zip(&self.scale).zip(&self.offset);
-        parts
-            .map(|((bias, scale), offset)| (f64::from(*bias) - f64::from(*scale) * f64::from(*offset)) as f32)
-            .collect()
-    }
-
-    /// Bytes' sums with scale and bias, of rows of channels.
-    fn scaled<'a>(&'a self, sums: &'a [f32], channels: &'a [(f32, f32)]) -> impl Iterator<Item = f32> + 'a {
-        let rows = sums.chunks_exact(channels.len().max(1));
-        rows.flat_map(move |row| {
-            let parts = row.iter().zip(channels).zip(&self.offset);
-            parts.map(|((sum, (scale, bias)), offset)| (*sum as i32 + offset) as f32 * scale + bias)
-        })
-    }
-}
 
 /// What follows the sums.
 #[derive(Clone, Debug)]
@@ -242,7 +209,7 @@ mod tests {
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::fake;
+    use crate::fake::{self, Steps};
 
     /// Values, not at a kink, from -5 to 5.
     fn random(shape: &[usize], seed: u64) -> Result<Var> {
