@@ -19,7 +19,7 @@ pub struct Place {
     /// Of a pass's strips, the one that it is in.
     pub(crate) strip: usize,
     pub(crate) at: usize,
-    /// How many rows later memory is asked for.
+    /// How many rows ahead is prefetched.
     pub(crate) ahead: usize,
 }
 

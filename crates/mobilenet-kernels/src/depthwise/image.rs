@@ -1,4 +1,7 @@
 //! The kernels, an image at a time: forward, the gradient of the image, the gradient of the windows.
+//!
+//! Arrays are filled by loops: a closure given to `array::from_fn` may be compiled by itself, for the baseline's registers
+//! instead of the level's.
 
 use super::{DepthwiseShape, Frame};
 use crate::simd::{Isa, for_each_level, load, load_unchecked, prefetch, store};

@@ -26,7 +26,7 @@ pub(crate) use operands::{left, over_rows, pack_rows, right};
 /// How many rows are walked over before the next channels: few enough that they are still in the L1 then.
 const STRIP: usize = 16;
 
-/// How many values before its use memory is asked for at least: it takes as long as the work on so many of them.
+/// How many values ahead of its use a value is prefetched, at least: work enough to cover the memory's latency.
 const AHEAD: usize = 2048;
 
 /// How many rows are summed in float32.
@@ -121,7 +121,7 @@ impl Place {
         E::store_left(isa, ys, self, rows);
     }
 
-    /// Loads, and asks for what is loaded so a strip or a few later: for what is not in the caches yet.
+    /// Loads, and prefetches what the same channels need a strip or a few later.
     #[inline(always)]
     fn load_ahead<E: Element, const L: usize, const R: usize>(self, xs: &[E]) -> [[f32; L]; R] {
         for r in (0..R).step_by(E::WIDTH) {

@@ -100,6 +100,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn runs_without_images_have_no_interval() {
+        let none = Answers { seed: 1, top1: 0.0, labels: &[], predicted: &[] };
+        assert!(bootstrap(&[none], &[none]).is_none());
+    }
+
+    #[test]
     fn intervals_are_scipys_within_the_draws_own_scatter() {
         for case in &fixture().bootstrap {
             let labels = vec![0; case.first[0].len()];
