@@ -80,10 +80,21 @@ impl MobileNet {
         self.features.forward_t(xs, train)
     }
 
+    /// [`features`](Self::features), averaged over the pixels: `[n, 3, h, w] -> [n, c]`.
+    fn pooled(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
+        if self.frozen {
+            return Ok(self.features.forward_pooled(xs, false)?.detach());
+        }
+        self.features.forward_pooled(xs, train)
+    }
+
     /// What follows [`features`](Self::features): `[n, c, h, w] -> [n, num_classes]`, the mean over the pixels and the
     /// classifier.
     pub fn classify(&self, features: &Tensor, train: bool) -> CandleResult<Tensor> {
-        let mut xs = global_avg_pool(features)?;
+        self.classify_pooled(global_avg_pool(features)?, train)
+    }
+
+    fn classify_pooled(&self, mut xs: Tensor, train: bool) -> CandleResult<Tensor> {
         if let Some(hidden) = &self.hidden {
             xs = Activate(Activation::HSwish).forward(&hidden.forward(&xs)?)?;
         }
@@ -94,6 +105,6 @@ impl MobileNet {
 impl ModuleT for MobileNet {
     /// `[n, 3, h, w] -> [n, num_classes]`, the logits.
     fn forward_t(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        self.classify(&self.features(xs, train)?, train)
+        self.classify_pooled(self.pooled(xs, train)?, train)
     }
 }

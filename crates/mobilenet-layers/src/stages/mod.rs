@@ -3,6 +3,7 @@
 mod conv_norm;
 mod depthwise_norm;
 mod inverted_residual;
+mod pool;
 
 use candle_core::{Module, Result, Tensor, bail};
 use mobilenet_kernels::Precision;
@@ -14,6 +15,7 @@ use crate::{ConvBnAct, LinearBottleneck, SqueezeExcite};
 use conv_norm::ConvNorm;
 use depthwise_norm::DepthwiseNorm;
 use inverted_residual::InvertedResidual;
+pub(crate) use pool::GlobalAvgPool;
 
 impl Fusable for ConvBnAct {
     fn parameters(&self) -> Vec<Tensor> {
