@@ -23,7 +23,7 @@ const FLAGS: [(&str, &str); 14] = [
 ];
 
 /// Fields that have their flags' names.
-const SAME: [&str; 14] = [
+const SAME: [&str; 16] = [
     "num_classes",
     "dropout",
     "bn_momentum",
@@ -35,7 +35,9 @@ const SAME: [&str; 14] = [
     "batch_size",
     "label_smoothing",
     "warmup_epochs",
+    "final_lr",
     "ema",
+    "precise_bn",
     "accumulate",
     "early_stop",
 ];

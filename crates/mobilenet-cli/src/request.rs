@@ -113,6 +113,7 @@ impl TrainingRequest {
         train.seed = args.seed.unwrap_or(train.seed);
         train.schedule = args.schedule.unwrap_or(train.schedule);
         train.warmup_epochs = args.warmup_epochs.unwrap_or(train.warmup_epochs);
+        train.final_lr = args.final_lr.unwrap_or(train.final_lr);
         train.label_smoothing = args.label_smoothing.unwrap_or(train.label_smoothing);
         args.technique.apply(train, self.teacher.is_some());
         if let Some(rule) = args.optimizer.filter(|rule| !rule.is_that_of(&train.optimizer)) {

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
-use candle_nn::VarMap;
+use candle_nn::{VarBuilder, VarMap};
 use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
-use mobilenet_models::{MobileNet, weights};
+use mobilenet_models::{MobileNet, ModelConfig, weights};
 use mobilenet_schema::{RecipeName, RunConfig, TrainRecord};
 use mobilenet_train::{
     CHECKPOINT_FILE, DeviceTraining, EvalMetrics, EvalSplit, FitData, Outcome, RunOptions, TrainConfig, Trainer,
@@ -227,6 +227,13 @@ fn train(
         ..RunOptions::default()
     };
     let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
+    // Of float32, as evaluation is.
+    let statistics = ModelConfig { bn_momentum: Some(1.0), ..config.model.clone() };
+    let mut statistics = MobileNet::new(&statistics, VarBuilder::from_varmap(&vars, DType::F32, device))?;
+    if config.freeze_features {
+        statistics = statistics.with_frozen_features();
+    }
+    trainer = trainer.with_statistics(&statistics);
     trainer = match (gpu, &teacher) {
         (None, None) => trainer,
         (None, Some(teacher)) => trainer.with_teacher(teacher.module()),

@@ -5,6 +5,7 @@
 //! done.
 
 mod layers;
+mod norms;
 mod on_device;
 mod settings;
 mod steps;
@@ -30,6 +31,8 @@ pub struct Trainer<'a, M> {
     vars: &'a VarMap,
     dropout: DropoutRng,
     teacher: Option<&'a dyn ModuleT>,
+    /// The model with batch norm whose statistics are always the last batch's.
+    statistics: Option<&'a dyn ModuleT>,
     config: TrainConfig,
     device: Device,
     /// What computes the steps in the layers' place, if anything does.
@@ -71,7 +74,8 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         device: &Device,
     ) -> Result<Self, Error> {
         config.validate()?;
-        Ok(Self { model, vars, dropout, teacher: None, config, device: device.clone(), on_device: None })
+        let (device, teacher, statistics, on_device) = (device.clone(), None, None, None);
+        Ok(Self { model, vars, dropout, teacher, statistics, config, device, on_device })
     }
 
     /// The same trainer with a model to learn from, as [`TrainConfig::distillation`] says. It sees the same images, in
@@ -79,6 +83,13 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
     #[must_use]
     pub fn with_teacher(self, teacher: &'a dyn ModuleT) -> Self {
         Self { teacher: Some(teacher), ..self }
+    }
+
+    /// The same trainer with a second model of the same variables whose batch norm has momentum 1, for
+    /// [`TrainConfig::precise_bn`]: in training mode it leaves each batch's statistics as the running ones.
+    #[must_use]
+    pub fn with_statistics(self, model: &'a dyn ModuleT) -> Self {
+        Self { statistics: Some(model), ..self }
     }
 
     /// The same trainer, whose steps and evaluations are computed by a device's kernels and not by the model's layers. The
@@ -194,7 +205,8 @@ impl<'a, M: ModuleT> Trainer<'a, M> {
         let start = Instant::now();
         // What is judged is what the run would end with: the average, if there is one.
         state.ema.as_mut().map_or(Ok(()), Ema::swap)?;
-        let evaluation = self.judge(run, progress, lr, observer);
+        let evaluation =
+            self.take_statistics(run, epoch, observer).and_then(|()| self.judge(run, progress, lr, observer));
         state.ema.as_mut().map_or(Ok(()), Ema::swap)?;
         if let Err(Error::EvaluationStopped) = evaluation {
             progress.elapsed_seconds = run.elapsed_seconds();

@@ -55,6 +55,9 @@ pub struct TechniqueArgs {
     /// Evaluate and keep an exponential moving average of the weights, with this decay per update, such as 0.999
     #[arg(long, value_name = "DECAY", value_parser = fraction, allow_negative_numbers = true, help_heading = "Weights")]
     pub ema: Option<f64>,
+    /// Take batch norm's statistics anew from N batches of training images before each evaluation
+    #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
+    pub precise_bn: Option<usize>,
     /// Average the gradients of N batches for one update [default: 1]
     #[arg(long, value_name = "N", value_parser = at_least_1, help_heading = "Weights")]
     pub accumulate: Option<usize>,
@@ -106,6 +109,7 @@ impl TechniqueArgs {
             low_resolution.map(|(size, share)| LowResolution { share, size }).or(train.low_resolution);
 
         train.ema = self.ema.or(train.ema);
+        train.precise_bn = self.precise_bn.or(train.precise_bn);
         train.accumulate = self.accumulate.unwrap_or(train.accumulate);
         let features = Variables::Below(FEATURES.into());
         for (variables, factor) in [(Variables::Biases, self.bias_lr), (features, self.body_lr)] {

@@ -20,6 +20,7 @@ fn bad_values_are_named() {
         ("train --model v2 --out r --label-smoothing 1", "0 to below 1"),
         ("train --model v2 --out r --optimizer lion", "adamw, sgd or muon"),
         ("train --model v2 --out r --schedule step", "one-cycle"),
+        ("train --model v2 --out r --final-lr 2", "0 to 1"),
         ("train --model v2 --out r --data mnist", "cifar10"),
         ("train --model v2 --out r --recipe slow", "article, fast or finetune"),
         ("train --model v2 --out r --balance all", "none, sampler or weights"),

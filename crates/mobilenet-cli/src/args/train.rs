@@ -11,7 +11,7 @@ use mobilenet_schema::RecipeName;
 use mobilenet_train::{AdamWConfig, MuonConfig, OptimizerConfig, Schedule, SgdConfig};
 use strum::{EnumString, VariantNames};
 
-use super::values::{above_0, at_least_0, at_least_1, fraction, parse};
+use super::values::{above_0, at_least_0, at_least_1, fraction, parse, share};
 use super::{DeviceArgs, MeanStd, ShapeArgs, SourceArgs, TechniqueArgs};
 
 /// Train a network and keep everything about the run in a folder
@@ -113,6 +113,9 @@ pub struct TrainArgs {
     /// Epochs of linear warm-up before the schedule, fractions allowed [default: 0]
     #[arg(long, value_name = "N", value_parser = at_least_0, allow_negative_numbers = true, help_heading = "Training")]
     pub warmup_epochs: Option<f64>,
+    /// What the learning rate ends at, as a share of the peak, 0 to 1 [default: 0]
+    #[arg(long, value_name = "SHARE", value_parser = share, allow_negative_numbers = true, help_heading = "Training")]
+    pub final_lr: Option<f64>,
     /// Share of the target probability spread over all classes [default: 0]
     #[arg(long, value_name = "SHARE", value_parser = fraction, allow_negative_numbers = true, help_heading = "Training")]
     pub label_smoothing: Option<f64>,

@@ -34,6 +34,11 @@ pub struct TrainConfig {
     /// Epochs (fractions allowed) of linear warm-up before the schedule begins. [`Schedule::OneCycle`] brings its own
     /// warm-up and takes none.
     pub warmup_epochs: f64,
+    /// What the learning rate ends at, as a share of the peak, from 0 to 1: the schedule's way down to 0 ends there
+    /// instead, and its way up begins higher ([`TrainConfig::lr`]). With the cosine it is PyTorch's
+    /// `CosineAnnealingLR(eta_min = final_lr * lr)`.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub final_lr: f64,
     /// Random flips and crops of the training images.
     pub augment: Augment,
     /// The decay of an exponential moving average of the weights, per update, after a warm-up (`Ema` of
@@ -41,6 +46,10 @@ pub struct TrainConfig {
     /// themselves.
     #[serde(default)]
     pub ema: Option<f64>,
+    /// Before each evaluation, batch norm's statistics are taken anew from so many batches of training images
+    /// (`trainer/norms.rs` of mobilenet-train); `None`: they are the running ones, averaged as the weights are.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub precise_bn: Option<usize>,
     /// Batches whose gradients are averaged for one update of the weights.
     #[serde(default = "one")]
     pub accumulate: usize,
@@ -137,8 +146,10 @@ impl Default for TrainConfig {
             optimizer: OptimizerConfig::default(),
             schedule: Schedule::Cosine,
             warmup_epochs: 0.0,
+            final_lr: 0.0,
             augment: Augment::default(),
             ema: None,
+            precise_bn: None,
             accumulate: 1,
             lr_factors: Vec::new(),
             low_resolution: None,
@@ -171,9 +182,11 @@ impl TrainConfig {
             "0 with the one-cycle schedule, which brings its own warm-up",
             self.warmup_epochs,
         )?;
+        check((0.0..=1.0).contains(&self.final_lr), "final_lr", "from 0 to 1", self.final_lr)?;
         if let Some(decay) = self.ema {
             check((0.0..1.0).contains(&decay), "ema", "at least 0 and less than 1", decay)?;
         }
+        check(self.precise_bn != Some(0), "precise_bn", "at least 1", 0)?;
         check(self.accumulate >= 1, "accumulate", "at least 1", self.accumulate)?;
         check(self.early_stop != Some(0), "early_stop", "at least 1", 0)?;
         for LrFactor { factor, .. } in &self.lr_factors {
@@ -209,10 +222,12 @@ impl TrainConfig {
         (epoch <= (share * self.epochs as f64).round() as usize).then_some(size)
     }
 
-    /// The learning rate at `step` (from 0, over the whole run) of a run with `steps_per_epoch`.
+    /// The learning rate at `step` (from 0, over the whole run) of a run with `steps_per_epoch`:
+    /// `lr * (final_lr + (1 - final_lr) * factor)`, with the schedule's factor.
     #[must_use]
     pub fn lr(&self, step: usize, steps_per_epoch: usize) -> f64 {
         let warmup = (self.warmup_epochs * steps_per_epoch as f64).round() as usize;
-        self.optimizer.lr() * self.schedule.factor(step, self.epochs * steps_per_epoch, warmup)
+        let factor = self.schedule.factor(step, self.epochs * steps_per_epoch, warmup);
+        self.optimizer.lr() * (self.final_lr + (1.0 - self.final_lr) * factor)
     }
 }

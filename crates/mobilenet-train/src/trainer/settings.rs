@@ -12,13 +12,16 @@ use crate::{Balance, Error, EvalSplit, TrainConfig};
 impl<M: ModuleT> Trainer<'_, M> {
     /// Refuses settings that do not go with the data or the teacher.
     pub(super) fn check(&self, data: &FitData) -> Result<(), Error> {
-        let TrainConfig { early_stop, distillation, .. } = self.config;
+        let TrainConfig { early_stop, distillation, precise_bn, .. } = self.config;
         if let Some(epochs) = early_stop.filter(|_| data.eval_split == EvalSplit::Test) {
             let expected = "held-out images to judge by: nothing is chosen on test images";
             return check(false, "early_stop", epochs, expected);
         }
         if let Some(setting) = self.on_device.as_ref().and_then(|_| device::setting(&self.config)) {
             return check(false, "device", setting, "settings that there are kernels for");
+        }
+        if let Some(batches) = precise_bn.filter(|_| self.statistics.is_none()) {
+            return check(false, "precise_bn", batches, "a model to take statistics with");
         }
         match (distillation, self.has_teacher()?) {
             (Some(_), false) => check(false, "distillation", "set", "a teacher for the trainer"),

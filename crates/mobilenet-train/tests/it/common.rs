@@ -26,12 +26,20 @@ pub struct Mlp {
 
 impl Mlp {
     pub fn new(width: usize, seed: u64) -> Self {
-        let vars = VarMap::new();
+        Self::over(VarMap::new(), width, seed, BatchNormConfig::default())
+    }
+
+    /// The same variables, with the last batch's statistics as the running ones.
+    pub fn of_last_batch(&self, width: usize) -> Self {
+        Self::over(self.vars.clone(), width, 0, BatchNormConfig { momentum: 1.0, ..BatchNormConfig::default() })
+    }
+
+    fn over(vars: VarMap, width: usize, seed: u64, norm: BatchNormConfig) -> Self {
         let vb = seeded_var_builder(&vars, seed, DType::F32, &Device::Cpu);
         let dropout = DropoutRng::new();
         Self {
             hidden: conv2d_no_bias(3 * SIZE * SIZE, width, 1, Conv2dConfig::default(), vb.pp("hidden")).unwrap(),
-            norm: batch_norm(width, BatchNormConfig::default(), vb.pp("norm")).unwrap(),
+            norm: batch_norm(width, norm, vb.pp("norm")).unwrap(),
             drop: Dropout::new(0.2, dropout.clone()).unwrap(),
             out: linear(width, CLASSES, vb.pp("out")).unwrap(),
             dropout,

@@ -49,7 +49,9 @@ fn settings_out_of_range_name_the_field() {
         ("warmup_epochs", TrainConfig { warmup_epochs: -1.0, ..config() }),
         ("warmup_epochs", TrainConfig { warmup_epochs: 4.0, ..config() }),
         ("warmup_epochs", TrainConfig { schedule: Schedule::OneCycle, ..config() }),
+        ("final_lr", TrainConfig { final_lr: 1.5, ..config() }),
         ("ema", TrainConfig { ema: Some(1.0), ..config() }),
+        ("precise_bn", TrainConfig { precise_bn: Some(0), ..config() }),
         ("accumulate", TrainConfig { accumulate: 0, ..config() }),
         ("early_stop", TrainConfig { early_stop: Some(0), ..config() }),
         (
@@ -96,6 +98,7 @@ fn settings_that_need_something_else_say_so() {
     for (config, teacher, expected) in [
         (TrainConfig { early_stop: Some(2), ..config() }, None, "early_stop is 2, expected held-out images"),
         (TrainConfig { distillation, ..config() }, None, "expected a teacher"),
+        (TrainConfig { precise_bn: Some(1), ..config() }, None, "expected a model to take statistics with"),
         (config(), Some(&teacher as &dyn candle_nn::ModuleT), "expected a temperature and a weight"),
     ] {
         let text = error(config, teacher);

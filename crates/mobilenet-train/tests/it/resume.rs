@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crate::common::{Mlp, StopAfter, config, data};
 use mobilenet_train::{
-    AdamWConfig, CHECKPOINT_FILE, EpochMetrics, Error, EvalSplit, METRICS_FILE, MuonConfig, Observer, OptimizerConfig,
-    RunOptions, SgdConfig, TrainConfig,
+    AdamWConfig, CHECKPOINT_FILE, EpochMetrics, Error, EvalSplit, FitData, METRICS_FILE, MuonConfig, Observer,
+    OptimizerConfig, Outcome, RunOptions, SgdConfig, TrainConfig,
 };
 
 /// 51 images in batches of 16: 3 full ones and one of 3.
@@ -25,12 +25,28 @@ fn without_times(mut metrics: Vec<EpochMetrics>) -> Vec<EpochMetrics> {
     metrics
 }
 
+/// With a second model of the same variables, for the settings that take statistics with it.
+fn fit(
+    model: &Mlp,
+    config: &TrainConfig,
+    data: &FitData,
+    folder: &Path,
+    options: &RunOptions,
+    observer: &mut dyn Observer,
+) -> Result<Outcome, Error> {
+    let statistics = model.of_last_batch(8);
+    model.trainer(config.clone()).with_statistics(&statistics).fit(data, folder, options, observer)
+}
+
 /// Trains without a stop; then with stops after each number of steps in `stops`, resumed by a new model each time.
 fn check(config: &TrainConfig, eval_split: EvalSplit, interval: Duration, stops: &[usize]) {
     let data = data(51, 20, eval_split);
     let whole = tempfile::tempdir().unwrap();
     let expected = Mlp::new(8, 5);
-    let outcome = expected.trainer(config.clone()).fit(&data, whole.path(), &RunOptions::default(), &mut ()).unwrap();
+    let fit = |model: &Mlp, folder: &Path, options: &RunOptions, observer: &mut dyn Observer| {
+        fit(model, config, &data, folder, options, observer)
+    };
+    let outcome = fit(&expected, whole.path(), &RunOptions::default(), &mut ()).unwrap();
     assert_eq!(outcome.history, metrics(whole.path()));
     assert_eq!(outcome.history.len(), config.epochs);
 
@@ -39,18 +55,18 @@ fn check(config: &TrainConfig, eval_split: EvalSplit, interval: Duration, stops:
     for (i, &steps) in stops.iter().enumerate() {
         // The seed of the initial weights is another: they must come from the checkpoint.
         let model = Mlp::new(8, if i == 0 { 5 } else { 99 });
-        let result = model.trainer(config.clone()).fit(&data, cut.path(), &options(i > 0), &mut StopAfter(steps));
+        let result = fit(&model, cut.path(), &options(i > 0), &mut StopAfter(steps));
         assert!(matches!(result, Err(Error::Stopped { .. })), "{result:?}");
     }
     let model = Mlp::new(8, 99);
-    let resumed = model.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut ()).unwrap();
+    let resumed = fit(&model, cut.path(), &options(true), &mut ()).unwrap();
     assert_eq!(model.bits(), expected.bits());
     assert_eq!(without_times(metrics(cut.path())), without_times(outcome.history));
     assert_eq!(resumed.best, outcome.best);
 
     // A finished run only loads its weights.
     let again = Mlp::new(8, 99);
-    let loaded = again.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopAfter(1)).unwrap();
+    let loaded = fit(&again, cut.path(), &options(true), &mut StopAfter(1)).unwrap();
     assert_eq!(again.bits(), expected.bits());
     assert_eq!(loaded, resumed);
 }
@@ -94,6 +110,17 @@ fn with_an_average_and_gradients_of_several_batches() {
     check(&config, EvalSplit::Test, NEVER, &[STEPS + 2]);
     check(&config, EvalSplit::Test, Duration::ZERO, &[2, 1, 3, STEPS + 1]);
     check(&config, EvalSplit::Validation, Duration::ZERO, &[STEPS + 3]);
+}
+
+/// Statistics that are taken for an evaluation leave no trace in what follows, with an average of the weights or
+/// without.
+#[test]
+fn with_statistics_of_the_judged_weights() {
+    for ema in [None, Some(0.9)] {
+        let config = TrainConfig { ema, precise_bn: Some(2), ..adamw() };
+        check(&config, EvalSplit::Test, NEVER, &[STEPS + 2]);
+        check(&config, EvalSplit::Validation, Duration::ZERO, &[STEPS, 1, STEPS + 1]);
+    }
 }
 
 #[test]
@@ -165,25 +192,28 @@ impl Observer for StopInEvaluation {
 #[test]
 fn a_stop_leaves_a_checkpoint_of_what_was_done() {
     let data = data(51, 40, EvalSplit::Test);
-    let config = TrainConfig { ema: Some(0.9), ..config() };
+    let config = TrainConfig { ema: Some(0.9), precise_bn: Some(2), ..config() };
     let expected = Mlp::new(8, 5);
     let whole = tempfile::tempdir().unwrap();
-    let outcome = expected.trainer(config.clone()).fit(&data, whole.path(), &RunOptions::default(), &mut ()).unwrap();
+    let fit = |model: &Mlp, folder: &Path, options: &RunOptions, observer: &mut dyn Observer| {
+        fit(model, &config, &data, folder, options, observer)
+    };
+    let outcome = fit(&expected, whole.path(), &RunOptions::default(), &mut ()).unwrap();
 
     let cut = tempfile::tempdir().unwrap();
     let options = |resume| RunOptions { resume, ..RunOptions::default() };
-    let begun = Mlp::new(8, 5).trainer(config.clone()).fit(&data, cut.path(), &options(false), &mut StopAfter(2));
+    let begun = fit(&Mlp::new(8, 5), cut.path(), &options(false), &mut StopAfter(2));
     assert!(matches!(begun, Err(Error::Stopped { epoch: 1, step: 2 })), "{begun:?}");
     // Three stops further on, none of which repeats a step: of 4 steps an epoch, 2 are left, then an evaluation of
     // three batches.
-    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopAfter(1));
+    let ended = fit(&Mlp::new(8, 9), cut.path(), &options(true), &mut StopAfter(1));
     assert!(matches!(ended, Err(Error::Stopped { epoch: 1, step: 3 })), "{ended:?}");
-    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopInEvaluation(2));
+    let ended = fit(&Mlp::new(8, 9), cut.path(), &options(true), &mut StopInEvaluation(2));
     assert!(matches!(ended, Err(Error::EvaluationStopped)), "{ended:?}");
-    let ended = Mlp::new(8, 9).trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut StopInEvaluation(1));
+    let ended = fit(&Mlp::new(8, 9), cut.path(), &options(true), &mut StopInEvaluation(1));
     assert!(matches!(ended, Err(Error::EvaluationStopped)), "{ended:?}");
     let model = Mlp::new(8, 9);
-    let resumed = model.trainer(config.clone()).fit(&data, cut.path(), &options(true), &mut ()).unwrap();
+    let resumed = fit(&model, cut.path(), &options(true), &mut ()).unwrap();
     assert_eq!(model.bits(), expected.bits());
     assert_eq!(without_times(resumed.history), without_times(outcome.history));
 }

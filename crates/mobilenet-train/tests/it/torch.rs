@@ -7,7 +7,8 @@ use candle_core::{DType, Device, Tensor, Var};
 use candle_nn::VarMap;
 use mobilenet_data::Mixed;
 use mobilenet_train::{
-    AdamWConfig, Ema, MuonConfig, Optimizer, OptimizerConfig, Schedule, Targets, Teacher, cross_entropy, loss,
+    AdamWConfig, Ema, MuonConfig, Optimizer, OptimizerConfig, Schedule, SgdConfig, Targets, Teacher, TrainConfig,
+    cross_entropy, loss,
 };
 use serde::Deserialize;
 
@@ -108,6 +109,7 @@ struct MuonOptions {
 struct ScheduleCase {
     name: String,
     total: usize,
+    r#final: f64,
     factors: Vec<f64>,
 }
 
@@ -254,9 +256,11 @@ fn muon_is_adamw_but_for_matrices() {
 fn schedules_step_by_step() {
     for case in fixture().schedules {
         let schedule: Schedule = case.name.parse().unwrap();
+        let optimizer = OptimizerConfig::Sgd(SgdConfig { lr: 1.0, ..SgdConfig::default() });
+        let config = TrainConfig { epochs: 1, optimizer, schedule, final_lr: case.r#final, ..TrainConfig::default() };
         assert_eq!(case.factors.len(), case.total);
         for (step, expected) in case.factors.iter().enumerate() {
-            let got = schedule.factor(step, case.total, 0);
+            let got = config.lr(step, case.total);
             assert!(
                 (got - expected).abs() < 1e-9,
                 "{schedule} {}: step {step}: {got}, expected {expected}",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::common::{CLASSES, Mlp, SIZE, config, data};
 use candle_core::{DType, Device, Tensor};
 use candle_nn::{Module, ModuleT, VarMap, func_t, linear};
-use mobilenet_data::{Normalization, Split};
+use mobilenet_data::{Augment, BatchConfig, Mix, Normalization, Split, batches};
 use mobilenet_layers::{DropoutRng, seeded_var_builder};
 use mobilenet_train::{
     EpochMetrics, Error, EvalSplit, LowResolution, LrFactor, MirrorAveraged, Observer, OptimizerConfig, RunOptions,
@@ -187,6 +187,43 @@ fn the_average_is_what_is_kept() {
     // A decay of 0 is no average at all; at nearly 1 it stays at the first update.
     assert_eq!(run(Some(0.0), 2), run(None, 2));
     assert_ne!(run(Some(0.9), 2), run(None, 2));
+}
+
+/// Of the average's own activations, over the first batches of each epoch as they are augmented, but not mixed.
+#[test]
+fn statistics_are_those_of_the_weights_that_are_judged() {
+    let data = data(48, 20, EvalSplit::Test);
+    let run = |precise_bn, mix| {
+        let model = Mlp::new(8, 5);
+        let statistics = model.of_last_batch(8);
+        let augment = Augment { mix, random_erasing: 0.5, ..config().augment };
+        let config = TrainConfig { epochs: 2, ema: Some(0.9), precise_bn, augment, ..config() };
+        let folder = tempfile::tempdir().unwrap();
+        let trainer = model.trainer(config.clone()).with_statistics(&statistics);
+        let outcome = trainer.fit(&data, folder.path(), &RunOptions::default(), &mut ()).unwrap();
+        let found = norms(&model);
+
+        let augment = Augment { random_erasing: 0.0, mix: Mix::None, ..augment };
+        let order = BatchConfig { augment, drop_last: false, ..BatchConfig::train(16, config.seed, 2) };
+        let mut expected = vec![0.0; found.len()];
+        for batch in batches(Arc::clone(&data.train), data.normalization, &order, &Device::Cpu).take(2) {
+            statistics.forward_t(&batch.unwrap().images, true).unwrap();
+            expected.iter_mut().zip(norms(&model)).for_each(|(sum, x)| *sum += x / 2.0);
+        }
+        let apart = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        (apart, outcome.history[1].eval.loss())
+    };
+    for mix in [Mix::None, Mix::MixUp { alpha: 1.0 }] {
+        let ((apart, loss), (apart_before, loss_before)) = (run(Some(2), mix), run(None, mix));
+        assert!(apart < 1e-6 && apart_before > 1e-2, "{apart} {apart_before}");
+        assert_ne!(loss, loss_before);
+    }
+}
+
+/// Batch norm's running mean and variance.
+fn norms(model: &Mlp) -> Vec<f32> {
+    let vars = model.vars.data().lock().unwrap();
+    ["norm.running_mean", "norm.running_var"].iter().flat_map(|name| vars[*name].to_vec1::<f32>().unwrap()).collect()
 }
 
 #[test]
