@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
 use candle_core::{DType, Device};
-use candle_nn::{VarBuilder, VarMap};
+use candle_nn::VarMap;
 use mobilenet_bench::peak_rss_bytes;
 use mobilenet_data::LoadOptions;
 use mobilenet_layers::seeded_var_builder;
@@ -187,10 +187,14 @@ fn train(
     let device = if gpu.is_some() { &Device::Cpu } else { device };
     let vars = VarMap::new();
     let vb = seeded_var_builder(&vars, config.train.config.seed, DType::F32, device);
-    let mut model = MobileNet::new(&config.model, vb)?.with_precision(config.train.precision);
-    if config.freeze_features {
-        model = model.with_frozen_features();
-    }
+    let network = |model: &ModelConfig| -> Result<MobileNet> {
+        let network = MobileNet::new(model, vb.clone())?;
+        Ok(if config.freeze_features { network.with_frozen_features() } else { network })
+    };
+    let model = network(&config.model)?.with_precision(config.train.precision);
+    // Of float32, as evaluation is.
+    let of_last_batch = ModelConfig { bn_momentum: Some(1.0), ..config.model.clone() };
+    let statistics = config.train.config.precise_bn.map(|_| network(&of_last_batch)).transpose()?;
     let teacher = teacher.map(|source| source.open(config, device)).transpose()?;
     let resumed = out.join(CHECKPOINT_FILE).exists();
     // A checkpoint holds what has become of the initial weights, and their file may be gone.
@@ -227,13 +231,9 @@ fn train(
         ..RunOptions::default()
     };
     let mut trainer = Trainer::new(&model, &vars, model.dropout_rng().clone(), config.train.config.clone(), device)?;
-    // Of float32, as evaluation is.
-    let statistics = ModelConfig { bn_momentum: Some(1.0), ..config.model.clone() };
-    let mut statistics = MobileNet::new(&statistics, VarBuilder::from_varmap(&vars, DType::F32, device))?;
-    if config.freeze_features {
-        statistics = statistics.with_frozen_features();
+    if let Some(statistics) = &statistics {
+        trainer = trainer.with_statistics(statistics);
     }
-    trainer = trainer.with_statistics(&statistics);
     trainer = match (gpu, &teacher) {
         (None, None) => trainer,
         (None, Some(teacher)) => trainer.with_teacher(teacher.module()),

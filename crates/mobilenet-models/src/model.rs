@@ -74,18 +74,17 @@ impl MobileNet {
 
     /// The last feature map: `[n, 3, h, w] -> [n, c, h / r, w / r]`, rounded up, `r` being the product of all strides.
     pub fn features(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        if self.frozen {
-            return Ok(self.features.forward_t(xs, false)?.detach());
-        }
-        self.features.forward_t(xs, train)
+        self.unless_frozen(train, |train| self.features.forward_t(xs, train))
     }
 
     /// [`features`](Self::features), averaged over the pixels: `[n, 3, h, w] -> [n, c]`.
     fn pooled(&self, xs: &Tensor, train: bool) -> CandleResult<Tensor> {
-        if self.frozen {
-            return Ok(self.features.forward_pooled(xs, false)?.detach());
-        }
-        self.features.forward_pooled(xs, train)
+        self.unless_frozen(train, |train| self.features.forward_pooled(xs, train))
+    }
+
+    /// Runs the features as told; frozen, in evaluation mode and without a gradient.
+    fn unless_frozen(&self, train: bool, run: impl Fn(bool) -> CandleResult<Tensor>) -> CandleResult<Tensor> {
+        if self.frozen { Ok(run(false)?.detach()) } else { run(train) }
     }
 
     /// What follows [`features`](Self::features): `[n, c, h, w] -> [n, num_classes]`, the mean over the pixels and the

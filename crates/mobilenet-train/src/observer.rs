@@ -38,7 +38,8 @@ pub trait Observer {
         ControlFlow::Continue(())
     }
 
-    /// During the evaluation that ends an epoch, after every batch: `done` of `total` images.
+    /// During the evaluation that ends an epoch, after every batch: `done` of `total` images;
+    /// none while batch norm's statistics are taken for it.
     fn on_evaluation(&mut self, done: usize, total: usize) -> ControlFlow<()> {
         let _ = (done, total);
         ControlFlow::Continue(())

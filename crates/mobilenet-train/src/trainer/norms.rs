@@ -14,7 +14,7 @@ use mobilenet_data::{Augment, BatchConfig, Mix, batches};
 
 use super::{Run, Trainer};
 use crate::variables::{host_values, sorted_vars};
-use crate::{Balance, Error, Observer};
+use crate::{Error, Observer};
 
 /// A running statistic, and the sum of the batches' over their images.
 struct Sum {
@@ -36,10 +36,10 @@ impl<M: ModuleT> Trainer<'_, M> {
             .filter(|(name, _)| name.ends_with("running_mean") || name.ends_with("running_var"))
             .map(|(_, running)| Sum { sum: vec![0.0; running.elem_count()], running })
             .collect();
+        let augment = Augment { mix: Mix::None, random_erasing: 0.0, ..self.config.augment };
+        let order = BatchConfig { augment, ..self.order(epoch) };
         let mut images = 0;
-        for batch in
-            batches(Arc::clone(&run.data.train), run.data.normalization, &self.order(epoch), &self.device).take(count)
-        {
+        for batch in batches(Arc::clone(&run.data.train), run.data.normalization, &order, &self.device).take(count) {
             let batch = batch?;
             model.forward_t(&batch.images, true)?;
             let of_batch = batch.labels.elem_count();
@@ -57,21 +57,5 @@ impl<M: ModuleT> Trainer<'_, M> {
             running.set(&Tensor::from_vec(mean, running.shape(), running.device())?)?;
         }
         Ok(())
-    }
-
-    /// The images of `epoch` in its own order, of the size that is judged.
-    fn order(&self, epoch: usize) -> BatchConfig {
-        let config = &self.config;
-        BatchConfig {
-            batch_size: config.batch_size,
-            seed: config.seed,
-            epoch: epoch as u64,
-            shuffle: true,
-            augment: Augment { mix: Mix::None, random_erasing: 0.0, ..config.augment },
-            resize: None,
-            drop_last: config.drop_last,
-            balanced: config.balance == Balance::Sampler,
-            skip: 0,
-        }
     }
 }

@@ -9,7 +9,7 @@ use super::layers::LayerSteps;
 use super::on_device::DeviceSteps;
 use super::{Run, Trainer};
 use crate::checkpoint::{self, Progress, State};
-use crate::{Balance, Error, Observer, StepReport};
+use crate::{Balance, Error, Observer, StepReport, TrainConfig};
 
 /// What computes an epoch's steps, batch after batch.
 pub(super) trait Steps {
@@ -42,17 +42,8 @@ impl<M: ModuleT> Trainer<'_, M> {
     ) -> Result<f64, Error> {
         let config = &self.config;
         let (epoch, steps) = (progress.epochs_done + 1, run.steps_per_epoch);
-        let order = BatchConfig {
-            batch_size: config.batch_size,
-            seed: config.seed,
-            epoch: epoch as u64,
-            shuffle: true,
-            augment: config.augment,
-            resize: config.image_size(epoch).map(|size| (size, size)),
-            drop_last: config.drop_last,
-            balanced: config.balance == Balance::Sampler,
-            skip: progress.steps_done,
-        };
+        let resize = config.image_size(epoch).map(|size| (size, size));
+        let order = BatchConfig { resize, skip: progress.steps_done, ..self.order(epoch) };
         let mut computed: Box<dyn Steps + '_> = match &self.on_device {
             None => Box::new(LayerSteps::new(self, run, &order)),
             Some(device) => Box::new(DeviceSteps::new(self, run, device, &order)?),
@@ -99,5 +90,21 @@ impl<M: ModuleT> Trainer<'_, M> {
         computed.settle(state, progress)?;
         progress.epoch_seconds += start.elapsed().as_secs_f64();
         Ok(lr)
+    }
+
+    /// The whole of an epoch's images, in its order and augmented, at their own size.
+    pub(super) fn order(&self, epoch: usize) -> BatchConfig {
+        let TrainConfig { batch_size, seed, augment, drop_last, balance, .. } = self.config;
+        BatchConfig {
+            batch_size,
+            seed,
+            epoch: epoch as u64,
+            shuffle: true,
+            augment,
+            resize: None,
+            drop_last,
+            balanced: balance == Balance::Sampler,
+            skip: 0,
+        }
     }
 }
