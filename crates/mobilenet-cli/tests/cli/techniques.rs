@@ -16,13 +16,15 @@ fn config(place: &Place, run: &str) -> Value {
 #[test]
 fn the_fast_recipe_and_what_is_changed_of_it() {
     let place = Place::new();
-    let options = "--recipe fast --ema 0.5 --low-resolution 16 --low-resolution-share 0.5";
+    let options =
+        "--recipe fast --ema 0.5 --precise-bn 2 --final-lr 0.1 --low-resolution 16 --low-resolution-share 0.5";
     let record = train(&place, "run", options);
     assert_eq!(record["weights"], "last epoch, moving average 0.5");
     let config = config(&place, "run");
     assert_eq!((&config["recipe"], &config["train"]["epochs"]), (&"fast".into(), &2.into()));
     assert_eq!(config["train"]["optimizer"]["name"], "muon");
     assert_eq!(config["train"]["low_resolution"]["size"], 16);
+    assert_eq!((&config["train"]["precise_bn"], &config["train"]["final_lr"]), (&2.into(), &0.1.into()));
     // The figures are those of the average, which is what the folder holds.
     let eval = place.json("eval --run run --json");
     assert_eq!(eval["test_top1"], record["final"]["test_top1"]);
